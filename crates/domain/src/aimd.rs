@@ -1,0 +1,1 @@
+//! The rate controller of one key.

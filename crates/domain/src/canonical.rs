@@ -1,0 +1,1 @@
+//! Payloads as I-JSON and their canonical form (RFC 8785).

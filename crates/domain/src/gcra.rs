@@ -1,0 +1,1 @@
+//! The sender's local pacing: the generic cell rate algorithm.

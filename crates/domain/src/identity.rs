@@ -1,0 +1,1 @@
+//! What makes a message the same message: its content-addressed id.

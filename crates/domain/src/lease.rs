@@ -1,0 +1,1 @@
+//! The coordinator's books: who holds how much of a rate.
