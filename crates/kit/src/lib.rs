@@ -1,1 +1,24 @@
-//! Placeholder.
+//! What every `main` needs: settings, telemetry, health, drain, a clock.
+//!
+//! A service is a library with `run(config, context)`; its `main` hands both to [`run_service`], which reads the
+//! settings before any socket opens, and leaves with 0 after a drain, 1 after a failure and 64 on a bad configuration.
+
+pub mod admin;
+pub mod clock;
+pub mod context;
+pub mod grpc;
+pub mod health;
+pub mod identity;
+pub mod listen;
+pub mod redis;
+pub mod secret;
+pub mod service;
+pub mod settings;
+pub mod shutdown;
+pub mod telemetry;
+pub mod trace;
+
+pub use context::{Bound, Context};
+pub use service::run_service;
+pub use settings::{Settings, SettingsError};
+pub use shutdown::Shutdown;

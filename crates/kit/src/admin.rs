@@ -1,0 +1,57 @@
+//! Health and metrics for people and machines that operate a service, over plain HTTP on loopback.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::health::Health;
+use crate::listen::ListenAddress;
+use crate::shutdown::Shutdown;
+use crate::telemetry::Telemetry;
+
+/// Serves `/livez` (the process answers), `/readyz` (200, or 503 with the problem) and `/metrics` (Prometheus' text format)
+/// until `shutdown`.
+///
+/// # Errors
+/// If the address can't be bound.
+pub async fn serve(
+    listen: ListenAddress,
+    health: Health,
+    telemetry: Telemetry,
+    shutdown: Shutdown,
+) -> std::io::Result<(SocketAddr, JoinHandle<()>)> {
+    let listener = TcpListener::bind(listen.socket()).await?;
+    let address = listener.local_addr()?;
+    let routes = Router::new()
+        .route("/livez", get(async || "live\n"))
+        .route("/readyz", get(ready).with_state(health))
+        .route("/metrics", get(metrics).with_state(telemetry));
+    let task = tokio::spawn(async move {
+        let served =
+            axum::serve(listener, routes).with_graceful_shutdown(async move { shutdown.requested().await });
+        if let Err(error) = served.await {
+            tracing::error!(%error, "admin listener failed");
+        }
+    });
+    Ok((address, task))
+}
+
+async fn ready(State(health): State<Health>) -> impl IntoResponse {
+    match health.problem() {
+        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {problem}\n")),
+    }
+}
+
+async fn metrics(State(telemetry): State<Telemetry>) -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        telemetry.scrape(),
+    )
+}

@@ -1,0 +1,88 @@
+//! gRPC servers and channels with bounds that hold.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::Router;
+use tonic::transport::{Channel, Endpoint, Server};
+
+use crate::listen::ListenAddress;
+use crate::shutdown::Shutdown;
+
+/// h2 ends a connection whose unread small frames exceed half its window (the guard against data-frame floods), which a
+/// burst of small calls does with the default of 1 MiB; it must never be adaptive for the same reason.
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const STREAMS_MAX: u32 = 1024;
+
+/// No request may take longer, whatever deadline its caller set.
+pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// A server with our windows, stream bound and keep-alive. No timeout is set here: a server-wide one would also end
+/// streams.
+#[must_use]
+pub fn server() -> Server {
+    Server::builder()
+        .initial_connection_window_size(Some(CONNECTION_WINDOW_BYTES))
+        .initial_stream_window_size(Some(STREAM_WINDOW_BYTES))
+        .max_concurrent_streams(Some(STREAMS_MAX))
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .tcp_nodelay(true)
+}
+
+/// A channel to `address` (`http://host:port`) that connects when it is first used and again whenever it must.
+///
+/// # Errors
+/// If the address is no URI.
+pub fn channel(address: &str) -> Result<Channel, tonic::transport::Error> {
+    Ok(Endpoint::from_shared(address.to_owned())?
+        .initial_connection_window_size(Some(CONNECTION_WINDOW_BYTES))
+        .initial_stream_window_size(Some(STREAM_WINDOW_BYTES))
+        .connect_timeout(Duration::from_secs(3))
+        .http2_keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true)
+        .connect_lazy())
+}
+
+/// Binds a listener.
+///
+/// # Errors
+/// If the address can't be bound.
+pub async fn bind(listen: ListenAddress) -> std::io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(listen.socket()).await?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// Serves until `shutdown`, then finishes what is under way for at most `drain_max`; streams that are open still are cut.
+///
+/// # Errors
+/// If the listener fails.
+pub async fn serve(
+    router: Router,
+    listener: TcpListener,
+    shutdown: Shutdown,
+    drain_max: Duration,
+) -> Result<(), tonic::transport::Error> {
+    let stop = shutdown.clone();
+    let served = router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+        stop.requested().await
+    });
+    tokio::pin!(served);
+    tokio::select! {
+        result = &mut served => return result,
+        () = shutdown.requested() => {}
+    }
+    match tokio::time::timeout(drain_max, served).await {
+        Ok(result) => result,
+        Err(_) => {
+            tracing::warn!("calls still open after the drain's time are cut");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! How to reach Redis.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::secret::Secret;
+use crate::settings::SettingsError;
+
+/// The `[redis]` section of a service.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedisSettings {
+    /// `redis://[user:password@]host:port`, `redis+unix:///path`, or `redis-cluster://...`. May hold a password.
+    pub url: Secret,
+    /// The number of shards, the same for every service: 1 on a standalone Redis, 16 on a Cluster.
+    pub shards: u16,
+    /// How long a command may take.
+    #[serde(with = "humantime_serde")]
+    pub command_timeout: Duration,
+    /// Starts on a Redis whose settings could lose mail. For development only.
+    pub allow_unsafe: bool,
+    /// How many entries the log of each shard keeps.
+    pub log_entries_max: u64,
+}
+
+impl RedisSettings {
+    /// # Errors
+    /// Names the key that is out of its bounds.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        if self.url.expose().is_empty() {
+            return Err(SettingsError::invalid("redis.url", "is empty"));
+        }
+        if !(1..=256).contains(&self.shards) {
+            return Err(SettingsError::invalid("redis.shards", "must be from 1 to 256"));
+        }
+        if self.command_timeout < Duration::from_millis(100) {
+            return Err(SettingsError::invalid(
+                "redis.command_timeout",
+                "must be at least 100ms",
+            ));
+        }
+        Ok(())
+    }
+}
