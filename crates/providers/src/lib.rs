@@ -1,1 +1,16 @@
-//! Placeholder.
+//! The way out: a rendered message to a provider, and what became of it.
+//!
+//! One call is one attempt: nothing here retries, since a retry of a call whose outcome is unknown is a second email. What
+//! a provider answered is told as a [`SendOutcome`], whose classes say what may happen next; [`Ses::send`] has no error
+//! besides. This crate is the only user of the provider's SDK.
+
+mod header_text;
+pub mod message;
+pub mod outcome;
+pub mod ses;
+pub mod settings;
+
+pub use message::{Attachment, Mailbox, OutgoingMessage};
+pub use outcome::SendOutcome;
+pub use ses::{ConnectError, Ses};
+pub use settings::{Credentials, SesSettings};

@@ -1,0 +1,316 @@
+//! What an answer of SES proves, or the lack of one.
+//!
+//! Only two things prove that a message was not sent: an answer by which SES refused it, and a connection that was never
+//! made. Everything else is [`SendOutcome::Unknown`]. The SDK's own classes do not separate the two (a refused connection
+//! and one that was reset after the request look alike), hence the walk through the error's sources.
+
+use std::error::Error;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_sesv2::config::http::HttpResponse;
+use aws_sdk_sesv2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sesv2::operation::send_email::{SendEmailError, SendEmailOutput};
+use hyper_util::client::legacy::Error as ConnectionError;
+use paceline_domain::reason::Reason;
+
+use crate::message::OutgoingMessage;
+use crate::outcome::SendOutcome;
+
+pub(super) type SendError = SdkError<SendEmailError, HttpResponse>;
+
+/// Whom a refusal's text may name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parties<'a> {
+    pub(super) from: &'a str,
+    pub(super) recipient: &'a str,
+}
+
+impl<'a> Parties<'a> {
+    pub(super) const fn of(message: &OutgoingMessage<'a>) -> Self {
+        Self {
+            from: message.from.address,
+            recipient: message.to.address,
+        }
+    }
+}
+
+/// `started` is false only if no byte of the request was handed to a connection.
+pub(super) fn classify(
+    answer: &Result<SendEmailOutput, SendError>,
+    parties: Parties<'_>,
+    started: bool,
+) -> SendOutcome {
+    match answer {
+        Ok(output) => match output.message_id() {
+            Some(id) if !id.is_empty() => SendOutcome::Accepted {
+                provider_id: id.to_owned(),
+            },
+            _ => unknown(Reason::AnswerUnclear),
+        },
+        Err(SdkError::ServiceError(error)) => refusal(
+            error.raw().status().as_u16(),
+            error.err().code(),
+            error.err().message().unwrap_or_default(),
+            parties,
+        ),
+        Err(error) => no_answer(error, started),
+    }
+}
+
+/// The code of SES, for logs.
+pub(super) fn code(error: &SendError) -> Option<&str> {
+    error.as_service_error().and_then(ProvideErrorMetadata::code)
+}
+
+const fn unknown(reason: Reason) -> SendOutcome {
+    SendOutcome::Unknown { reason }
+}
+
+const fn account(reason: Reason) -> SendOutcome {
+    SendOutcome::AccountRefused { reason }
+}
+
+/// An answer that is no success, by its status, its code and its text.
+fn refusal(status: u16, code: Option<&str>, text: &str, parties: Parties<'_>) -> SendOutcome {
+    match status {
+        // A request that SES took in part (408), any success that can't be read, redirects, and failures that say
+        // nothing of the message.
+        408 | 100..=399 | 500..=502 | 504.. => unknown(Reason::AnswerUnclear),
+        503 => unavailable(code, text),
+        _ => match code {
+            Some(code) => by_code(status, code, text, parties),
+            None => by_status(status, text),
+        },
+    }
+}
+
+/// A 503 proves something only if SES says so itself: a proxy's comes without SES's code, and at any time.
+fn unavailable(code: Option<&str>, text: &str) -> SendOutcome {
+    match code {
+        Some("ServiceUnavailable" | "ServiceUnavailableException") => SendOutcome::Transient {
+            reason: Reason::ProviderUnavailable,
+        },
+        Some("Throttling" | "ThrottlingException" | "TooManyRequestsException") => throttled(text),
+        _ => unknown(Reason::AnswerUnclear),
+    }
+}
+
+fn by_code(status: u16, code: &str, text: &str, parties: Parties<'_>) -> SendOutcome {
+    match code {
+        "TooManyRequestsException" | "LimitExceededException" | "ThrottlingException" | "Throttling" => {
+            throttled(text)
+        }
+        "MessageRejected" => rejected(text, parties),
+        "BadRequestException" => SendOutcome::Refused {
+            reason: Reason::MessageRefused,
+        },
+        "RequestEntityTooLargeException" => SendOutcome::Refused {
+            reason: Reason::MessageTooLarge,
+        },
+        "AccountSuspendedException" => account(Reason::AccountSuspended),
+        "SendingPausedException" => account(Reason::AccountPaused),
+        "MailFromDomainNotVerifiedException" => account(Reason::FromNotVerified),
+        "NotFoundException" => account(Reason::ConfigurationMissing),
+        "AccessDenied"
+        | "AccessDeniedException"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "IncompleteSignature"
+        | "IncompleteSignatureException"
+        | "InvalidClientTokenId"
+        | "InvalidSignatureException"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
+        | "NotAuthorized"
+        | "OptInRequired"
+        | "RequestExpired"
+        | "RequestTimeTooSkewed"
+        | "SignatureDoesNotMatch"
+        | "UnrecognizedClientException" => account(Reason::CredentialsRefused),
+        "RequestTimeout" | "RequestTimeoutException" => unknown(Reason::AnswerUnclear),
+        _ => by_status(status, text),
+    }
+}
+
+/// A refusal without a code that we know: not sent, but of unclear cause. It counts as a try of the message, so that
+/// neither the message waits for ever nor one message pauses all others.
+fn by_status(status: u16, text: &str) -> SendOutcome {
+    match status {
+        401 | 403 => account(Reason::CredentialsRefused),
+        413 => SendOutcome::Refused {
+            reason: Reason::MessageTooLarge,
+        },
+        429 => throttled(text),
+        _ => SendOutcome::Transient {
+            reason: Reason::ProviderUnavailable,
+        },
+    }
+}
+
+/// SES tells its two limits apart by text alone.
+fn throttled(text: &str) -> SendOutcome {
+    let text = text.to_ascii_lowercase();
+    let daily = text.contains("daily message quota") || text.contains("daily sending quota");
+    SendOutcome::Throttled { daily }
+}
+
+/// `MessageRejected` is about the message, or about an address that is not verified. In the sandbox that may be the
+/// recipient's, which is this message's own trouble; the sender's is everybody's.
+fn rejected(text: &str, parties: Parties<'_>) -> SendOutcome {
+    let text = text.to_ascii_lowercase();
+    let own = names(&text, parties.recipient) && !names(&text, parties.from);
+    if text.contains("not verified") && !own {
+        account(Reason::FromNotVerified)
+    } else {
+        SendOutcome::Refused {
+            reason: Reason::MessageRefused,
+        }
+    }
+}
+
+/// True if `address` stands in `text` as a whole word; `text` is in lower case.
+fn names(text: &str, address: &str) -> bool {
+    let address = address.to_ascii_lowercase();
+    text.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | ':' | '<' | '>' | '(' | ')' | '"' | '\''))
+        .any(|word| word.trim_end_matches('.') == address)
+}
+
+/// No answer, or none that is HTTP and JSON.
+fn no_answer(error: &SendError, started: bool) -> SendOutcome {
+    let connect_failed = source::<ConnectionError>(error).is_some_and(ConnectionError::is_connect);
+    if connect_failed {
+        return SendOutcome::Transient {
+            reason: Reason::NotConnected,
+        };
+    }
+    if !started {
+        return if source::<CredentialsError>(error).is_some() {
+            account(Reason::CredentialsRefused)
+        } else {
+            SendOutcome::Transient {
+                reason: Reason::NotWritten,
+            }
+        };
+    }
+    match error {
+        SdkError::TimeoutError(_) => unknown(Reason::Timeout),
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => unknown(Reason::Timeout),
+        SdkError::DispatchFailure(_) => unknown(Reason::ConnectionLost),
+        _ => unknown(Reason::AnswerUnclear),
+    }
+}
+
+fn source<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use paceline_domain::reason::Reason;
+
+    use super::{Parties, refusal};
+    use crate::outcome::SendOutcome::{self, AccountRefused, Refused, Throttled, Transient, Unknown};
+
+    const PARTIES: Parties<'_> = Parties {
+        from: "shop@example.com",
+        recipient: "Ada@customer.example",
+    };
+
+    #[track_caller]
+    fn check(status: u16, code: Option<&str>, text: &str, expected: SendOutcome) {
+        assert_eq!(
+            refusal(status, code, text, PARTIES),
+            expected,
+            "{status} {code:?} {text}"
+        );
+    }
+
+    #[test]
+    fn the_two_limits_are_told_apart_by_text_whatever_the_code() {
+        for (status, code) in [
+            (429, "TooManyRequestsException"),
+            (400, "LimitExceededException"),
+            (400, "ThrottlingException"),
+            (400, "Throttling"),
+        ] {
+            let code = Some(code);
+            check(
+                status,
+                code,
+                "Maximum sending rate exceeded.",
+                Throttled { daily: false },
+            );
+            check(
+                status,
+                code,
+                "Daily message quota exceeded.",
+                Throttled { daily: true },
+            );
+            check(
+                status,
+                code,
+                "Your DAILY SENDING QUOTA is used up",
+                Throttled { daily: true },
+            );
+            check(status, code, "", Throttled { daily: false });
+        }
+        check(
+            429,
+            None,
+            "Maximum sending rate exceeded.",
+            Throttled { daily: false },
+        );
+    }
+
+    #[test]
+    fn an_unverified_sender_is_everybodys_trouble_and_an_unverified_recipient_the_messages_own() {
+        let verification = "Email address is not verified. The following identities failed the check in region EU-WEST-1: ";
+        let from_not_verified = AccountRefused {
+            reason: Reason::FromNotVerified,
+        };
+        let own = Refused {
+            reason: Reason::MessageRefused,
+        };
+        for (names, expected) in [
+            ("shop@example.com", &from_not_verified),
+            ("ada@customer.example", &own),
+            ("ADA@customer.example.", &own),
+            ("shop@example.com, ada@customer.example", &from_not_verified),
+            ("not-ada@customer.example", &from_not_verified),
+            ("", &from_not_verified),
+        ] {
+            check(
+                400,
+                Some("MessageRejected"),
+                &format!("{verification}{names}"),
+                expected.clone(),
+            );
+        }
+        check(400, Some("MessageRejected"), "Bad content", own);
+    }
+
+    #[test]
+    fn an_unknown_refusal_is_unsent_and_counts_as_a_try() {
+        let expected = Transient {
+            reason: Reason::ProviderUnavailable,
+        };
+        check(400, Some("SomethingNewException"), "", expected.clone());
+        check(404, None, "", expected.clone());
+        check(409, Some("ConflictException"), "", expected);
+    }
+
+    #[test]
+    fn a_server_error_proves_nothing_even_with_a_code() {
+        let expected = Unknown {
+            reason: Reason::AnswerUnclear,
+        };
+        for status in [500, 502, 504, 599] {
+            check(status, None, "", expected.clone());
+            check(status, Some("ServiceUnavailable"), "", expected.clone());
+            check(status, Some("MessageRejected"), "", expected.clone());
+        }
+        check(503, Some("UNAVAILABLE"), "upstream connect error", expected.clone());
+        check(408, Some("RequestTimeout"), "", expected.clone());
+        check(302, None, "", expected);
+    }
+}
