@@ -3,8 +3,17 @@
 //! Only this crate knows both a generated type and a domain type. What is stored in Redis (`stored.proto`) is generated
 //! here too, so that the same compatibility rules cover it.
 
+pub mod convert;
+pub mod status;
+
 /// Generated from `proto/paceline/v1`.
-#[allow(unreachable_pub, clippy::all, missing_docs)]
+#[allow(
+    unreachable_pub,
+    unused_qualifications,
+    missing_docs,
+    clippy::all,
+    clippy::too_many_lines
+)]
 pub mod v1 {
     tonic::include_proto!("paceline.v1");
 }
