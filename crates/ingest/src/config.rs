@@ -1,0 +1,150 @@
+//! The settings of ingest: `config.default.toml` documents each key.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use paceline_kit::identity::{self, IdentitySettings};
+use paceline_kit::listen::ListenAddress;
+use paceline_kit::redis::RedisSettings;
+use paceline_kit::secret::Secret;
+use paceline_kit::telemetry::TelemetrySettings;
+use paceline_kit::{Settings, SettingsError};
+use serde::{Deserialize, Serialize};
+
+/// The commented default settings.
+pub const DEFAULTS: &str = include_str!("config.default.toml");
+
+const DIGEST_KEY_BYTES_MIN: usize = 32;
+
+/// What a message may cost at most in [`IntakeSettings::bytes_max`]; a smaller bound would never take it.
+const MESSAGE_BYTES_MAX: u64 = 8 << 20;
+
+/// All settings of the service.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub listen: ListenAddress,
+    pub admin_listen: ListenAddress,
+    #[serde(with = "humantime_serde")]
+    pub drain_notice: Duration,
+    #[serde(with = "humantime_serde")]
+    pub drain_max: Duration,
+    pub digest_key: Secret,
+    pub templates: TemplateSettings,
+    pub intake: IntakeSettings,
+    pub watch: WatchSettings,
+    pub redis: RedisSettings,
+    pub telemetry: TelemetrySettings,
+    #[serde(default)]
+    pub identity: Vec<IdentitySettings>,
+}
+
+/// Where templates come from.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TemplateSettings {
+    pub directory: PathBuf,
+}
+
+/// How much may wait, and how it is gathered.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntakeSettings {
+    pub messages_max: NonZeroU32,
+    pub bytes_max: ByteSize,
+    pub flights_max: NonZeroUsize,
+    pub batch_messages_max: NonZeroUsize,
+    pub batch_bytes_max: ByteSize,
+}
+
+/// How messages are watched.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct WatchSettings {
+    pub watchers_max: NonZeroU32,
+    #[serde(with = "humantime_serde")]
+    pub poll: Duration,
+    #[serde(with = "humantime_serde")]
+    pub reread: Duration,
+}
+
+impl Settings for Config {
+    fn validate(&self) -> Result<(), SettingsError> {
+        let refuse = |key, problem: &str| Err(SettingsError::invalid(key, problem));
+        if self.digest_key.expose().len() < DIGEST_KEY_BYTES_MIN {
+            return refuse(
+                "digest_key",
+                "must be at least 32 bytes; make one with `openssl rand -hex 32`",
+            );
+        }
+        if !(ByteSize(MESSAGE_BYTES_MAX)..=ByteSize::gib(64)).contains(&self.intake.bytes_max) {
+            return refuse("intake.bytes_max", "must be from 8MiB to 64GiB");
+        }
+        if self.watch.poll < Duration::from_millis(10) {
+            return refuse("watch.poll", "must be at least 10ms");
+        }
+        if self.watch.reread < self.watch.poll {
+            return refuse("watch.reread", "must not be shorter than watch.poll");
+        }
+        self.redis.validate()?;
+        identity::validate(&self.identity)
+    }
+
+    fn telemetry(&self) -> &TelemetrySettings {
+        &self.telemetry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use paceline_kit::settings::load;
+
+    use super::{Config, DEFAULTS};
+
+    const NEEDED: &str = "digest_key = \"0123456789abcdef0123456789abcdef\"\n";
+    const IDENTITY: &str = "[[identity]]\nname = \"main\"\nfrom_domains = [\"example.com\"]\ntenants = [\"*\"]\n\
+                            [identity.ses]\nregion = \"eu-west-1\"\nconfiguration_set = \"events\"\n";
+
+    fn read(text: &str) -> Result<Config, String> {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), text).expect("writable");
+        load("ingest", DEFAULTS, Some(file.path())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_need_a_key_and_an_identity_and_nothing_else() {
+        read(&format!("{NEEDED}{IDENTITY}")).expect("complete");
+        assert!(read(IDENTITY).expect_err("no key").contains("digest_key"));
+        assert!(read(NEEDED).expect_err("no identity").contains("identity"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        for (key, text) in [
+            ("digest_key", format!("digest_key = \"short\"\n{IDENTITY}")),
+            (
+                "intake.bytes_max",
+                format!("{NEEDED}intake.bytes_max = \"1MiB\"\n{IDENTITY}"),
+            ),
+            (
+                "flights_max",
+                format!("{NEEDED}intake.flights_max = 0\n{IDENTITY}"),
+            ),
+            ("watch.poll", format!("{NEEDED}watch.poll = \"1ms\"\n{IDENTITY}")),
+            (
+                "watch.reread",
+                format!("{NEEDED}watch.reread = \"50ms\"\n{IDENTITY}"),
+            ),
+            ("redis.shards", format!("{NEEDED}redis.shards = 0\n{IDENTITY}")),
+            ("listen", format!("{NEEDED}listen = \"0.0.0.0:7070\"\n{IDENTITY}")),
+        ] {
+            let error = read(&text).expect_err(key);
+            assert!(
+                error.contains(key) || error.contains("loopback"),
+                "{key}: {error}"
+            );
+        }
+    }
+}
