@@ -1,1 +1,14 @@
-//! Placeholder.
+//! What the tests of several crates share: real servers that end with the test, and waits with a bound.
+//!
+//! A missing server fails the test: a suite that silently skips is worse than none.
+
+pub mod cluster;
+pub mod eventually;
+pub mod proxy;
+pub mod redis;
+pub mod resp;
+
+pub use cluster::RedisCluster;
+pub use eventually::eventually;
+pub use proxy::Proxy;
+pub use redis::TestRedis;
