@@ -1,0 +1,151 @@
+// Paceline as a side of the benchmark: the harness's events, through Enqueue, with its template and its sink.
+import { spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, writeFileSync, createWriteStream } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import grpc from '@grpc/grpc-js';
+import loader from '@grpc/proto-loader';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+// The harness runs in its own folder; its workload is the one that every side gets.
+const workload = await import(pathToFileURL(join(process.cwd(), 'common/workload.mjs')));
+
+export const name = 'paceline';
+export const defaults = { workers: 2, conc: 128, renderers: 1, profile: 'release' };
+
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+let ingestAddress;
+
+/** The benchmark's template as a bundle. */
+function writeTemplate(folder) {
+  const bundle = join(folder, 'order-confirmation');
+  mkdirSync(join(bundle, 'examples'), { recursive: true });
+  const example = workload.event(0, 'example').data;
+  const schema = Object.fromEntries(Object.keys(example).map((key) => [key, key === 'items' ? 'array' : 'string']));
+  const files = {
+    'template.toml': 'name = "order-confirmation"\nversion = "1"\nlane = "transactional"\nfrom = "noreply@example.com"\n',
+    'subject.hbs': 'Your order {{orderNumber}} is confirmed',
+    'body.html.hbs': workload.templateSource,
+    'body.txt.hbs': 'Thanks {{firstName}}, your order {{orderNumber}} is on its way to {{city}}.',
+    'schema.json': JSON.stringify(schema),
+    'examples/first.json': JSON.stringify(example),
+  };
+  for (const [path, text] of Object.entries(files)) writeFileSync(join(bundle, path), text);
+}
+
+const identity = `
+[[identity]]
+name = "main"
+from_domains = ["example.com"]
+tenants = ["*"]
+[identity.ses]
+region = "eu-west-1"
+configuration_set = "production"
+`;
+
+/** Starts one service and waits for its line "ready". */
+async function start(folder, profile, service, file, settings) {
+  const path = join(folder, `${file}.toml`);
+  writeFileSync(path, settings);
+  const child = spawn(join(root, 'target', profile, service), ['--config', path], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const log = createWriteStream(join(folder, `${file}.log`));
+  child.stderr.pipe(log);
+  const lines = createInterface({ input: child.stderr });
+  const ready = await new Promise((resolve, reject) => {
+    child.once('exit', (code) => reject(new Error(`${service} ended with ${code}; see ${folder}`)));
+    lines.on('line', (line) => {
+      if (!line.includes('"ready"')) return;
+      const event = JSON.parse(line);
+      if (event.message === 'ready') resolve(event);
+    });
+  });
+  return { child, grpc: ready.grpc };
+}
+
+export async function setup(o, redis) {
+  const folder = mkdtempSync(join(tmpdir(), 'paceline-load-'));
+  writeTemplate(join(folder, 'templates'));
+  const common = `listen = "127.0.0.1:0"\nadmin_listen = "127.0.0.1:0"\n`;
+  const stored = `[redis]\nurl = "redis://127.0.0.1:${o.redisPort}"\n`;
+  const templates = `[templates]\ndirectory = "${folder}/templates"\n`;
+  const one = (service, file, settings) => start(folder, o.profile, service, file, settings);
+
+  const coordinator = await one('throttle-coordinator', 'throttle-coordinator', `${common}${stored}
+[default]
+mode = "static"
+start = 50000
+ceiling = 50000
+`);
+  const ingest = await one('ingest', 'ingest', `digest_key = "${'0'.repeat(64)}"\n${common}${stored}${templates}${identity}`);
+  ingestAddress = ingest.grpc;
+  const paused = [];
+  for (let i = 0; i < o.renderers; i++) paused.push(await one('renderer', `renderer-${i}`, `${common}${stored}${templates}`));
+  for (let i = 0; i < o.workers; i++) {
+    paused.push(await one('sender', `sender-${i}`, `name = "sender-${i}"\nin_flight_max = ${o.conc}\ncoordinators = ["http://${coordinator.grpc}"]
+${common}${stored}
+[ses]
+endpoint_url = "http://127.0.0.1:${o.sinkPort}"
+credentials = "look_alike"
+${identity}`));
+  }
+  const all = [coordinator, ingest, ...paused];
+  const signal = (services, what) => services.forEach(({ child }) => child.kill(what));
+  signal(paused, 'SIGSTOP');
+  return {
+    pids: all.map(({ child }) => child.pid),
+    go: () => signal(paused, 'SIGCONT'),
+    pause: () => signal(paused, 'SIGSTOP'),
+    stop: async () => {
+      signal(paused, 'SIGCONT');
+      const ends = all.map(({ child }) => new Promise((resolve) => child.once('exit', resolve)));
+      signal(all, 'SIGTERM');
+      await Promise.race([Promise.all(ends), sleep(20_000)]);
+      signal(all, 'SIGKILL');
+    },
+  };
+}
+
+function client() {
+  const definition = loader.loadSync('paceline/v1/ingest.proto', { includeDirs: [join(root, 'proto')], keepCase: true, longs: Number });
+  const { IngestService } = grpc.loadPackageDefinition(definition).paceline.v1;
+  return new IngestService(ingestAddress, grpc.credentials.createInsecure(), { 'grpc.max_receive_message_length': 64 << 20 });
+}
+
+const request = (event) => ({
+  tenant: 'bench',
+  template: 'order-confirmation',
+  recipient: { address: event.to },
+  user_id: event.userId,
+  data: Buffer.from(JSON.stringify(event.data)),
+  // The sink counts this tag's values.
+  tags: [{ name: 'idem', value: event.eventId }],
+});
+
+const call = (stub, method, message) =>
+  new Promise((resolve, reject) => stub[method](message, { deadline: Date.now() + 30_000 }, (error, answer) => (error ? reject(error) : resolve(answer))));
+
+export async function preload(o, redis, n, run) {
+  const stub = client();
+  for (let i = 0; i < n; i += 500) {
+    const events = Array.from({ length: Math.min(500, n - i) }, (_, k) => workload.event(i + k, run));
+    const { results } = await call(stub, 'EnqueueBatch', { requests: events.map(request) });
+    const refused = results.find((result) => result.error);
+    if (refused) throw new Error(JSON.stringify(refused.error));
+  }
+  stub.close();
+}
+
+/** Nothing queued, rendered or claimed. */
+export async function idle(o, redis) {
+  const keys = await redis.keys('{pl1:*}:*:*:*:*');
+  const lengths = await Promise.all(keys.filter((key) => /:(queued|ready):/.test(key)).map((key) => redis.xlen(key)));
+  const open = await redis.zcard('{pl1:0}:open');
+  return open === 0 && lengths.every((length) => length === 0);
+}
+
+export function producer() {
+  const stub = client();
+  return { enqueue: (event) => call(stub, 'Enqueue', request(event)), close: async () => stub.close() };
+}
