@@ -1,0 +1,146 @@
+//! The settings of the sender: `config.default.toml` documents each key.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use paceline_kit::identity::{self, IdentitySettings};
+use paceline_kit::listen::ListenAddress;
+use paceline_kit::redis::RedisSettings;
+use paceline_kit::telemetry::TelemetrySettings;
+use paceline_kit::{Settings, SettingsError};
+use paceline_providers::SesSettings;
+use serde::{Deserialize, Serialize};
+
+/// The commented default settings.
+pub const DEFAULTS: &str = include_str!("config.default.toml");
+
+/// A claim that lapses while its request is open turns a sent message into doubt, so its lease is longer by at least this.
+const CLAIM_MARGIN_MIN: Duration = Duration::from_secs(30);
+
+/// All settings of the service.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub name: String,
+    pub listen: ListenAddress,
+    pub admin_listen: ListenAddress,
+    #[serde(with = "humantime_serde")]
+    pub drain_max: Duration,
+    pub coordinators: Vec<String>,
+    pub in_flight_max: NonZeroU32,
+    pub in_flight_per_identity_max: NonZeroU32,
+    #[serde(with = "humantime_serde")]
+    pub claim_margin: Duration,
+    pub read_ahead: ReadAheadSettings,
+    pub redis: RedisSettings,
+    pub ses: SesSettings,
+    pub telemetry: TelemetrySettings,
+    #[serde(default)]
+    pub identity: Vec<IdentitySettings>,
+}
+
+/// The `[read_ahead]` section: the bounds of what is read and not yet claimed.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadAheadSettings {
+    pub entries_max: NonZeroUsize,
+    pub bytes_max: ByteSize,
+    #[serde(with = "humantime_serde")]
+    pub rate_max: Duration,
+    #[serde(with = "humantime_serde")]
+    pub reclaim_idle: Duration,
+}
+
+impl Config {
+    /// The life of a claim.
+    #[must_use]
+    pub fn claim_lease(&self) -> Duration {
+        self.ses.attempt_timeout + self.claim_margin
+    }
+}
+
+impl Settings for Config {
+    fn validate(&self) -> Result<(), SettingsError> {
+        let refuse = |key, problem: &str| Err(SettingsError::invalid(key, problem));
+        if self.name.len() > 128 || !self.name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return refuse("name", "must be at most 128 printable ASCII characters");
+        }
+        if self.coordinators.is_empty() {
+            return refuse("coordinators", "at least one is needed");
+        }
+        if let Some(address) = self
+            .coordinators
+            .iter()
+            .find(|address| paceline_kit::grpc::channel(address).is_err())
+        {
+            return refuse("coordinators", &format!("\"{address}\" is no http://HOST:PORT"));
+        }
+        if self.claim_margin < CLAIM_MARGIN_MIN {
+            return refuse("claim_margin", "must be at least 30s");
+        }
+        if self.drain_max <= self.ses.attempt_timeout {
+            return refuse("drain_max", "must be longer than ses.attempt_timeout");
+        }
+        if self.in_flight_per_identity_max > self.in_flight_max {
+            return refuse("in_flight_per_identity_max", "must not exceed in_flight_max");
+        }
+        if self.read_ahead.bytes_max < ByteSize::mib(1) {
+            return refuse("read_ahead.bytes_max", "must be at least 1MiB");
+        }
+        if self.read_ahead.reclaim_idle < Duration::from_secs(1) {
+            return refuse("read_ahead.reclaim_idle", "must be at least 1s");
+        }
+        if let Err(problem) = self.ses.validate() {
+            return refuse(problem.key, problem.problem);
+        }
+        self.redis.validate()?;
+        identity::validate(&self.identity)
+    }
+
+    fn telemetry(&self) -> &TelemetrySettings {
+        &self.telemetry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use paceline_kit::settings::load;
+
+    use super::{Config, DEFAULTS};
+
+    const IDENTITY: &str = "[[identity]]\nname = \"main\"\nfrom_domains = [\"example.com\"]\ntenants = [\"*\"]\n\
+                            [identity.ses]\nregion = \"eu-west-1\"\nconfiguration_set = \"events\"\n";
+
+    fn read(text: &str) -> Result<Config, String> {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), text).expect("writable");
+        load("sender", DEFAULTS, Some(file.path())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_need_an_identity_and_nothing_else() {
+        read(IDENTITY).expect("complete");
+        assert!(read("").expect_err("no identity").contains("identity"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        for (key, text) in [
+            ("coordinators", "coordinators = []"),
+            ("coordinators", "coordinators = [\"not a uri\"]"),
+            ("claim_margin", "claim_margin = \"5s\""),
+            ("drain_max", "drain_max = \"10s\""),
+            ("in_flight_max", "in_flight_max = 0"),
+            ("in_flight_per_identity_max", "in_flight_max = 8"),
+            ("read_ahead.bytes_max", "read_ahead.bytes_max = \"1KiB\""),
+            ("read_ahead.reclaim_idle", "read_ahead.reclaim_idle = \"5ms\""),
+            ("ses.credentials", "ses.credentials = \"look_alike\""),
+            ("redis.shards", "redis.shards = 0"),
+            ("name", "name = \"two words\""),
+        ] {
+            let error = read(&format!("{text}\n{IDENTITY}")).expect_err(key);
+            assert!(error.contains(key), "{key}: {error}");
+        }
+    }
+}
