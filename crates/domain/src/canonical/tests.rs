@@ -1,0 +1,1 @@
+//! What is refused, where, and that nothing of a value shows.
