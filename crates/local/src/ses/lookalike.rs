@@ -1,0 +1,219 @@
+//! The look-alike's life: start, hold, stop.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{ConnectionHandle, FaultyListener};
+use super::control;
+use super::fault::{Fault, FaultBook};
+use super::limits::{Limits, Meter};
+use super::store::{LogEntry, MailSummary, Stats, Store};
+
+/// How long open requests may take to end at a stop.
+const STOP_MAX: Duration = Duration::from_secs(2);
+
+/// How the look-alike starts.
+#[derive(Clone, Debug)]
+pub struct LookalikeOptions {
+    pub limits: Limits,
+    /// The newest so many mails are kept with their content, and so many log entries.
+    pub keep_max: usize,
+    /// So many ids are remembered to tell duplicates.
+    pub ids_max: usize,
+}
+
+impl Default for LookalikeOptions {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            keep_max: 10_000,
+            ids_max: 1_000_000,
+        }
+    }
+}
+
+/// Why it can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum LookalikeError {
+    #[error("{0} is not a loopback address: the look-alike shows mail to whoever asks")]
+    NotLoopback(SocketAddr),
+    #[error("can't listen on {address}")]
+    Listen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+}
+
+/// A running look-alike. Dropped, it stops without waiting for open requests.
+#[derive(Debug)]
+pub struct Lookalike {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    server: Option<JoinHandle<()>>,
+}
+
+/// What handlers and the handle share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    started_at: Instant,
+    pub(crate) stopping: CancellationToken,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) store: Store,
+    pub(crate) faults: FaultBook,
+    pub(crate) meter: Meter,
+}
+
+impl Shared {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started_at.elapsed()
+    }
+
+    pub(crate) fn reset_connection(&self) -> bool {
+        let mut state = self.state();
+        let reset = state.faults.for_connection();
+        if reset {
+            state.store.connection_reset();
+        }
+        reset
+    }
+
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        self.state().meter = Meter::new(limits, self.uptime());
+    }
+
+    /// Forgets mails, log, counters and faults. The limits stay.
+    pub(crate) fn reset(&self) {
+        let uptime = self.uptime();
+        let mut state = self.state();
+        state.store.reset(Timestamp::now());
+        state.faults.clear();
+        state.meter = Meter::new(state.meter.limits().clone(), uptime);
+    }
+}
+
+impl Lookalike {
+    /// Starts to listen on `address`, whose port may be 0.
+    ///
+    /// # Errors
+    /// If `address` is not on loopback or can't be listened on.
+    pub async fn start(address: SocketAddr, options: LookalikeOptions) -> Result<Self, LookalikeError> {
+        if !address.ip().is_loopback() {
+            return Err(LookalikeError::NotLoopback(address));
+        }
+        let failed = |source| LookalikeError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                store: Store::new(options.keep_max, options.ids_max, Timestamp::now()),
+                faults: FaultBook::default(),
+                meter: Meter::new(options.limits, Duration::ZERO),
+            }),
+            started_at: Instant::now(),
+            stopping: CancellationToken::new(),
+        });
+        let service =
+            control::router(Arc::clone(&shared)).into_make_service_with_connect_info::<ConnectionHandle>();
+        let stopping = shared.stopping.clone();
+        let listener = FaultyListener::new(listener, Arc::clone(&shared));
+        let server = tokio::spawn(async move {
+            let serve = axum::serve(listener, service).with_graceful_shutdown(stopping.cancelled_owned());
+            if let Err(error) = serve.await {
+                tracing::error!(%error, "the look-alike stopped");
+            }
+        });
+        Ok(Self {
+            address,
+            shared,
+            server: Some(server),
+        })
+    }
+
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The endpoint of the API.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where people look.
+    #[must_use]
+    pub fn inbox_url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// Adds a fault behind those in force.
+    pub fn add_fault(&self, fault: Fault) {
+        self.shared.state().faults.add([fault]);
+    }
+
+    pub fn clear_faults(&self) {
+        self.shared.state().faults.clear();
+    }
+
+    /// Replaces the limits; the bucket starts full, the day anew.
+    pub fn set_limits(&self, limits: Limits) {
+        self.shared.set_limits(limits);
+    }
+
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared.state().store.stats()
+    }
+
+    /// Kept mails with a sequence above `since`, oldest first.
+    #[must_use]
+    pub fn inbox(&self, since: u64, limit: usize) -> Vec<MailSummary> {
+        let mails = self.shared.state().store.mails_since(since, limit);
+        mails.iter().map(|mail| mail.summary()).collect()
+    }
+
+    /// Kept log entries with a sequence above `since`, oldest first.
+    #[must_use]
+    pub fn log(&self, since: u64, limit: usize) -> Vec<LogEntry> {
+        self.shared.state().store.log_since(since, limit)
+    }
+
+    /// Forgets mails, log, counters and faults. The limits stay.
+    pub fn reset(&self) {
+        self.shared.reset();
+    }
+
+    /// Answers what is open, for at most two seconds, and stops.
+    pub async fn stop(mut self) {
+        self.shared.stopping.cancel();
+        if let Some(mut server) = self.server.take()
+            && tokio::time::timeout(STOP_MAX, &mut server).await.is_err()
+        {
+            server.abort();
+        }
+    }
+}
+
+impl Drop for Lookalike {
+    fn drop(&mut self) {
+        self.shared.stopping.cancel();
+        if let Some(server) = self.server.take() {
+            server.abort();
+        }
+    }
+}
