@@ -2,13 +2,17 @@
 //!
 //! A missing server fails the test: a suite that silently skips is worse than none.
 
+pub mod clock;
 pub mod cluster;
 pub mod eventually;
+pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod resp;
 
+pub use clock::ManualClock;
 pub use cluster::RedisCluster;
 pub use eventually::eventually;
+pub use process::ServiceProcess;
 pub use proxy::Proxy;
 pub use redis::TestRedis;
