@@ -3,6 +3,7 @@
 //! What a domain type can say, the contract can: these directions can't fail. Back, an enum's number or a timestamp may be
 //! one that this release does not know, and says so by its own error.
 
+use paceline_domain::address::{AddressError, Mailbox};
 use paceline_domain::id::MessageId;
 use paceline_domain::lane::{Lane, UnknownLane};
 use paceline_domain::record::{Record, State};
@@ -85,6 +86,14 @@ pub fn millis(at: &Timestamp) -> Result<Millis, InvalidTimestamp> {
         .ok_or(InvalidTimestamp)
 }
 
+/// An address and its display name, checked and normalised.
+///
+/// # Errors
+/// The rule that one of the two broke.
+pub fn mailbox(given: &v1::Mailbox) -> Result<Mailbox, AddressError> {
+    Mailbox::parse(&given.address, &given.display_name)
+}
+
 /// The lane of a request; `None` leaves the choice to the template.
 ///
 /// # Errors
@@ -111,6 +120,15 @@ pub fn state(number: i32) -> Result<State, UnknownState> {
                 .find(|state| v1::MessageState::from(*state) == wanted)
         })
         .ok_or(UnknownState)
+}
+
+impl From<&Mailbox> for v1::Mailbox {
+    fn from(mailbox: &Mailbox) -> Self {
+        Self {
+            address: mailbox.address().as_str().to_owned(),
+            display_name: mailbox.display_name().unwrap_or_default().to_owned(),
+        }
+    }
 }
 
 impl From<Lane> for v1::Lane {
@@ -148,7 +166,7 @@ mod tests {
     use paceline_domain::time::Millis;
     use prost_types::Timestamp;
 
-    use super::{InvalidTimestamp, lane, millis, state, timestamp, timestamp_if_set};
+    use super::{InvalidTimestamp, lane, mailbox, millis, state, timestamp, timestamp_if_set};
     use crate::v1;
 
     #[test]
@@ -168,6 +186,19 @@ mod tests {
                 "{seconds} {nanos}"
             );
         }
+    }
+
+    #[test]
+    fn mailboxes_are_normalised_on_their_way_in() {
+        let given = v1::Mailbox {
+            address: "Ada@Example.COM".to_owned(),
+            display_name: " Ada ".to_owned(),
+        };
+        let read = v1::Mailbox::from(&mailbox(&given).expect("a good mailbox"));
+        assert_eq!(
+            (read.address.as_str(), read.display_name.as_str()),
+            ("Ada@example.com", "Ada")
+        );
     }
 
     #[test]
