@@ -1,1 +1,22 @@
-//! The coordinator's books: who holds how much of a rate.
+//! Capacity leases: who may spend how much of a rate, until when, by whose word.
+//!
+//! A key's rate belongs to the coordinator. Senders hold parts of it as leases, and the sum of what they hold never exceeds
+//! the rate, whatever is lost, doubled, late or dead. That rests on three rules:
+//!
+//! - a sender counts a lease's time from **before** it asked and a hundredth short, the coordinator from **after** it decided,
+//!   a hundredth and [`MARGIN`] long: a lease is over for its holder before it is over in the books, and no two machines'
+//!   clocks are ever compared;
+//! - a sender that asks again gives up every answer that is still under way, so that what it says it holds is what it holds;
+//! - what the coordinator takes back is free only when the sender has said that it holds less, or the lease is over.
+
+pub mod sender;
+
+use std::time::Duration;
+
+pub use sender::{Ask, Counts, Grant, LocalLease, Refusal, Stale};
+
+/// How far two machines' clocks may run apart.
+pub const CLOCK_DRIFT_MAX: f64 = 0.01;
+
+/// What the coordinator adds to a lease's time, beyond the drift: for a process that is slow to look at its clock.
+pub const MARGIN: Duration = Duration::from_millis(200);
