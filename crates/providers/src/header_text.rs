@@ -25,7 +25,10 @@ pub(crate) enum HeaderError {
 
 /// An address with its display name, as one entry of a From, To or Reply-To.
 pub(crate) fn mailbox(mailbox: Mailbox<'_>) -> Result<String, HeaderError> {
-    let Mailbox { address, display_name } = mailbox;
+    let Mailbox {
+        address,
+        display_name,
+    } = mailbox;
     if !address.bytes().all(|byte| byte.is_ascii_graphic()) || address.contains(['<', '>', ',', ';']) {
         return Err(HeaderError::Character("an address"));
     }
@@ -112,7 +115,11 @@ mod tests {
     #[track_caller]
     fn check_name(display_name: &str, expected: &str) {
         let address = "a@x.example";
-        let text = mailbox(Mailbox { address, display_name }).expect("a good mailbox");
+        let text = mailbox(Mailbox {
+            address,
+            display_name,
+        })
+        .expect("a good mailbox");
         assert_eq!(text, expected);
     }
 
@@ -130,10 +137,7 @@ mod tests {
         check_name("Zoë", "=?utf-8?b?Wm/Dqw==?= <a@x.example>");
         check_name("株式会社", "=?utf-8?b?5qCq5byP5Lya56S+?= <a@x.example>");
         // Python: base64.b64encode(b"=?utf-8?q?x?=").
-        check_name(
-            "=?utf-8?q?x?=",
-            "=?utf-8?b?PT91dGYtOD9xP3g/PQ==?= <a@x.example>",
-        );
+        check_name("=?utf-8?q?x?=", "=?utf-8?b?PT91dGYtOD9xP3g/PQ==?= <a@x.example>");
     }
 
     #[test]
@@ -197,7 +201,11 @@ mod tests {
             };
             assert_eq!(mailbox(addressed), Err(HeaderError::Character("an address")));
         }
-        for hostile in ["a@x.example>,<b@y.example", "a@x.example,b@y.example", "a b@x.example"] {
+        for hostile in [
+            "a@x.example>,<b@y.example",
+            "a@x.example,b@y.example",
+            "a b@x.example",
+        ] {
             let addressed = Mailbox {
                 address: hostile,
                 display_name: "",

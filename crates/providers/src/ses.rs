@@ -50,7 +50,7 @@ impl Ses {
             return Err(ConnectError::NoRegion);
         }
         let region = Region::new(region.to_owned());
-        let mut config = match settings.credentials {
+        let config = match settings.credentials {
             Credentials::Chain => {
                 let shared = aws_config::defaults(BehaviorVersion::latest())
                     .region(region)
@@ -69,6 +69,10 @@ impl Ses {
                     "look_alike",
                 )),
         };
+        Ok(Self::assemble(config, settings))
+    }
+
+    fn assemble(mut config: Builder, settings: &SesSettings) -> Self {
         if let Some(url) = &settings.endpoint_url {
             config = config.endpoint_url(url);
         }
@@ -80,9 +84,8 @@ impl Ses {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .http_client(http_client(settings))
             .build();
-        Ok(Self {
-            client: Client::from_conf(config),
-        })
+        let client = Client::from_conf(config);
+        Self { client }
     }
 
     /// Makes one attempt to send one message.
@@ -97,11 +100,7 @@ impl Ses {
             }
         };
         let transmission = Transmission::new(message.traceparent);
-        let answer = request
-            .customize()
-            .interceptor(transmission.clone())
-            .send()
-            .await;
+        let answer = request.customize().interceptor(transmission.clone()).send().await;
         let outcome = classify::classify(&answer, Parties::of(message), transmission.started());
         if let Err(error) = &answer {
             // The provider's text may name an address, so only its code and the request's id are logged.
@@ -134,8 +133,100 @@ fn http_client(settings: &SesSettings) -> SharedHttpClient {
             .pool_max_idle_per_host(idle_max);
         builder.set_connector_settings(connector.cloned());
         builder.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
-        let proxy = if local { ProxyConfig::disabled() } else { ProxyConfig::from_env() };
+        let proxy = if local {
+            ProxyConfig::disabled()
+        } else {
+            ProxyConfig::from_env()
+        };
         builder.set_proxy_config(Some(proxy));
         builder.build()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aws_credential_types::provider::error::CredentialsError;
+    use aws_credential_types::provider::future::ProvideCredentials as ProvidedCredentials;
+    use aws_sdk_sesv2::config::{BehaviorVersion, Builder, ProvideCredentials, Region};
+    use paceline_domain::id::MessageId;
+    use paceline_domain::reason::Reason;
+    use paceline_domain::time::Millis;
+
+    use super::Ses;
+    use crate::message::{Mailbox, OutgoingMessage};
+    use crate::outcome::SendOutcome;
+    use crate::settings::SesSettings;
+
+    /// A chain that finds no credentials, or never comes back.
+    #[derive(Debug)]
+    struct Broken {
+        hangs: bool,
+    }
+
+    impl ProvideCredentials for Broken {
+        fn provide_credentials<'a>(&'a self) -> ProvidedCredentials<'a>
+        where
+            Self: 'a,
+        {
+            if self.hangs {
+                ProvidedCredentials::new(std::future::pending())
+            } else {
+                ProvidedCredentials::ready(Err(CredentialsError::not_loaded("none")))
+            }
+        }
+    }
+
+    async fn send_with(provider: Broken) -> SendOutcome {
+        let settings = SesSettings {
+            // Nothing listens there, and nothing is to be sent there.
+            endpoint_url: Some("http://127.0.0.1:9".to_owned()),
+            connect_timeout: Duration::from_millis(100),
+            attempt_timeout: Duration::from_millis(200),
+            ..SesSettings::default()
+        };
+        let config = Builder::new()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static("eu-west-1"))
+            .credentials_provider(provider);
+        let mailbox = Mailbox {
+            address: "a@x.example",
+            display_name: "",
+        };
+        let message = OutgoingMessage {
+            message_id: MessageId([1; 16]),
+            accepted_at: Millis(1),
+            attempt: 1,
+            tenant: "t",
+            template: "welcome",
+            from: mailbox,
+            reply_to: None,
+            to: mailbox,
+            subject: "s",
+            html: "",
+            text: "t",
+            headers: Vec::new(),
+            tags: Vec::new(),
+            attachments: Vec::new(),
+            configuration_set: "events",
+            tenant_name: None,
+            traceparent: "",
+        };
+        Ses::assemble(config, &settings).send(&message).await
+    }
+
+    #[tokio::test]
+    async fn missing_credentials_are_the_accounts_trouble() {
+        let outcome = send_with(Broken { hangs: false }).await;
+        let reason = Reason::CredentialsRefused;
+        assert_eq!(outcome, SendOutcome::AccountRefused { reason });
+    }
+
+    #[tokio::test]
+    async fn a_timeout_before_anything_was_written_is_no_doubt() {
+        let outcome = send_with(Broken { hangs: true }).await;
+        let reason = Reason::NotWritten;
+        assert_eq!(outcome, SendOutcome::Transient { reason });
+    }
 }

@@ -64,7 +64,10 @@ impl SesSettings {
             return invalid("ses.endpoint_url", "is no http:// or https:// URL");
         }
         if self.credentials == Credentials::LookAlike && !self.endpoint_is_loopback() {
-            return invalid("ses.credentials", "look_alike needs an ses.endpoint_url on loopback");
+            return invalid(
+                "ses.credentials",
+                "look_alike needs an ses.endpoint_url on loopback",
+            );
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::error::Error;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sesv2::config::http::HttpResponse;
-use aws_sdk_sesv2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sesv2::error::{ErrorMetadata, ProvideErrorMetadata, SdkError};
 use aws_sdk_sesv2::operation::send_email::{SendEmailError, SendEmailOutput};
 use hyper_util::client::legacy::Error as ConnectionError;
 use paceline_domain::reason::Reason;
@@ -50,7 +50,7 @@ pub(super) fn classify(
         Err(SdkError::ServiceError(error)) => refusal(
             error.raw().status().as_u16(),
             error.err().code(),
-            error.err().message().unwrap_or_default(),
+            text(error.err()).unwrap_or_default(),
             parties,
         ),
         Err(error) => no_answer(error, started),
@@ -60,6 +60,13 @@ pub(super) fn classify(
 /// The code of SES, for logs.
 pub(super) fn code(error: &SendError) -> Option<&str> {
     error.as_service_error().and_then(ProvideErrorMetadata::code)
+}
+
+/// The text of a refusal. Where SES gave no code, the SDK hides the text in its error's sources.
+fn text(error: &SendEmailError) -> Option<&str> {
+    error
+        .message()
+        .or_else(|| source::<ErrorMetadata>(error).and_then(ErrorMetadata::message))
 }
 
 const fn unknown(reason: Reason) -> SendOutcome {
@@ -171,8 +178,10 @@ fn rejected(text: &str, parties: Parties<'_>) -> SendOutcome {
 /// True if `address` stands in `text` as a whole word; `text` is in lower case.
 fn names(text: &str, address: &str) -> bool {
     let address = address.to_ascii_lowercase();
-    text.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | ':' | '<' | '>' | '(' | ')' | '"' | '\''))
-        .any(|word| word.trim_end_matches('.') == address)
+    text.split(|c: char| {
+        c.is_whitespace() || matches!(c, ',' | ';' | ':' | '<' | '>' | '(' | ')' | '"' | '\'')
+    })
+    .any(|word| word.trim_end_matches('.') == address)
 }
 
 /// No answer, or none that is HTTP and JSON.
@@ -264,7 +273,8 @@ mod tests {
 
     #[test]
     fn an_unverified_sender_is_everybodys_trouble_and_an_unverified_recipient_the_messages_own() {
-        let verification = "Email address is not verified. The following identities failed the check in region EU-WEST-1: ";
+        let verification =
+            "Email address is not verified. The following identities failed the check in region EU-WEST-1: ";
         let from_not_verified = AccountRefused {
             reason: Reason::FromNotVerified,
         };
@@ -309,7 +319,12 @@ mod tests {
             check(status, Some("ServiceUnavailable"), "", expected.clone());
             check(status, Some("MessageRejected"), "", expected.clone());
         }
-        check(503, Some("UNAVAILABLE"), "upstream connect error", expected.clone());
+        check(
+            503,
+            Some("UNAVAILABLE"),
+            "upstream connect error",
+            expected.clone(),
+        );
         check(408, Some("RequestTimeout"), "", expected.clone());
         check(302, None, "", expected);
     }

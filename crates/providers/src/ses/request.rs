@@ -100,10 +100,7 @@ fn tags(message: &OutgoingMessage<'_>) -> Result<Vec<MessageTag>, RequestError> 
     if message.tags.len() + ours.len() > TAGS_MAX {
         return Err(RequestError::TooManyTags);
     }
-    let theirs = message
-        .tags
-        .iter()
-        .map(|&(name, value)| (name, value.to_owned()));
+    let theirs = message.tags.iter().map(|&(name, value)| (name, value.to_owned()));
     let tags = ours
         .into_iter()
         .chain(theirs)
