@@ -1,1 +1,44 @@
-//! Placeholder.
+//! Paceline's Redis: the only crate that knows its keys, its scripts and its client.
+//!
+//! Each function of [`Store`] is one operation, atomic per message, repeatable, and true to `domain::machine`: the scripts
+//! make the same transitions. What the store promises:
+//!
+//! - A message that was acknowledged stands in exactly one place that some worker reads: a stream, or one of the sorted
+//!   sets of waiting ids.
+//! - Batches are of one shard. Every record is read and checked before the first write, and each is answered for itself:
+//!   one that can't be read does not stop its neighbours.
+//! - An error of class [`ErrorClass::Unavailable`] says nothing about what was done; repeating is always safe.
+//!
+//! The client (fred) stays behind these functions, so that another can take its place.
+
+#![forbid(unsafe_code)]
+
+mod batch;
+mod bundles;
+mod claims;
+mod config;
+mod connect;
+mod depths;
+mod error;
+mod hints;
+mod keys;
+mod link;
+mod log;
+mod messages;
+mod packed;
+mod rendering;
+mod script;
+mod store;
+mod streams;
+mod types;
+mod waiting;
+
+pub use config::StoreConfig;
+pub use error::{ErrorClass, StoreError};
+pub use keys::{Stage, StreamKey};
+pub use packed::Transition;
+pub use store::Store;
+pub use types::{
+    Change, ClaimItem, Claimed, Depths, Enqueued, Entry, EntryBody, Evidence, Finding, HandOff, NewMessage,
+    Report, StreamDepth, Unrendered, Verdict,
+};

@@ -1,0 +1,176 @@
+//! A batch for a script that moves records: its keys, its arguments, and the answers. `lua/record.lua` describes the order.
+
+use bytes::Bytes;
+use fred::types::{Key, Value};
+use paceline_domain::id::MessageId;
+use paceline_domain::record::Record;
+
+use crate::keys::{Keys, StreamKey, Waiting};
+use crate::packed::{self, Unreadable};
+use crate::{Change, StoreError};
+
+/// The most messages in one script: what Redis does without a pause, and below the limits of Lua's stack.
+pub(crate) const BATCH_MAX: usize = 1_000;
+
+/// What a script is to do.
+#[derive(Default)]
+pub(crate) struct Batch {
+    streams: Vec<StreamKey>,
+    ids: Vec<MessageId>,
+    own: Vec<Value>,
+    items: Vec<Value>,
+}
+
+/// The bytes of one item, as `struct.unpack` reads them.
+pub(crate) struct Item(Vec<u8>);
+
+impl Item {
+    pub(crate) fn new(id: MessageId) -> Self {
+        let mut bytes = Vec::with_capacity(64);
+        bytes.extend_from_slice(&id.0);
+        Self(bytes)
+    }
+
+    pub(crate) fn bytes(mut self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    pub(crate) fn u8(self, number: u8) -> Self {
+        self.bytes(&[number])
+    }
+
+    pub(crate) fn u16(self, number: u16) -> Self {
+        self.bytes(&number.to_be_bytes())
+    }
+
+    pub(crate) fn u32(self, number: u32) -> Self {
+        self.bytes(&number.to_be_bytes())
+    }
+
+    /// A text of up to 255 bytes, after its length.
+    pub(crate) fn text(self, text: &str) -> Result<Self, StoreError> {
+        let length = u8::try_from(text.len())
+            .map_err(|_| StoreError::bug("a text for a script is longer than 255 bytes"))?;
+        Ok(self.u8(length).bytes(text.as_bytes()))
+    }
+}
+
+impl Batch {
+    /// An argument before those of the items.
+    pub(crate) fn own(&mut self, value: impl Into<Value>) {
+        self.own.push(value.into());
+    }
+
+    /// The number of a stream within the batch.
+    pub(crate) fn stream(&mut self, stream: &StreamKey) -> Result<u16, StoreError> {
+        let known = self.streams.iter().position(|known| known == stream);
+        let index = known.unwrap_or_else(|| {
+            self.streams.push(stream.clone());
+            self.streams.len() - 1
+        });
+        u16::try_from(index + 1).map_err(|_| StoreError::bug("too many streams in one batch"))
+    }
+
+    pub(crate) fn push(&mut self, id: MessageId, item: Item) {
+        self.ids.push(id);
+        self.items.push(bytes(item.0));
+    }
+
+    /// A further argument of the item pushed last.
+    pub(crate) fn also(&mut self, argument: impl Into<Bytes>) {
+        self.items.push(bytes(argument));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(crate) fn streams(&self) -> &[StreamKey] {
+        &self.streams
+    }
+
+    /// The script's keys and arguments.
+    pub(crate) fn finish(
+        self,
+        keys: &Keys,
+        shard: u16,
+        now: Value,
+        log_max: u64,
+    ) -> Result<(Vec<Key>, Vec<Value>), StoreError> {
+        if self.ids.len() > BATCH_MAX {
+            return Err(StoreError::bug("too many messages in one batch"));
+        }
+        if self.ids.iter().any(|id| id.shard(keys.shards()) != shard) {
+            return Err(StoreError::bug("a message of another shard in a batch"));
+        }
+        let mut all = Vec::with_capacity(7 + self.streams.len() + 2 * self.ids.len());
+        all.extend([keys.log(shard), keys.active(shard)]);
+        all.extend(Waiting::ALL.map(|waiting| keys.waiting(shard, waiting)));
+        all.extend(self.streams.iter().map(|stream| keys.stream(shard, stream)));
+        all.extend(self.ids.iter().map(|&id| keys.record(shard, id)));
+        all.extend(self.ids.iter().map(|&id| keys.request(shard, id)));
+        let mut args = Vec::with_capacity(4 + self.own.len() + self.items.len());
+        args.extend([now, number(log_max)]);
+        args.extend([number(self.streams.len() as u64), number(self.ids.len() as u64)]);
+        args.extend(self.own);
+        args.extend(self.items);
+        Ok((all, args))
+    }
+}
+
+/// A number as Redis reads one.
+pub(crate) fn number(number: u64) -> Value {
+    Value::from(number.to_string())
+}
+
+pub(crate) fn bytes(bytes: impl Into<Bytes>) -> Value {
+    Value::Bytes(bytes.into())
+}
+
+/// The answers of a script: for each item a word and a packed record.
+pub(crate) fn answers(value: Value, expected: usize) -> Result<Vec<(String, Bytes)>, StoreError> {
+    let Value::Array(parts) = value else {
+        return Err(StoreError::bug("a script answered with no list"));
+    };
+    if parts.len() != 2 * expected {
+        return Err(StoreError::bug(
+            "a script answered for another number of messages",
+        ));
+    }
+    let mut parts = parts.into_iter();
+    let mut answers = Vec::with_capacity(expected);
+    while let (Some(word), Some(record)) = (parts.next(), parts.next()) {
+        let word = word
+            .into_string()
+            .ok_or_else(|| StoreError::bug("a script answered without a word"))?;
+        answers.push((word, record.into_bytes().unwrap_or_default()));
+    }
+    Ok(answers)
+}
+
+/// A script's answer for one item, its record read.
+pub(crate) fn change((word, record): (String, Bytes)) -> Result<Change, StoreError> {
+    let change = match word.as_str() {
+        "moved" => Change::Moved,
+        "unchanged" => Change::Unchanged,
+        "missing" => return Ok(Change::Missing),
+        "newer" => return Ok(Change::Newer),
+        "corrupt" => return Ok(Change::Corrupt),
+        _ => return Err(StoreError::bug(format!("a script answered {word}"))),
+    };
+    Ok(match packed::unpack(&record) {
+        Ok(record) => change(record),
+        Err(Unreadable::Newer) => Change::Newer,
+        Err(Unreadable::Corrupt) => Change::Corrupt,
+    })
+}
+
+/// As [`change`], for answers of a script's own that always bring a record.
+pub(crate) fn record(record: &Bytes) -> Result<Record, Unreadable> {
+    packed::unpack(record)
+}

@@ -1,0 +1,93 @@
+//! Claims of rendered messages, and what came of them.
+
+use std::time::Duration;
+
+use paceline_domain::machine::Outcome;
+use paceline_domain::reason::Reason;
+use paceline_domain::record::{Nonce, Provider};
+use paceline_domain::time::Millis;
+
+use bytes::Bytes;
+
+use crate::batch::{Batch, Item, bytes, number, record};
+use crate::packed::{Unreadable, millis};
+use crate::script;
+use crate::{Change, ClaimItem, Claimed, Report, Store, StoreError};
+
+impl Store {
+    /// Takes rendered messages of one shard for sending; the answers are in order. `nonce` is new for each call.
+    ///
+    /// # Errors
+    /// If Redis refuses the batch (then nothing of it is claimed), or does not answer: then anything may be claimed under this
+    /// nonce, and nothing may be sent.
+    pub async fn claim(
+        &self,
+        shard: u16,
+        nonce: Nonce,
+        lease: Duration,
+        provider: Provider,
+        items: Vec<ClaimItem>,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let mut batch = Batch::default();
+        batch.own(bytes(Bytes::copy_from_slice(&nonce.0)));
+        batch.own(number((Millis(0) + lease).0));
+        batch.own(number(provider.code().into()));
+        for item in items {
+            let stream = batch.stream(&item.stream)?;
+            let suppressed = item.verdict == crate::Verdict::Suppressed;
+            let bytes = Item::new(item.id)
+                .bytes(&millis(item.ticket.accepted_at))
+                .u32(item.ticket.generation)
+                .u8(suppressed.into())
+                .u16(stream)
+                .text(&item.entry_id)?;
+            batch.push(item.id, bytes);
+        }
+        let answers = self.run_batch(&script::CLAIM, shard, batch).await?;
+        answers.into_iter().map(claimed).collect()
+    }
+
+    /// Writes what came of claims of one shard; the answers are in order.
+    ///
+    /// # Errors
+    /// If Redis refuses or does not answer: the results must be kept and written again.
+    pub async fn finish(&self, shard: u16, items: Vec<Report>) -> Result<Vec<Change>, StoreError> {
+        let mut batch = Batch::default();
+        for Report { id, fence, outcome } in items {
+            let (letter, reason, delay, provider_id) = match &outcome {
+                Outcome::Accepted { provider_id } => {
+                    (b'A', Reason::None, Duration::ZERO, provider_id.as_str())
+                }
+                Outcome::Refused { reason } => (b'R', *reason, Duration::ZERO, ""),
+                Outcome::Failed { reason, delay } => (b'F', *reason, *delay, ""),
+                Outcome::Deferred { reason, delay } => (b'D', *reason, *delay, ""),
+                Outcome::Unknown { reason } => (b'U', *reason, Duration::ZERO, ""),
+            };
+            let bytes = Item::new(id)
+                .u32(fence.attempt)
+                .bytes(&fence.nonce.0)
+                .u8(letter)
+                .u16(reason.code())
+                .bytes(&millis(Millis(0) + delay))
+                .text(provider_id)?;
+            batch.push(id, bytes);
+        }
+        self.change_batch(&script::FINISH, shard, batch).await
+    }
+}
+
+fn claimed((word, packed): (String, Bytes)) -> Result<Claimed, StoreError> {
+    match word.as_str() {
+        "sending" => Ok(match record(&packed) {
+            Ok(record) => Claimed::Sending(record),
+            Err(Unreadable::Newer) => Claimed::Newer,
+            Err(Unreadable::Corrupt) => Claimed::Corrupt,
+        }),
+        "dropped" => Ok(Claimed::Dropped),
+        "expired" => Ok(Claimed::Expired),
+        "suppressed" => Ok(Claimed::Suppressed),
+        "newer" => Ok(Claimed::Newer),
+        "corrupt" => Ok(Claimed::Corrupt),
+        _ => Err(StoreError::bug(format!("claim answered {word}"))),
+    }
+}

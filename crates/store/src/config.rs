@@ -1,0 +1,31 @@
+//! How to reach Redis.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What [`Store::connect`](crate::Store::connect) needs to know.
+#[derive(Clone)]
+pub struct StoreConfig {
+    /// `redis://[user:password@]host:port`, `redis+unix:///path`, or `redis-cluster://...`; `rediss` for TLS.
+    pub url: String,
+    /// The number of shards; the same for every process, as the stored one says.
+    pub shards: u16,
+    /// How long a command may take before its outcome counts as unknown.
+    pub command_timeout: Duration,
+    /// Accepts a Redis that evicts, or writes no append-only file. For development only.
+    pub allow_unsafe: bool,
+    /// How many entries the log of each shard keeps, roughly.
+    pub log_entries_max: u64,
+}
+
+impl fmt::Debug for StoreConfig {
+    /// Without the url, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreConfig")
+            .field("shards", &self.shards)
+            .field("command_timeout", &self.command_timeout)
+            .field("allow_unsafe", &self.allow_unsafe)
+            .field("log_entries_max", &self.log_entries_max)
+            .finish_non_exhaustive()
+    }
+}

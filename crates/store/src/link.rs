@@ -1,0 +1,154 @@
+//! One connection to Redis (one for each node of a Cluster), and what fred does not do by itself.
+//!
+//! fred is used so that it never does a thing twice behind our back: one attempt for each command, no MULTI, timeouts on
+//! the client. A peer that is gone without a word is noticed by nobody in fred as long as writes go on; so two timeouts in a
+//! row without an answer between them force a new connection.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fred::clients::{Client, SubscriberClient};
+use fred::error::{Error, ErrorKind};
+use fred::interfaces::{ClientLike, LuaInterface};
+use fred::types::config::{Config, ReconnectPolicy};
+use fred::types::{Builder, Key, Value};
+
+use crate::script::Script;
+use crate::{StoreConfig, StoreError};
+
+/// Timeouts in a row after which the connection counts as dead.
+const TIMEOUTS_MAX: u64 = 2;
+/// Commands that wait to be written; more are refused at once.
+const COMMAND_BUFFER_MAX: usize = 20_000;
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
+const RECONNECT_PAUSE_MS_MIN: u32 = 50;
+const RECONNECT_PAUSE_MS_MAX: u32 = 2_000;
+/// Messages on a channel that a slow reader may be behind; hints may be lost.
+const HINTS_MAX: usize = 1_024;
+
+/// A connection. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Link {
+    client: Client,
+    /// The number of this connection (upper half) and its timeouts in a row (lower half), in one word so that they change
+    /// together.
+    silence: Arc<AtomicU64>,
+}
+
+impl Link {
+    /// Connects, and from then on reconnects for ever.
+    pub(crate) async fn open(config: &StoreConfig) -> Result<Self, StoreError> {
+        let client = builder(config)?.build()?;
+        client.init().await?;
+        Ok(Self {
+            client,
+            silence: Arc::default(),
+        })
+    }
+
+    pub(crate) const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Waits for a command's answer and watches whether answers come at all.
+    pub(crate) async fn ask<T>(&self, command: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let connection = self.silence.load(Ordering::Relaxed) >> 32;
+        let answer = command.await;
+        match &answer {
+            Err(error) if *error.kind() == ErrorKind::Timeout => self.timed_out(connection),
+            _ => self.answered(connection),
+        }
+        answer
+    }
+
+    /// Runs a script. A script that Redis does not know (after a restart) is sent whole: nothing of it was done.
+    pub(crate) async fn run(
+        &self,
+        script: &Script,
+        keys: Vec<Key>,
+        args: Vec<Value>,
+    ) -> Result<Value, StoreError> {
+        let known = self
+            .client
+            .evalsha::<Value, _, _, _>(script.hash.as_str(), keys.clone(), args.clone());
+        match self.ask(known).await {
+            Err(error) if error.details().starts_with("NOSCRIPT") => {
+                tracing::debug!(script = script.name, "redis does not know the script yet");
+                let whole = self
+                    .client
+                    .eval::<Value, _, _, _>(script.source.as_str(), keys, args);
+                Ok(self.ask(whole).await?)
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    fn answered(&self, connection: u64) {
+        // Nearly always there is nothing to forget, and no write to share.
+        if self.silence.load(Ordering::Relaxed) != connection << 32 {
+            let _ = self
+                .silence
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |silence| {
+                    (silence >> 32 == connection).then_some(connection << 32)
+                });
+        }
+    }
+
+    fn timed_out(&self, connection: u64) {
+        // Commands of the connection before are no news about this one.
+        let counted = self
+            .silence
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |silence| {
+                if silence >> 32 != connection {
+                    None
+                } else if (silence & u64::from(u32::MAX)) + 1 >= TIMEOUTS_MAX {
+                    Some((connection + 1) << 32)
+                } else {
+                    Some(silence + 1)
+                }
+            });
+        if counted.is_ok_and(|before| (before & u64::from(u32::MAX)) + 1 >= TIMEOUTS_MAX) {
+            tracing::warn!(timeouts = TIMEOUTS_MAX, "redis does not answer, reconnecting");
+            let client = self.client.clone();
+            tokio::spawn(async move {
+                if let Err(error) = client.force_reconnection().await {
+                    tracing::warn!(%error, "could not reconnect to redis");
+                }
+            });
+        }
+    }
+}
+
+/// Connects a client that only listens to channels.
+pub(crate) async fn open_subscriber(config: &StoreConfig) -> Result<SubscriberClient, StoreError> {
+    let subscriber = builder(config)?.build_subscriber_client()?;
+    subscriber.init().await?;
+    Ok(subscriber)
+}
+
+fn builder(config: &StoreConfig) -> Result<Builder, StoreError> {
+    let mut builder = Builder::from_config(Config::from_url(&config.url)?);
+    builder.set_policy(ReconnectPolicy::new_exponential(
+        0,
+        RECONNECT_PAUSE_MS_MIN,
+        RECONNECT_PAUSE_MS_MAX,
+        2,
+    ));
+    let timeout = config.command_timeout;
+    builder.with_connection_config(|connection| {
+        connection.max_command_attempts = 1;
+        connection.max_command_buffer_len = COMMAND_BUFFER_MAX;
+        connection.connection_timeout = CONNECT_TIME_MAX;
+        connection.internal_command_timeout = timeout;
+        connection.unresponsive.max_timeout = Some(timeout * 2);
+        connection.unresponsive.interval = timeout / 2;
+        connection.tcp.nodelay = Some(true);
+    });
+    builder.with_performance_config(|performance| {
+        performance.default_command_timeout = timeout;
+        performance.broadcast_channel_capacity = HINTS_MAX;
+    });
+    Ok(builder)
+}

@@ -1,0 +1,48 @@
+-- Shared by every script that moves records: what is noted for the batch, and `commit`, which writes sets, streams and log
+-- once for all of it.
+
+-- The entry of stream number s is done with.
+local function acknowledge(s, entry)
+  local entries = acknowledged[s]
+  if entries then entries[#entries + 1] = entry else acknowledged[s] = { entry } end
+end
+
+-- The id stands in the sorted set `place`, and its record is not in that state: takes it out. A record that can't be read
+-- is shown among the dead letters instead; one of a newer format is left to those who can read it.
+local function stray(id, r, problem, place)
+  if problem == 'newer' or r and PLACE[r[STATE]] == place then return end
+  if problem == 'corrupt' then
+    put(id, place, DEAD_LETTERS, NOW)
+  elseif not membership[id] then
+    put(id, place, r and PLACE[r[STATE]], r and (r[DUE_AT] > 0 and r[DUE_AT] or r[CHANGED_AT]))
+  end
+end
+
+-- Writes what is noted. `group` is the one that acknowledged entries were delivered to.
+local function commit(group)
+  local left, entered, active = {}, {}, {}
+  for id, member in pairs(membership) do
+    if member.from and member.from ~= member.place then
+      local ids = left[member.from] or {}
+      ids[#ids + 1] = id
+      left[member.from] = ids
+    end
+    if member.place then
+      local scored = entered[member.place] or {}
+      scored[#scored + 1], scored[#scored + 2] = member.score, id
+      entered[member.place] = scored
+    end
+  end
+  for place, ids in pairs(left) do redis.call('ZREM', place, unpack(ids)) end
+  for place, scored in pairs(entered) do redis.call('ZADD', place, unpack(scored)) end
+  if #unlinked > 0 then redis.call('UNLINK', unpack(unlinked)) end
+  for s, entries in pairs(acknowledged) do
+    redis.call('XACK', KEYS[7 + s], group, unpack(entries))
+    redis.call('XDEL', KEYS[7 + s], unpack(entries))
+  end
+  for stream in pairs(activated) do active[#active + 1] = stream end
+  if #active > 0 then redis.call('SADD', ACTIVE, unpack(active)) end
+  if #transitions > 0 then
+    redis.call('XADD', LOG, 'MAXLEN', '~', LOG_MAX, '*', 'e', table.concat(transitions))
+  end
+end

@@ -1,0 +1,205 @@
+//! Messages as callers and operators see them: accepted, looked at, called back, sent again, given up.
+
+use bytes::Bytes;
+use fred::interfaces::KeysInterface;
+use fred::types::{Key, Value};
+use paceline_domain::id::MessageId;
+use paceline_domain::record::Record;
+
+use crate::batch::{Batch, Item, record};
+use crate::keys::{Stage, StreamKey};
+use crate::packed::{self, Unreadable, millis};
+use crate::script;
+use crate::{Change, Enqueued, Evidence, Finding, NewMessage, Store, StoreError};
+
+impl Store {
+    /// Accepts messages of one shard, each at most once; the answers are in order.
+    ///
+    /// # Errors
+    /// If Redis refuses the batch (then nothing of it was accepted), or does not answer (then anything may have been, and
+    /// the same call again finds out).
+    pub async fn enqueue(&self, shard: u16, items: Vec<NewMessage>) -> Result<Vec<Enqueued>, StoreError> {
+        let mut batch = Batch::default();
+        for message in items {
+            let stream = batch.stream(&StreamKey::of(&message.record, Stage::Queued))?;
+            let ttl = paceline_domain::time::Millis(0) + message.ttl;
+            let item = Item::new(message.id)
+                .bytes(&millis(ttl))
+                .u16(stream)
+                .u8(message.resubmit.into());
+            batch.push(message.id, item);
+            batch.also(packed::pack(&message.record)?);
+            batch.also(message.request);
+        }
+        self.ensure_groups(shard, batch.streams(), true).await?;
+        let answers = self.run_batch(&script::ENQUEUE, shard, batch).await?;
+        answers.into_iter().map(enqueued).collect()
+    }
+
+    /// A message's record.
+    ///
+    /// # Errors
+    /// If Redis does not answer, or the record can't be read.
+    pub async fn get(&self, id: MessageId) -> Result<Option<Record>, StoreError> {
+        let records = self.get_many(id.shard(self.shards()), &[id]).await?;
+        Ok(records.into_iter().next().flatten())
+    }
+
+    /// The records of messages of one shard, in order; `None` for what is not there.
+    ///
+    /// # Errors
+    /// If Redis does not answer, or a record can't be read.
+    pub async fn get_many(&self, shard: u16, ids: &[MessageId]) -> Result<Vec<Option<Record>>, StoreError> {
+        let keys = ids.iter().map(|&id| self.keys.record(shard, id)).collect();
+        let unreadable = |problem| match problem {
+            Unreadable::Newer => StoreError::bug("a record has the format of a newer release"),
+            Unreadable::Corrupt => StoreError::bug("a record can't be read"),
+        };
+        self.get_keys(keys)
+            .await?
+            .into_iter()
+            .map(|bytes| bytes.map(|bytes| packed::unpack(&bytes).map_err(unreadable)))
+            .map(Option::transpose)
+            .collect()
+    }
+
+    /// The requests of messages of one shard, in order; `None` for what is at rest or not there.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn requests(&self, shard: u16, ids: &[MessageId]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let keys = ids.iter().map(|&id| self.keys.request(shard, id)).collect();
+        self.get_keys(keys).await
+    }
+
+    /// Ends a message that no sender has claimed.
+    ///
+    /// # Errors
+    /// If Redis refuses or does not answer.
+    pub async fn cancel(&self, id: MessageId) -> Result<Change, StoreError> {
+        let mut batch = Batch::default();
+        batch.push(id, Item::new(id));
+        self.change_one(&script::CANCEL, id, batch).await
+    }
+
+    /// Sends a dead letter again.
+    ///
+    /// # Errors
+    /// If Redis refuses or does not answer.
+    pub async fn redrive(&self, id: MessageId) -> Result<Change, StoreError> {
+        let shard = id.shard(self.shards());
+        let mut batch = Batch::default();
+        let queued = self.queued_streams(shard, &[id]).await?;
+        let [Ok(stream)] = queued.as_slice() else {
+            return Ok(queued
+                .into_iter()
+                .find_map(Result::err)
+                .unwrap_or(Change::Missing));
+        };
+        let number = batch.stream(stream)?;
+        batch.push(id, Item::new(id).u16(number));
+        self.ensure_groups(shard, batch.streams(), false).await?;
+        self.change_one(&script::REDRIVE, id, batch).await
+    }
+
+    /// Gives a dead letter up.
+    ///
+    /// # Errors
+    /// If Redis refuses or does not answer.
+    pub async fn discard(&self, id: MessageId) -> Result<Change, StoreError> {
+        let mut batch = Batch::default();
+        batch.push(id, Item::new(id));
+        self.change_one(&script::DISCARD, id, batch).await
+    }
+
+    /// Writes what providers' events show of messages of one shard; the answers are in order.
+    ///
+    /// # Errors
+    /// If Redis refuses or does not answer.
+    pub async fn evidence(&self, shard: u16, items: Vec<Evidence>) -> Result<Vec<Change>, StoreError> {
+        let mut batch = Batch::default();
+        for Evidence { id, finding } in items {
+            let item = match &finding {
+                Finding::Sent {
+                    provider,
+                    provider_id,
+                } => Item::new(id)
+                    .u8(1)
+                    .u8(provider.code())
+                    .bytes(&[0; 4 + 2 + 6])
+                    .text(provider_id)?,
+                Finding::NotSent {
+                    attempt,
+                    reason,
+                    delay,
+                } => Item::new(id)
+                    .u8(0)
+                    .u8(0)
+                    .u32(*attempt)
+                    .u16(reason.code())
+                    .bytes(&millis(paceline_domain::time::Millis(0) + *delay))
+                    .text("")?,
+            };
+            batch.push(id, item);
+        }
+        self.change_batch(&script::EVIDENCE, shard, batch).await
+    }
+
+    async fn change_one(
+        &self,
+        script: &script::Script,
+        id: MessageId,
+        batch: Batch,
+    ) -> Result<Change, StoreError> {
+        let changes = self.change_batch(script, id.shard(self.shards()), batch).await?;
+        Ok(changes.into_iter().next().unwrap_or(Change::Missing))
+    }
+
+    /// The queued stream of each message, or why it has none.
+    pub(crate) async fn queued_streams(
+        &self,
+        shard: u16,
+        ids: &[MessageId],
+    ) -> Result<Vec<Result<StreamKey, Change>>, StoreError> {
+        let keys = ids.iter().map(|&id| self.keys.record(shard, id)).collect();
+        let stored = self.get_keys(keys).await?;
+        let stream = |bytes: Option<Bytes>| match bytes.map(|bytes| packed::unpack(&bytes)) {
+            None => Err(Change::Missing),
+            Some(Ok(record)) => Ok(StreamKey::of(&record, Stage::Queued)),
+            Some(Err(Unreadable::Newer)) => Err(Change::Newer),
+            Some(Err(Unreadable::Corrupt)) => Err(Change::Corrupt),
+        };
+        Ok(stored.into_iter().map(stream).collect())
+    }
+
+    async fn get_keys(&self, keys: Vec<Key>) -> Result<Vec<Option<Bytes>>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let values = self.commands.ask(self.commands.client().mget(keys)).await?;
+        let Value::Array(values) = values else {
+            return Err(StoreError::bug("MGET answered with no list"));
+        };
+        Ok(values
+            .into_iter()
+            .map(|value| (!value.is_null()).then(|| value.into_bytes().unwrap_or_default()))
+            .collect())
+    }
+}
+
+fn enqueued((word, packed): (String, Bytes)) -> Result<Enqueued, StoreError> {
+    let answer = match word.as_str() {
+        "new" => Enqueued::New,
+        "duplicate" => Enqueued::Duplicate,
+        "resubmitted" => Enqueued::Resubmitted,
+        "conflict" => Enqueued::KeyConflict,
+        "newer" => return Ok(Enqueued::Newer),
+        "corrupt" => return Ok(Enqueued::Corrupt),
+        _ => return Err(StoreError::bug(format!("enqueue answered {word}"))),
+    };
+    Ok(match record(&packed) {
+        Ok(record) => answer(record),
+        Err(Unreadable::Newer) => Enqueued::Newer,
+        Err(Unreadable::Corrupt) => Enqueued::Corrupt,
+    })
+}

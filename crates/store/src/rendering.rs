@@ -1,0 +1,112 @@
+//! What becomes of a queued message: handed to the senders, or not rendered.
+
+use std::time::Duration;
+
+use fred::interfaces::StreamsInterface;
+use fred::types::Value;
+use futures_util::future::join_all;
+use paceline_domain::time::Millis;
+
+use crate::batch::{Batch, Item, number};
+use crate::keys::{Stage, StreamKey};
+use crate::packed::{millis, pack_ticket};
+use crate::script::{self, Script};
+use crate::{Change, HandOff, Store, StoreError, Unrendered};
+
+impl Store {
+    /// Hands rendered messages of one shard to the senders, at least once; the claim refuses a second copy.
+    ///
+    /// Two flights, never one: rendered mail goes into the ready streams, and only the queued entries of what was answered
+    /// with an id are acknowledged and deleted. As one pipeline this deleted mail when Redis was full. The bodies go by plain
+    /// commands: Lua would copy and hash each.
+    ///
+    /// # Errors
+    /// None of its own: each message is answered for itself, in order. Where one failed, its queued entry is still there and
+    /// is delivered again.
+    pub async fn hand_off(
+        &self,
+        shard: u16,
+        items: Vec<HandOff>,
+    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        let mut ready: Vec<StreamKey> = items.iter().map(|item| item.stream.at(Stage::Ready)).collect();
+        ready.sort_unstable();
+        ready.dedup();
+        self.ensure_groups(shard, &ready, true).await?;
+        let added = join_all(items.iter().map(|item| self.add_ready(shard, item))).await;
+        let mut ended: Vec<(&StreamKey, Vec<String>)> = Vec::new();
+        for (item, added) in items.iter().zip(&added) {
+            if added.is_err() {
+                continue;
+            }
+            match ended.iter_mut().find(|(stream, _)| **stream == item.stream) {
+                Some((_, ids)) => ids.push(item.entry_id.clone()),
+                None => ended.push((&item.stream, vec![item.entry_id.clone()])),
+            }
+        }
+        let settled = self.settle(shard, Stage::Queued, &ready, &ended).await;
+        Ok(added
+            .into_iter()
+            .map(|added| added.and_then(|()| settled.clone()))
+            .collect())
+    }
+
+    async fn add_ready(&self, shard: u16, item: &HandOff) -> Result<(), StoreError> {
+        let ticket = bytes::Bytes::copy_from_slice(&pack_ticket(item.id, item.ticket));
+        let add = self.commands.client().xadd::<Value, _, _, _, _>(
+            self.keys.stream(shard, &item.stream.at(Stage::Ready)),
+            false,
+            None,
+            "*",
+            vec![("e", ticket), ("z", item.rendered.clone())],
+        );
+        let added = self.commands.ask(add).await?;
+        if added.is_null() {
+            return Err(StoreError::bug("XADD answered without an id"));
+        }
+        Ok(())
+    }
+
+    /// Puts queued messages that can't be rendered among the dead letters; their entries go.
+    ///
+    /// # Errors
+    /// If Redis refuses or does not answer.
+    pub async fn bury(&self, shard: u16, items: Vec<Unrendered>) -> Result<Vec<Change>, StoreError> {
+        self.end_queued(&script::BURY, shard, Batch::default(), &items)
+            .await
+    }
+
+    /// Lets queued messages that can't be rendered now wait for `delay`; their entries go.
+    ///
+    /// # Errors
+    /// If Redis refuses or does not answer.
+    pub async fn postpone(
+        &self,
+        shard: u16,
+        delay: Duration,
+        items: Vec<Unrendered>,
+    ) -> Result<Vec<Change>, StoreError> {
+        let mut batch = Batch::default();
+        batch.own(number((Millis(0) + delay).0));
+        self.end_queued(&script::POSTPONE, shard, batch, &items).await
+    }
+
+    async fn end_queued(
+        &self,
+        script: &Script,
+        shard: u16,
+        mut batch: Batch,
+        items: &[Unrendered],
+    ) -> Result<Vec<Change>, StoreError> {
+        for item in items {
+            let stream = batch.stream(&item.stream)?;
+            let bytes = Item::new(item.id)
+                .bytes(&millis(item.ticket.accepted_at))
+                .u32(item.ticket.generation)
+                .u16(item.reason.code())
+                .u16(stream)
+                .text(&item.entry_id)?;
+            batch.push(item.id, bytes);
+        }
+        self.change_batch(script, shard, batch).await
+    }
+}

@@ -1,0 +1,60 @@
+//! The Lua scripts: one file for each operation, the shared parts put before those that move records.
+
+use std::sync::LazyLock;
+
+use fred::util::sha1_hash;
+
+/// A script and its hash.
+pub(crate) struct Script {
+    pub(crate) name: &'static str,
+    pub(crate) source: String,
+    pub(crate) hash: String,
+}
+
+/// Read by every script that moves records, in this order.
+const SHARED: [&str; 3] = [
+    include_str!("lua/record.lua"),
+    include_str!("lua/transition.lua"),
+    include_str!("lua/commit.lua"),
+];
+
+impl Script {
+    fn plain(name: &'static str, source: &str) -> Self {
+        let source = source.to_owned();
+        let hash = sha1_hash(&source);
+        Self { name, source, hash }
+    }
+
+    /// The first line, which names the engine and the flags, must stay the first.
+    fn on_records(name: &'static str, source: &str) -> Self {
+        let (shebang, own) = source.split_once('\n').unwrap_or((source, ""));
+        Self::plain(name, &[shebang, &SHARED.concat(), own].join("\n"))
+    }
+}
+
+macro_rules! scripts {
+    ($($make:ident $name:ident = $file:literal;)*) => {
+        $(pub(crate) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::$make($file, include_str!(concat!("lua/", $file, ".lua"))));)*
+    };
+}
+
+scripts! {
+    on_records ENQUEUE = "enqueue";
+    on_records CLAIM = "claim";
+    on_records FINISH = "finish";
+    on_records LAPSE = "lapse";
+    on_records RESOLVE = "resolve";
+    on_records PROMOTE = "promote";
+    on_records BURY = "bury";
+    on_records POSTPONE = "postpone";
+    on_records CANCEL = "cancel";
+    on_records REDRIVE = "redrive";
+    on_records DISCARD = "discard";
+    on_records EVIDENCE = "evidence";
+    plain SETTLE = "settle";
+    plain GIVE_BACK = "give_back";
+    plain RETIRE = "retire";
+    plain REAP = "reap";
+    plain DUE = "due";
+}

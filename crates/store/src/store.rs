@@ -1,0 +1,208 @@
+//! The handle that services hold, and what its operations share.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fred::error::Error;
+use fred::interfaces::{ClientLike, StreamsInterface};
+use fred::types::{Key, Value};
+
+use crate::batch::{self, Batch};
+use crate::hints::Hints;
+use crate::keys::{Keys, StreamKey};
+use crate::link::Link;
+use crate::script::Script;
+use crate::{Change, StoreConfig, StoreError, connect};
+
+/// The connection to Redis. Clones share it: three connections for a process and node (commands, reads of streams, hints).
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) commands: Link,
+    /// Large answers, on a connection of their own, so that no result waits behind them.
+    pub(crate) reader: Link,
+    pub(crate) hints: Hints,
+    pub(crate) keys: Keys,
+    log_entries_max: u64,
+    /// Streams that are known to have their group.
+    known: Arc<Mutex<HashSet<(u16, StreamKey)>>>,
+    guard: connect::Guard,
+    #[cfg(feature = "test-util")]
+    time: Option<Arc<std::sync::atomic::AtomicU64>>,
+}
+
+impl Store {
+    /// Connects and checks that Redis keeps what it acknowledges, and that its number of shards is ours.
+    ///
+    /// # Errors
+    /// If Redis is not there, or names the setting that could lose mail.
+    pub async fn connect(config: &StoreConfig) -> Result<Self, StoreError> {
+        if config.shards == 0 {
+            return Err(StoreError::Misconfigured {
+                setting: "redis.shards",
+                found: "0".to_owned(),
+                remedy: "set it to at least 1".to_owned(),
+            });
+        }
+        let commands = Link::open(config).await?;
+        let guard = connect::Guard::new(&commands, config).await?;
+        connect::check_shards(&commands, config.shards).await?;
+        Ok(Self {
+            reader: Link::open(config).await?,
+            hints: Hints::open(config, commands.clone()).await?,
+            commands,
+            keys: Keys::new(config.shards),
+            log_entries_max: config.log_entries_max,
+            known: Arc::default(),
+            guard,
+            #[cfg(feature = "test-util")]
+            time: None,
+        })
+    }
+
+    /// The same store with a clock that a test moves, in place of Redis's `TIME`.
+    #[cfg(feature = "test-util")]
+    #[must_use]
+    pub fn with_time(mut self, time: Arc<std::sync::atomic::AtomicU64>) -> Self {
+        self.time = Some(time);
+        self
+    }
+
+    /// How many shards there are.
+    #[must_use]
+    pub fn shards(&self) -> u16 {
+        self.keys.shards()
+    }
+
+    /// Asks Redis for a sign of life.
+    ///
+    /// # Errors
+    /// If none comes in time.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.guard.check()?;
+        self.commands
+            .ask(self.commands.client().ping::<Value>(None))
+            .await?;
+        Ok(())
+    }
+
+    /// True while the connection stands and Redis's settings are safe.
+    #[must_use]
+    pub fn connected(&self) -> bool {
+        self.commands.client().is_connected() && self.guard.check().is_ok()
+    }
+
+    /// Ends the connections once what is under way is answered.
+    pub async fn close(&self) {
+        self.hints.close().await;
+        for link in [&self.reader, &self.commands] {
+            // It fails only where there is nothing to end.
+            let _ = link.client().quit().await;
+        }
+    }
+
+    /// The time for a script: empty for Redis's own.
+    pub(crate) fn now(&self) -> Value {
+        #[cfg(feature = "test-util")]
+        if let Some(time) = &self.time {
+            return batch::number(time.load(std::sync::atomic::Ordering::SeqCst));
+        }
+        Value::from_static_str("")
+    }
+
+    pub(crate) async fn run(
+        &self,
+        script: &Script,
+        keys: Vec<Key>,
+        args: Vec<Value>,
+    ) -> Result<Value, StoreError> {
+        self.guard.check()?;
+        self.commands.run(script, keys, args).await
+    }
+
+    /// Runs a script on a batch of records.
+    pub(crate) async fn run_batch(
+        &self,
+        script: &Script,
+        shard: u16,
+        batch: Batch,
+    ) -> Result<Vec<(String, bytes::Bytes)>, StoreError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let expected = batch.len();
+        let (keys, args) = batch.finish(&self.keys, shard, self.now(), self.log_entries_max)?;
+        batch::answers(self.run(script, keys, args).await?, expected)
+    }
+
+    /// Runs a script that answers with changes.
+    pub(crate) async fn change_batch(
+        &self,
+        script: &Script,
+        shard: u16,
+        batch: Batch,
+    ) -> Result<Vec<Change>, StoreError> {
+        let answers = self.run_batch(script, shard, batch).await?;
+        answers.into_iter().map(batch::change).collect()
+    }
+
+    /// Makes sure that the streams have their group, which starts with their first entry.
+    ///
+    /// At OOM no group can be made, but a message that is there already must be able to move: the reader makes the group
+    /// then. So only `strict` callers, those that bring new messages, fail.
+    pub(crate) async fn ensure_groups(
+        &self,
+        shard: u16,
+        streams: &[StreamKey],
+        strict: bool,
+    ) -> Result<(), StoreError> {
+        for stream in streams {
+            if self.knows(shard, stream) {
+                continue;
+            }
+            match self.create_group(shard, stream).await {
+                Ok(()) => self.remember(shard, stream),
+                Err(StoreError::OutOfMemory) if !strict => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the group of a stream, and the stream.
+    pub(crate) async fn create_group(&self, shard: u16, stream: &StreamKey) -> Result<(), StoreError> {
+        let create = self.commands.client().xgroup_create::<(), _, _, _>(
+            self.keys.stream(shard, stream),
+            stream.stage.group(),
+            "0",
+            true,
+        );
+        match self.commands.ask(create).await {
+            Err(error) if !is_code(&error, "BUSYGROUP") => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn knows(&self, shard: u16, stream: &StreamKey) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.contains(&(shard, stream.clone()))
+    }
+
+    fn remember(&self, shard: u16, stream: &StreamKey) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert((shard, stream.clone()));
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("shards", &self.shards())
+            .field("connected", &self.connected())
+            .finish_non_exhaustive()
+    }
+}
+
+/// True if Redis's error starts with this code.
+pub(crate) fn is_code(error: &Error, code: &str) -> bool {
+    error.details().starts_with(code)
+}

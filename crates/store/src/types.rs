@@ -1,0 +1,192 @@
+//! What goes into the store's operations and what comes out.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use paceline_domain::id::MessageId;
+use paceline_domain::machine::Outcome;
+use paceline_domain::reason::Reason;
+use paceline_domain::record::{Fence, Provider, Record, Ticket};
+use paceline_domain::time::Millis;
+
+use crate::keys::StreamKey;
+
+/// A message to accept.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    pub id: MessageId,
+    /// What the caller and the template say. State, counters and times of the acceptance are the script's; a zero `send_at`
+    /// is "at once", a zero `expires_at` no wish.
+    pub record: Record,
+    /// The template's time to live.
+    pub ttl: Duration,
+    /// The request, as the renderer will read it.
+    pub request: Bytes,
+    /// Takes up again what ended provably unsent.
+    pub resubmit: bool,
+}
+
+/// What became of a [`NewMessage`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Enqueued {
+    New(Record),
+    /// The message was there, as the record says. With a key, the caller compares the digests.
+    Duplicate(Record),
+    /// It had ended unsent and is on its way again.
+    Resubmitted(Record),
+    /// A resubmission under the same key with other content; nothing changed.
+    KeyConflict(Record),
+    /// The record has a format of a newer release; nothing changed.
+    Newer,
+    /// The record can't be read; nothing changed.
+    Corrupt,
+}
+
+/// What became of one message in a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    Moved(Record),
+    /// The event does not apply; the record as it stands.
+    Unchanged(Record),
+    /// There is no such message (any more).
+    Missing,
+    /// The record has a format of a newer release and was left alone.
+    Newer,
+    /// The record can't be read.
+    Corrupt,
+}
+
+/// An entry of a stream, delivered to this consumer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub stream: StreamKey,
+    pub entry_id: String,
+    /// How often it was delivered, this time included.
+    pub deliveries: u32,
+    pub body: EntryBody,
+}
+
+/// What an entry holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryBody {
+    Message {
+        id: MessageId,
+        ticket: Ticket,
+        /// The rendered parts, compressed; in ready streams only.
+        rendered: Option<Bytes>,
+    },
+    /// Of a newer release: give it back.
+    Newer,
+    /// Not an entry of ours.
+    Corrupt,
+}
+
+/// A rendered message, on its way from its queue to the senders.
+#[derive(Clone, Debug)]
+pub struct HandOff {
+    /// The queued entry's stream and id.
+    pub stream: StreamKey,
+    pub entry_id: String,
+    pub id: MessageId,
+    pub ticket: Ticket,
+    /// The rendered parts, compressed.
+    pub rendered: Bytes,
+}
+
+/// A queued message that can't be rendered.
+#[derive(Clone, Debug)]
+pub struct Unrendered {
+    /// The queued entry's stream and id.
+    pub stream: StreamKey,
+    pub entry_id: String,
+    pub id: MessageId,
+    pub ticket: Ticket,
+    pub reason: Reason,
+}
+
+/// What was found out about a message before its claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    Send,
+    /// The address is suppressed.
+    Suppressed,
+}
+
+/// A ready entry to claim.
+#[derive(Clone, Debug)]
+pub struct ClaimItem {
+    pub stream: StreamKey,
+    pub entry_id: String,
+    pub id: MessageId,
+    pub ticket: Ticket,
+    pub verdict: Verdict,
+}
+
+/// What became of a [`ClaimItem`]. The entry is gone in every case but `Newer`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// It is ours until the record's `due_at`.
+    Sending(Record),
+    /// The entry matched no queued record: a second copy, or cancelled meanwhile.
+    Dropped,
+    Expired,
+    Suppressed,
+    /// Left where it is.
+    Newer,
+    /// The record can't be read; its id stands among the dead letters.
+    Corrupt,
+}
+
+/// What came of a claim.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub id: MessageId,
+    pub fence: Fence,
+    pub outcome: Outcome,
+}
+
+/// What a provider's event shows.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    pub id: MessageId,
+    pub finding: Finding,
+}
+
+/// The two things that evidence can show.
+#[derive(Clone, Debug)]
+pub enum Finding {
+    /// Some attempt was sent.
+    Sent { provider: Provider, provider_id: String },
+    /// This attempt was not.
+    NotSent {
+        attempt: u32,
+        reason: Reason,
+        delay: Duration,
+    },
+}
+
+/// How much is where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Depths {
+    pub streams: Vec<StreamDepth>,
+    /// Claimed.
+    pub open: u64,
+    /// Scheduled and deferred.
+    pub later: u64,
+    pub doubt: u64,
+    pub dead: u64,
+    pub held: u64,
+}
+
+/// How much is in one stream of one shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamDepth {
+    pub shard: u16,
+    pub stream: StreamKey,
+    /// All entries, delivered or not.
+    pub backlog: u64,
+    /// Delivered and not yet acknowledged.
+    pub pending: u64,
+    /// When the oldest entry came.
+    pub oldest: Option<Millis>,
+}
