@@ -1,1 +1,25 @@
-//! Placeholder.
+//! Templates: bundles of files, compiled, checked, and rendered within bounds.
+//!
+//! A template is untrusted input twice over: whoever writes it may make a mistake or mean harm, and whoever fills it sends
+//! data of any shape. So a template costs its own message at most. What can be known before (size, nesting, unknown
+//! helpers, partials) is refused when it is compiled; what can't (loops, output, time) is bounded while it renders. A
+//! missing variable is an error, never a blank. No error names a value.
+
+mod bundle;
+mod cache;
+mod catalog;
+mod check;
+mod engine;
+mod manifest;
+mod plain;
+mod schema;
+mod template;
+
+pub use bundle::{BUNDLE_BYTES_MAX, BundleHash, FILE_BYTES_MAX, FILES_MAX, Files, InvalidBundle};
+pub use cache::BundleCache;
+pub use catalog::{Catalog, CatalogError};
+pub use check::{Finding, check};
+pub use engine::{Limits, RenderError, RenderFault};
+pub use manifest::Manifest;
+pub use schema::Violation;
+pub use template::{BundleError, Example, RenderInput, Rendered, Template};

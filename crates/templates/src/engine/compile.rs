@@ -1,0 +1,86 @@
+//! A source file into a template that is safe to render.
+
+use handlebars::Template as Parsed;
+
+use super::scan::{self, Usage};
+
+/// Tags of one file. The parser's time grows with their number times the file's size.
+const TAGS_MAX: usize = 2_000;
+/// Brackets of one file, of each kind: the parser recurses into them. Counted in the bare text, CSS included, since only the
+/// parser knows for sure what is inside a tag.
+const BRACKETS_MAX: usize = 4_000;
+/// The parser recurses into blocks, brackets and, per character, hardly at all: this is several times what the densest
+/// file within the bounds above needs. Only touched pages cost memory.
+const STACK_BYTES: usize = 256 << 20;
+
+/// A compiled source file.
+pub(crate) struct Compiled {
+    /// Its path in the bundle.
+    pub(crate) file: &'static str,
+    pub(crate) usage: Usage,
+    pub(super) template: Parsed,
+}
+
+/// What is wrong with a source file.
+#[derive(Debug)]
+pub(crate) struct SourceError {
+    pub(crate) line: Option<usize>,
+    pub(crate) problem: String,
+}
+
+impl SourceError {
+    fn whole(problem: impl Into<String>) -> Vec<Self> {
+        vec![Self {
+            line: None,
+            problem: problem.into(),
+        }]
+    }
+}
+
+/// Compiles a source that is within [`crate::FILE_BYTES_MAX`].
+pub(crate) fn compile(file: &'static str, source: &[u8]) -> Result<Compiled, Vec<SourceError>> {
+    let source = std::str::from_utf8(source).map_err(|_| SourceError::whole("is not UTF-8"))?;
+    let tags = source.matches("{{").count();
+    if tags > TAGS_MAX {
+        return Err(SourceError::whole(format!(
+            "has {tags} tags; at most {TAGS_MAX} are allowed"
+        )));
+    }
+    for bracket in ['(', '[', '{'] {
+        let count = source.matches(bracket).count();
+        if count > BRACKETS_MAX + 2 * tags {
+            return Err(SourceError::whole(format!(
+                "has {count} of `{bracket}`; at most {BRACKETS_MAX} are allowed outside tags"
+            )));
+        }
+    }
+    // What is refused is dropped in there too: dropping recurses as well.
+    let parse = || -> Result<(Parsed, Usage), Vec<SourceError>> {
+        let parsed = Parsed::compile(source).map_err(|error| {
+            let (line, _) = error.pos().unzip();
+            vec![SourceError {
+                line,
+                problem: error.reason().to_string(),
+            }]
+        })?;
+        let usage = scan::scan(&parsed)?;
+        Ok((parsed, usage))
+    };
+    let parsed = std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .name("compile".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, parse)
+            .map(std::thread::ScopedJoinHandle::join)
+    });
+    match parsed {
+        Ok(Ok(Ok((template, usage)))) => Ok(Compiled {
+            file,
+            usage,
+            template,
+        }),
+        Ok(Ok(Err(errors))) => Err(errors),
+        Ok(Err(_)) => Err(SourceError::whole("the parser panicked")),
+        Err(error) => Err(SourceError::whole(format!("no thread to parse it: {error}"))),
+    }
+}

@@ -1,0 +1,199 @@
+//! One template: its files compiled, its manifest read, ready to check data and to render.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+use handlebars::Context;
+use paceline_domain::canonical::RESERVED_NAME;
+use paceline_domain::id::MessageId;
+use paceline_domain::lane::Lane;
+use serde_json::{Map, Value, json};
+
+use crate::bundle::{self, BundleHash, Files, InvalidBundle};
+use crate::check::{self, Finding};
+use crate::engine::{self, Compiled, Escape, Failure, Limits, RenderError, RenderFault};
+use crate::manifest::Manifest;
+use crate::plain;
+use crate::schema::{Schema, Violation};
+
+/// A subject's bytes: what one line of a header holds (RFC 5322, 2.1.1).
+pub(crate) const SUBJECT_BYTES_MAX: usize = 998;
+
+/// A compiled template.
+pub struct Template {
+    pub(crate) manifest: Manifest,
+    pub(crate) hash: BundleHash,
+    pub(crate) bundle: Bytes,
+    pub(crate) source_bytes: usize,
+    pub(crate) schema: Schema,
+    pub(crate) subject: Compiled,
+    pub(crate) html: Compiled,
+    /// Without it the text is derived from the html.
+    pub(crate) text: Option<Compiled>,
+    pub(crate) examples: Vec<Example>,
+}
+
+/// One of a template's examples.
+#[derive(Clone)]
+pub struct Example {
+    /// The file's name without `examples/` and `.json`.
+    pub name: String,
+    pub data: Map<String, Value>,
+}
+
+/// What a message is rendered from.
+pub struct RenderInput {
+    pub data: Map<String, Value>,
+    pub message_id: MessageId,
+    pub lane: Lane,
+}
+
+/// The parts of a message.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rendered {
+    pub subject: String,
+    pub html: String,
+    pub text: String,
+}
+
+/// A bundle that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    #[error(transparent)]
+    Invalid(#[from] InvalidBundle),
+    #[error("{}", describe(.0))]
+    Findings(Vec<Finding>),
+}
+
+fn describe(findings: &[Finding]) -> String {
+    let texts: Vec<_> = findings.iter().map(Finding::to_string).collect();
+    texts.join("; ")
+}
+
+impl Template {
+    /// Compiles the files of a bundle.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, short of rendering the examples.
+    pub fn from_files(files: &Files) -> Result<Self, BundleError> {
+        let (hash, bundle) = bundle::pack(files)?;
+        check::compile(files, hash, bundle).map_err(BundleError::Findings)
+    }
+
+    /// Compiles a bundle as [`Template::bundle_bytes`] gave it. The caller compares the hash with the one it asked for.
+    ///
+    /// # Errors
+    /// If the bytes are no bundle, or one that this release can't compile.
+    pub fn from_bundle_bytes(packed: &[u8]) -> Result<Self, BundleError> {
+        Self::from_files(&bundle::unpack(packed)?)
+    }
+
+    #[must_use]
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// What a message pins.
+    #[must_use]
+    pub const fn hash(&self) -> BundleHash {
+        self.hash
+    }
+
+    /// The bundle, packed, from which any renderer can make this template again.
+    #[must_use]
+    pub fn bundle_bytes(&self) -> Bytes {
+        self.bundle.clone()
+    }
+
+    /// In the order of their names.
+    #[must_use]
+    pub fn examples(&self) -> &[Example] {
+        &self.examples
+    }
+
+    /// Holds data to the schema.
+    ///
+    /// # Errors
+    /// What does not fit, by path and without values.
+    pub fn validate(&self, data: &Map<String, Value>) -> Result<(), Vec<Violation>> {
+        // The validator takes a `Value`; an object's map can be lent to it only inside one.
+        self.schema.validate(&Value::Object(data.clone()))
+    }
+
+    /// Renders a message within the default bounds.
+    ///
+    /// # Errors
+    /// If a variable is missing, a bound is met, or the result is no email.
+    pub fn render(&self, input: RenderInput) -> Result<Rendered, RenderError> {
+        self.render_within(input, &Limits::default())
+    }
+
+    /// Renders a message within `limits`.
+    ///
+    /// # Errors
+    /// As [`Template::render`].
+    pub fn render_within(&self, input: RenderInput, limits: &Limits) -> Result<Rendered, RenderError> {
+        let context = Context::from(self.with_own_values(input));
+        let rendered = catch_unwind(AssertUnwindSafe(|| {
+            engine::metered(limits, || self.render_parts(&context))
+        }));
+        rendered.unwrap_or_else(|_| Err(self.error(self.html.file, None, RenderFault::Panicked)))
+    }
+
+    /// The data with what Paceline itself knows, under a name that the caller can't use.
+    fn with_own_values(&self, input: RenderInput) -> Value {
+        let mut data = input.data;
+        let own = json!({
+            "message_id": input.message_id.to_string(),
+            "template": self.manifest.name,
+            "lane": input.lane.as_str(),
+        });
+        data.insert(RESERVED_NAME.to_owned(), own);
+        Value::Object(data)
+    }
+
+    fn render_parts(&self, context: &Context) -> Result<Rendered, RenderError> {
+        let part = |compiled: &Compiled, escape| {
+            engine::render(compiled, escape, context)
+                .map_err(|Failure { line, fault }| self.error(compiled.file, line, fault))
+        };
+        let subject = part(&self.subject, Escape::Nothing)?;
+        check_subject(&subject).map_err(|fault| self.error(self.subject.file, None, fault))?;
+        let html = part(&self.html, Escape::Html)?;
+        let text = match &self.text {
+            Some(text) => part(text, Escape::Nothing)?,
+            None => plain::derive(&html).map_err(|problem| {
+                self.error(self.html.file, None, RenderFault::TextNotDerivable { problem })
+            })?,
+        };
+        Ok(Rendered { subject, html, text })
+    }
+
+    fn error(&self, file: &'static str, line: Option<usize>, fault: RenderFault) -> RenderError {
+        RenderError {
+            template: format!("{} {}", self.manifest.name, self.manifest.version),
+            file,
+            line,
+            fault,
+        }
+    }
+}
+
+fn check_subject(subject: &str) -> Result<(), RenderFault> {
+    if subject.trim().is_empty() {
+        return Err(RenderFault::SubjectEmpty);
+    }
+    // The line and paragraph separators too: some clients break the line there.
+    if subject
+        .chars()
+        .any(|char| char.is_control() || matches!(char, '\u{2028}' | '\u{2029}'))
+    {
+        return Err(RenderFault::SubjectNotOneLine);
+    }
+    if subject.len() > SUBJECT_BYTES_MAX {
+        return Err(RenderFault::SubjectTooLong {
+            max: SUBJECT_BYTES_MAX,
+        });
+    }
+    Ok(())
+}
