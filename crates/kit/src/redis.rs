@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use paceline_store::StoreConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
@@ -41,5 +42,17 @@ impl RedisSettings {
             ));
         }
         Ok(())
+    }
+}
+
+impl From<&RedisSettings> for StoreConfig {
+    fn from(settings: &RedisSettings) -> Self {
+        Self {
+            url: settings.url.expose().to_owned(),
+            shards: settings.shards,
+            command_timeout: settings.command_timeout,
+            allow_unsafe: settings.allow_unsafe,
+            log_entries_max: settings.log_entries_max,
+        }
     }
 }
