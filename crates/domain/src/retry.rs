@@ -15,13 +15,16 @@ pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
 
 /// The wait before a message is tried again that had failed `tries` times before its newest failure, which is the number
 /// in its record while that failure is reported: 0 for the first. `random` is drawn evenly from `[0, 1)`; whatever lies
-/// outside counts as the nearer end.
+/// outside counts as the nearer end, and NaN as 0.
 #[must_use]
 pub fn backoff(tries: u32, random: f64) -> Duration {
     // 2 s * 2^9 is past the bound already; the minimum only keeps the shift in range.
     let bound = (BACKOFF_BASE * (1 << tries.min(16))).min(BACKOFF_MAX);
-    // `max` before `min`: it turns NaN into 0.
-    let share = random.max(0.0).min(1.0);
+    let share = if random.is_nan() {
+        0.0
+    } else {
+        random.clamp(0.0, 1.0)
+    };
     bound.mul_f64(share).max(BACKOFF_MIN)
 }
 

@@ -213,3 +213,6 @@ impl<'a> Reader<'a> {
         bytes.try_into().map_err(|_| InvalidDigests)
     }
 }
+
+#[cfg(test)]
+mod tests;
