@@ -10,6 +10,9 @@ use std::time::Duration;
 /// A rate below this many per second stands still.
 const RATE_MIN: f64 = 1e-6;
 
+/// So that the times stay within their type, whatever is passed in.
+const BURST_MAX: f64 = 1e9;
+
 /// How much of its rate a bucket may save up.
 const BURST_TIME_SECS: f64 = 0.1;
 
@@ -64,7 +67,7 @@ impl Gcra {
             return 0.0;
         }
         let missing = self.theoretical_arrival_time.saturating_sub(now);
-        self.burst - missing.as_secs_f64() * self.rate
+        self.burst - missing.as_secs_f64() / self.emission_interval.as_secs_f64()
     }
 
     /// Takes `n`, or says how long to wait until that is worth another try ([`Duration::MAX`] while it stands still).
@@ -117,14 +120,19 @@ impl Gcra {
         } else {
             0.0
         };
-        let burst = if burst.is_finite() { burst.max(1.0) } else { 1.0 };
+        let burst = if burst.is_finite() {
+            burst.clamp(1.0, BURST_MAX)
+        } else {
+            1.0
+        };
         self.rate = rate;
         self.burst = burst;
         if rate > 0.0 {
             self.emission_interval = seconds_up(1.0 / rate);
-            self.burst_offset = Duration::from_secs_f64(burst / rate);
+            // By the interval, not by the rate: the interval is rounded, and a full bucket is worth whole intervals.
+            self.burst_offset = self.emission_interval.mul_f64(burst);
             let missing = burst - level.min(burst);
-            self.theoretical_arrival_time = now.saturating_add(seconds_up(missing / rate));
+            self.theoretical_arrival_time = now.saturating_add(self.emission_interval.mul_f64(missing));
         }
     }
 }

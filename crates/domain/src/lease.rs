@@ -9,10 +9,14 @@
 //! - a sender that asks again gives up every answer that is still under way, so that what it says it holds is what it holds;
 //! - what the coordinator takes back is free only when the sender has said that it holds less, or the lease is over.
 
+pub mod books;
 pub mod sender;
+pub mod share;
 
+use std::fmt;
 use std::time::Duration;
 
+pub use books::{Books, Granted, Request};
 pub use sender::{Ask, Counts, Grant, LocalLease, Refusal, Stale};
 
 /// How far two machines' clocks may run apart.
@@ -20,3 +24,22 @@ pub const CLOCK_DRIFT_MAX: f64 = 0.01;
 
 /// What the coordinator adds to a lease's time, beyond the drift: for a process that is slow to look at its clock.
 pub const MARGIN: Duration = Duration::from_millis(200);
+
+/// What the coordinator tells a sender to keep a lease for.
+pub const TTL: Duration = Duration::from_secs(2);
+
+/// How long a lease of this time to live stays in the books.
+#[must_use]
+pub fn in_books(ttl: Duration) -> Duration {
+    ttl.mul_f64(1.0 + CLOCK_DRIFT_MAX) + MARGIN
+}
+
+/// An incarnation of a sender: made at its start, so that a restarted one never inherits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HolderId(pub [u8; 16]);
+
+impl fmt::Debug for HolderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}

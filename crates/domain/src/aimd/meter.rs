@@ -1,0 +1,198 @@
+//! From what each sender counts over its life to what all of them do per second.
+//!
+//! Senders report totals at each refresh, so that a lost report loses nothing. The refreshes of different senders fall into
+//! a window by chance, none or two of one sender; so what is sent per second is not counted per window but measured for each
+//! sender between two of its own reports.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::WINDOW;
+use crate::lease::HolderId;
+
+/// A sender that has not reported for this long sends nothing any more.
+const SILENT_MAX: Duration = Duration::from_secs(3);
+/// Reports that are kept of one sender; refreshes come seldom enough that these cover a window.
+const SAMPLES_MAX: usize = 32;
+
+/// What a sender counted since its incarnation began, in recipients.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub sent: u64,
+    pub errors: u64,
+    /// By lease version.
+    pub throttled: Vec<(u64, u64)>,
+}
+
+/// What is new in a report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delta {
+    pub sent: u64,
+    pub errors: u64,
+    /// By lease version; only what is not 0.
+    pub throttled: Vec<(u64, u64)>,
+}
+
+/// The senders of one key, as they report.
+#[derive(Clone, Debug, Default)]
+pub struct Meter {
+    senders: BTreeMap<HolderId, Sender>,
+}
+
+#[derive(Clone, Debug)]
+struct Sender {
+    last: Totals,
+    /// Times and totals sent; the first is the newest that is a window older than the last, or the oldest there is.
+    samples: VecDeque<(Duration, u64)>,
+}
+
+impl Meter {
+    /// Takes a sender's totals and says what is new in them.
+    ///
+    /// The first report of a sender is only where counting starts: what it did before may have been counted already, by
+    /// another leader.
+    pub fn report(&mut self, holder: HolderId, totals: Totals, now: Duration) -> Delta {
+        let Some(sender) = self.senders.get_mut(&holder) else {
+            let samples = VecDeque::from([(now, totals.sent)]);
+            self.senders.insert(
+                holder,
+                Sender {
+                    last: totals,
+                    samples,
+                },
+            );
+            return Delta::default();
+        };
+        let delta = totals.since(&sender.last);
+        sender.samples.push_back((now, totals.sent));
+        let is_old = |at: Duration| now.saturating_sub(at) >= WINDOW;
+        while sender.samples.len() > SAMPLES_MAX || sender.samples.get(1).is_some_and(|&(at, _)| is_old(at)) {
+            sender.samples.pop_front();
+        }
+        sender.last = totals;
+        delta
+    }
+
+    /// Recipients per second that all senders send, by their last reports. Forgets those that are silent.
+    pub fn measured(&mut self, now: Duration) -> f64 {
+        self.senders
+            .retain(|_, sender| now.saturating_sub(sender.reported_at()) < SILENT_MAX);
+        self.senders.values().map(Sender::rate).sum()
+    }
+
+    /// Forgets a sender that has left.
+    pub fn forget(&mut self, holder: HolderId) {
+        self.senders.remove(&holder);
+    }
+}
+
+impl Totals {
+    fn since(&self, before: &Self) -> Delta {
+        let new = |&(version, total): &(u64, u64)| {
+            let known = before.throttled.iter().find(|(known, _)| *known == version);
+            (
+                version,
+                total.saturating_sub(known.map_or(0, |(_, total)| *total)),
+            )
+        };
+        Delta {
+            sent: self.sent.saturating_sub(before.sent),
+            errors: self.errors.saturating_sub(before.errors),
+            throttled: self
+                .throttled
+                .iter()
+                .map(new)
+                .filter(|(_, new)| *new > 0)
+                .collect(),
+        }
+    }
+}
+
+impl Sender {
+    fn reported_at(&self) -> Duration {
+        self.samples.back().map_or(Duration::ZERO, |(at, _)| *at)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts of a few seconds")]
+    fn rate(&self) -> f64 {
+        let (Some((from, before)), Some((to, after))) = (self.samples.front(), self.samples.back()) else {
+            return 0.0;
+        };
+        let elapsed = to.saturating_sub(*from).as_secs_f64();
+        if elapsed <= 0.0 {
+            return 0.0;
+        }
+        after.saturating_sub(*before) as f64 / elapsed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Meter, Totals};
+    use crate::lease::HolderId;
+
+    const A: HolderId = HolderId([1; 16]);
+    const B: HolderId = HolderId([2; 16]);
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn sent(sent: u64) -> Totals {
+        Totals {
+            sent,
+            ..Totals::default()
+        }
+    }
+
+    #[test]
+    fn the_rate_is_measured_between_a_sender_s_own_reports() {
+        let mut meter = Meter::default();
+        for step in 0..=10 {
+            meter.report(A, sent(1_000 + step * 50), ms(step * 500));
+            meter.report(B, sent(step * 10), ms(step * 500 + 130));
+        }
+        let measured = meter.measured(ms(5_400));
+        assert!((measured - 120.0).abs() < 1e-6, "{measured}");
+        let later = meter.measured(ms(5_130 + 3_000));
+        assert!(later < 1e-6, "silent senders send nothing: {later}");
+    }
+
+    #[test]
+    fn frequent_reports_do_not_make_the_measure_jump() {
+        let mut meter = Meter::default();
+        // Ten recipients every 100 ms, all at once, reported 10 ms before and after.
+        let mut worst: f64 = 0.0;
+        for step in 0..400_u64 {
+            let at = step * 10;
+            meter.report(A, sent((at + 5) / 100 * 10), ms(at));
+            if at > 1_500 {
+                worst = worst.max((meter.measured(ms(at)) - 100.0).abs());
+            }
+        }
+        assert!(worst <= 40.0, "{worst}");
+    }
+
+    #[test]
+    fn a_lost_report_loses_nothing_and_a_doubled_one_adds_nothing() {
+        let mut meter = Meter::default();
+        let totals = |sent, throttled: &[(u64, u64)]| Totals {
+            sent,
+            errors: sent / 10,
+            throttled: throttled.to_vec(),
+        };
+        assert_eq!(
+            meter.report(A, totals(500, &[(3, 9)]), ms(0)),
+            super::Delta::default()
+        );
+        let delta = meter.report(A, totals(700, &[(3, 9), (4, 2)]), ms(1_000));
+        assert_eq!(
+            (delta.sent, delta.errors, delta.throttled),
+            (200, 20, vec![(4, 2)])
+        );
+        let delta = meter.report(A, totals(700, &[(3, 9), (4, 2)]), ms(1_000));
+        assert_eq!((delta.sent, delta.errors, delta.throttled), (0, 0, vec![]));
+    }
+}

@@ -1,0 +1,226 @@
+//! The coordinator's books of one key: who holds how much of its rate.
+//!
+//! A sender's entry is **outstanding**: the most that it can be spending now, whether the last answer reached it or not.
+//! That is the larger of what it said it holds and what it was granted since, until it says that it holds less, gives back,
+//! or its lease is over. A grant is what a fair share and the free part of the rate both allow, so the outstanding together
+//! never exceed the largest rate that was in force when a lease that still lives was issued ([`Books::bound`]).
+//!
+//! After an election the books are empty while leases of the leader before still live. Until those are over the books only
+//! learn: who holds something keeps at most that, who holds nothing gets nothing.
+//!
+//! A small rate goes to few senders at a time, in turn, since each sender's burst is at least one recipient.
+
+mod turns;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::share::{burst_of_share, holders_max, max_min};
+use super::{HolderId, TTL, in_books};
+use turns::Turns;
+
+/// Parts of a rate below this are rounding, not a lease.
+const RATE_MIN: f64 = 1e-3;
+
+/// What a sender asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Request {
+    /// Rises with each request of an incarnation.
+    pub sequence: u64,
+    /// Recipients per second that it could use.
+    pub wants: f64,
+    /// What it holds.
+    pub has: f64,
+}
+
+/// What a sender gets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Granted {
+    pub rate: f64,
+    pub burst: f64,
+    /// False while a sender must hand over what another waits for, or waits itself: both had better ask again soon.
+    pub settled: bool,
+}
+
+/// The books of one key.
+#[derive(Clone, Debug)]
+pub struct Books {
+    rate: f64,
+    learning_until: Duration,
+    holders: BTreeMap<HolderId, Holder>,
+    turns: Turns,
+}
+
+/// One sender's line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Holder {
+    sequence: u64,
+    wants: f64,
+    granted: f64,
+    outstanding: f64,
+    /// The rate in force when what is outstanding was issued, the larger one if it was issued in two grants.
+    issued_under: f64,
+    expires_at: Duration,
+}
+
+impl Books {
+    /// Empty books of a leader elected at `elected_at`, which learn until every lease from before is over.
+    #[must_use]
+    pub fn new(rate: f64, elected_at: Duration) -> Self {
+        Self {
+            rate,
+            learning_until: elected_at + in_books(TTL),
+            holders: BTreeMap::new(),
+            turns: Turns::default(),
+        }
+    }
+
+    /// Puts another rate in force. What is granted already shrinks as senders ask again.
+    pub const fn set_rate(&mut self, rate: f64) {
+        self.rate = rate;
+    }
+
+    /// Grants, or says nothing to a request that is older than one that came before.
+    pub fn refresh(&mut self, id: HolderId, request: &Request, now: Duration) -> Option<Granted> {
+        self.expire(now);
+        let before = self.holders.get(&id).copied();
+        if before.is_some_and(|holder| request.sequence <= holder.sequence) {
+            return None;
+        }
+        let has = clean(request.has);
+        let line = Holder {
+            sequence: request.sequence,
+            wants: clean(request.wants),
+            granted: 0.0,
+            outstanding: has,
+            issued_under: before.map_or(self.rate, |holder| holder.issued_under.max(self.rate)),
+            expires_at: now + in_books(TTL),
+        };
+        self.holders.insert(id, line);
+        let share = self.share(id, now);
+        let others: f64 = self.others(id).map(|holder| holder.outstanding).sum();
+        let free = (self.rate - others).max(0.0);
+        let allowed = if self.is_learning(now) { has } else { share };
+        let rate = clean(allowed.min(free));
+        let settled = rate >= share - RATE_MIN && (has <= rate + RATE_MIN || !self.is_contended());
+        if let Some(holder) = self.holders.get_mut(&id) {
+            holder.granted = rate;
+            holder.outstanding = has.max(rate);
+            if has <= rate {
+                // All that is outstanding is issued by this grant, whether it arrives or not.
+                holder.issued_under = self.rate;
+            }
+        }
+        let burst = burst_of_share(rate, self.rate, self.turns.len());
+        Some(Granted { rate, burst, settled })
+    }
+
+    /// Takes back all that a sender holds; it has said that it spends nothing any more.
+    pub fn release(&mut self, id: HolderId) {
+        self.holders.remove(&id);
+        self.turns.leave(id);
+    }
+
+    /// Strikes out what is over.
+    pub fn expire(&mut self, now: Duration) {
+        let turns = &mut self.turns;
+        self.holders.retain(|id, holder| {
+            let lives = now < holder.expires_at;
+            if !lives {
+                turns.leave(*id);
+            }
+            lives
+        });
+    }
+
+    #[must_use]
+    pub fn is_learning(&self, now: Duration) -> bool {
+        now < self.learning_until
+    }
+
+    #[must_use]
+    pub const fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// The most that all senders together can be spending, per second.
+    #[must_use]
+    pub fn outstanding(&self, now: Duration) -> f64 {
+        self.alive(now).map(|holder| holder.outstanding).sum()
+    }
+
+    /// What the last grants to all senders come to.
+    #[must_use]
+    pub fn leased(&self, now: Duration) -> f64 {
+        self.alive(now).map(|holder| holder.granted).sum()
+    }
+
+    #[must_use]
+    pub fn wanted(&self, now: Duration) -> f64 {
+        self.alive(now).map(|holder| holder.wants).sum()
+    }
+
+    /// How many senders asked within the time of a lease.
+    #[must_use]
+    pub fn senders(&self, now: Duration) -> usize {
+        self.alive(now).count()
+    }
+
+    /// The largest rate in force when a lease that still lives was issued: what the outstanding together never exceed, once
+    /// the books have learned.
+    #[must_use]
+    pub fn bound(&self, now: Duration) -> f64 {
+        self.alive(now)
+            .map(|holder| holder.issued_under)
+            .fold(self.rate, f64::max)
+    }
+
+    fn alive(&self, now: Duration) -> impl Iterator<Item = &Holder> {
+        self.holders
+            .values()
+            .filter(move |holder| now < holder.expires_at)
+    }
+
+    fn others(&self, id: HolderId) -> impl Iterator<Item = &Holder> {
+        self.holders
+            .iter()
+            .filter(move |(other, _)| **other != id)
+            .map(|(_, holder)| holder)
+    }
+
+    /// What `id` should get: its max-min share among those whose turn it is.
+    fn share(&mut self, id: HolderId, now: Duration) -> f64 {
+        let wanting = self.holders.iter().filter(|(_, holder)| holder.wants > 0.0);
+        self.turns
+            .update(wanting.map(|(id, _)| *id), holders_max(self.rate), now);
+        let in_turn: Vec<HolderId> = self.turns.iter().collect();
+        let wants: Vec<f64> = in_turn
+            .iter()
+            .map(|id| self.holders.get(id).map_or(0.0, |holder| holder.wants))
+            .collect();
+        let shares = max_min(self.rate, &wants);
+        in_turn
+            .iter()
+            .position(|other| *other == id)
+            .map_or(0.0, |index| shares[index])
+    }
+
+    /// True if somebody waits for what another still holds.
+    fn is_contended(&self) -> bool {
+        let wanted: f64 = self.holders.values().map(|holder| holder.wants).sum();
+        let outstanding: f64 = self.holders.values().map(|holder| holder.outstanding).sum();
+        wanted > self.rate && outstanding > 0.0
+    }
+}
+
+/// What no sender may say: a rate that is not a number, negative or absurd.
+fn clean(rate: f64) -> f64 {
+    if rate.is_finite() && rate >= RATE_MIN {
+        rate.min(1e9)
+    } else {
+        0.0
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! The books, one rule at a time. `tests/leases` drives them against senders over a bad network.
+
+use std::time::Duration;
+
+use super::{Books, Granted, Request};
+use crate::gcra::burst_of;
+use crate::lease::{HolderId, TTL, in_books};
+
+const A: HolderId = HolderId([1; 16]);
+const B: HolderId = HolderId([2; 16]);
+const C: HolderId = HolderId([3; 16]);
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_secs(100) + Duration::from_millis(millis)
+}
+
+/// Books that have learned.
+fn books(rate: f64) -> Books {
+    Books::new(rate, ms(0) - in_books(TTL))
+}
+
+fn ask(books: &mut Books, id: HolderId, wants: f64, has: f64, at: u64) -> Granted {
+    let request = Request {
+        sequence: at + 1,
+        wants,
+        has,
+    };
+    books.refresh(id, &request, ms(at)).expect("in order")
+}
+
+#[track_caller]
+fn assert_rate(granted: Granted, rate: f64) {
+    assert!((granted.rate - rate).abs() < 1e-9, "{granted:?} is not {rate}");
+}
+
+#[test]
+fn a_lone_sender_gets_what_it_wants_up_to_the_rate() {
+    let mut books = books(100.0);
+    assert_rate(ask(&mut books, A, 40.0, 0.0, 0), 40.0);
+    assert_rate(ask(&mut books, A, 400.0, 40.0, 500), 100.0);
+}
+
+#[test]
+fn who_joins_waits_until_the_others_have_said_that_they_hold_less() {
+    let mut books = books(100.0);
+    assert_rate(ask(&mut books, A, 400.0, 0.0, 0), 100.0);
+    let joined = ask(&mut books, B, 400.0, 0.0, 100);
+    assert_rate(joined, 0.0);
+    assert!(!joined.settled, "it had better ask again soon");
+    let shrunk = ask(&mut books, A, 400.0, 100.0, 500);
+    assert_rate(shrunk, 50.0);
+    assert!(
+        !shrunk.settled,
+        "the sooner it says so, the sooner the other has it"
+    );
+    assert_rate(ask(&mut books, B, 400.0, 0.0, 510), 0.0);
+    assert!(ask(&mut books, A, 400.0, 50.0, 600).settled);
+    let second = ask(&mut books, B, 400.0, 0.0, 610);
+    assert_rate(second, 50.0);
+    assert!(second.settled);
+}
+
+#[test]
+fn a_lost_answer_is_counted_as_if_it_had_arrived() {
+    let mut books = books(100.0);
+    assert_rate(ask(&mut books, A, 400.0, 0.0, 0), 100.0);
+    assert_rate(ask(&mut books, A, 10.0, 100.0, 500), 10.0);
+    assert_rate(ask(&mut books, B, 400.0, 0.0, 510), 0.0);
+    assert!((books.outstanding(ms(520)) - 100.0).abs() < 1e-9);
+}
+
+#[test]
+fn what_a_dead_sender_holds_is_free_once_it_is_over_in_the_books() {
+    let mut books = books(100.0);
+    ask(&mut books, A, 400.0, 0.0, 0);
+    assert_rate(ask(&mut books, B, 400.0, 0.0, 2_219), 0.0);
+    assert_rate(ask(&mut books, B, 400.0, 0.0, 2_220), 100.0);
+}
+
+#[test]
+fn what_is_given_back_is_free_at_once() {
+    let mut books = books(100.0);
+    ask(&mut books, A, 400.0, 0.0, 0);
+    books.release(A);
+    assert_rate(ask(&mut books, B, 400.0, 0.0, 1), 100.0);
+}
+
+#[test]
+fn a_cut_shrinks_what_is_granted_next_and_bounds_what_is_outstanding() {
+    let mut books = books(100.0);
+    ask(&mut books, A, 400.0, 0.0, 0);
+    books.set_rate(80.0);
+    assert!((books.bound(ms(10)) - 100.0).abs() < 1e-9);
+    assert_rate(ask(&mut books, A, 400.0, 100.0, 500), 80.0);
+    assert!(
+        (books.bound(ms(510)) - 100.0).abs() < 1e-9,
+        "the answer may be lost"
+    );
+    ask(&mut books, A, 400.0, 80.0, 1_000);
+    assert!((books.bound(ms(1_010)) - 80.0).abs() < 1e-9);
+}
+
+#[test]
+fn an_older_request_is_ignored() {
+    let mut books = books(100.0);
+    ask(&mut books, A, 400.0, 0.0, 500);
+    let old = Request {
+        sequence: 1,
+        wants: 400.0,
+        has: 0.0,
+    };
+    assert_eq!(books.refresh(A, &old, ms(510)), None);
+    assert!((books.outstanding(ms(520)) - 100.0).abs() < 1e-9);
+}
+
+#[test]
+fn after_an_election_who_holds_keeps_and_who_holds_nothing_waits() {
+    let mut books = Books::new(100.0, ms(0));
+    assert_rate(ask(&mut books, A, 400.0, 60.0, 10), 60.0);
+    assert_rate(ask(&mut books, B, 400.0, 0.0, 20), 0.0);
+    assert_rate(ask(&mut books, C, 400.0, 70.0, 30), 40.0);
+    assert!(books.is_learning(ms(2_219)));
+    assert!(!books.is_learning(ms(2_220)));
+}
+
+#[test]
+fn a_small_rate_goes_to_few_in_turn_and_everybody_has_one() {
+    let mut books = books(25.0);
+    let ids: Vec<HolderId> = (0..7).map(|n| HolderId([n; 16])).collect();
+    let mut has = [0.0; 7];
+    let mut had_turn = [false; 7];
+    for round in 0..1_500_u64 {
+        for (index, id) in ids.iter().enumerate() {
+            let granted = ask(&mut books, *id, 5.0, has[index], round * 100 + 1);
+            has[index] = granted.rate;
+            had_turn[index] |= granted.rate > 0.0;
+            assert!(granted.burst <= burst_of(25.0));
+        }
+        assert!(has.iter().filter(|rate| **rate > 0.0).count() <= 2, "{has:?}");
+        assert!(has.iter().sum::<f64>() <= 25.0 + 1e-9);
+    }
+    assert_eq!(had_turn, [true; 7]);
+}
+
+#[test]
+fn nonsense_is_nothing() {
+    let mut books = books(100.0);
+    for (at, wants) in [f64::NAN, f64::INFINITY, -5.0].into_iter().enumerate() {
+        assert_rate(ask(&mut books, A, wants, f64::NAN, at as u64), 0.0);
+    }
+}
