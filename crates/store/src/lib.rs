@@ -30,6 +30,7 @@ mod rendering;
 mod script;
 mod store;
 mod streams;
+pub mod throttle;
 mod types;
 mod waiting;
 

@@ -57,4 +57,8 @@ scripts! {
     plain RETIRE = "retire";
     plain REAP = "reap";
     plain DUE = "due";
+    plain THROTTLE_LEAD = "throttle_lead";
+    plain THROTTLE_RENEW = "throttle_renew";
+    plain THROTTLE_ADOPT = "throttle_adopt";
+    plain THROTTLE_SAVE = "throttle_save";
 }
