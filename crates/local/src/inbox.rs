@@ -7,6 +7,7 @@
 mod html;
 mod list;
 mod mail;
+mod mailbox;
 
 use std::sync::Arc;
 

@@ -133,7 +133,7 @@ mod tests {
             r#""Ada \"the\" \\ Countess" <a@x.example>"#,
         );
         check_name("x <evil@y.example>", "\"x <evil@y.example>\" <a@x.example>");
-        // Known answers: Python's email.header.Header(name, "utf-8").encode().
+        // Known answers: Python, base64.b64encode(name.encode()).
         check_name("Zoë", "=?utf-8?b?Wm/Dqw==?= <a@x.example>");
         check_name("株式会社", "=?utf-8?b?5qCq5byP5Lya56S+?= <a@x.example>");
         // Python: base64.b64encode(b"=?utf-8?q?x?=").

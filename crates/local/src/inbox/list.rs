@@ -8,6 +8,7 @@ use axum::response::{Html, Response};
 use serde::Deserialize;
 
 use super::html::{Escaped, Policy, page as html_page};
+use super::mailbox::{Readable, readable_list};
 use crate::ses::Shared;
 use crate::ses::store::{Mail, Stats};
 
@@ -91,8 +92,8 @@ fn matches(mail: &Mail, word: &str) -> bool {
     let email = &mail.email;
     let has = |text: &str| text.to_lowercase().contains(word);
     has(email.subject())
-        || email.recipients().any(has)
-        || has(&email.from_email_address)
+        || has(&readable_list(email.recipients()))
+        || has(&readable_list(std::iter::once(email.from_email_address.as_str())))
         || has(&mail.id)
         || email
             .email_tags
@@ -106,7 +107,15 @@ fn summary(stats: &Stats) -> String {
         stats.accepted, stats.distinct_ids
     );
     for (count, label, class) in [
-        (stats.duplicates, "duplicates", "bad"),
+        (
+            stats.duplicates,
+            if stats.duplicates == 1 {
+                "duplicate"
+            } else {
+                "duplicates"
+            },
+            "bad",
+        ),
         (stats.throttled, "throttled", "warn"),
         (stats.refused, "refused", "warn"),
     ] {
@@ -125,7 +134,7 @@ impl fmt::Display for Row<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mail = self.0;
         let email = &mail.email;
-        let to = email.recipients().next().unwrap_or_default();
+        let to = Readable::of(email.recipients().next().unwrap_or_default());
         let at = mail.received_at;
         let subject = match email.subject() {
             "" => "(no subject)",
@@ -133,10 +142,18 @@ impl fmt::Display for Row<'_> {
         };
         write!(
             f,
-            "<li><a href=\"/mail/{}\"><span class=\"to\">{}</span><span class=\"what\"><b>{}</b> \
-             <span class=\"snippet\">{}</span></span>",
+            "<li><a href=\"/mail/{}\"><span class=\"to\" title=\"{}\">",
             Escaped(&mail.id),
-            Escaped(to),
+            Escaped(&to.line()),
+        )?;
+        if to.name.is_empty() {
+            write!(f, "{}</span>", Escaped(to.address))?;
+        } else {
+            write!(f, "{} <i>{}</i></span>", Escaped(&to.name), Escaped(to.address))?;
+        }
+        write!(
+            f,
+            "<span class=\"what\"><b>{}</b> <span class=\"snippet\">{}</span></span>",
             Escaped(subject),
             Escaped(&snippet(email.text()))
         )?;

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::html::{Escaped, Policy, page as html_page};
+use super::mailbox::{Readable, readable_list};
 use crate::ses::store::Mail;
 use crate::ses::{SentAttachment, Shared, source};
 
@@ -105,15 +106,14 @@ fn envelope(mail: &Mail) -> String {
         "" => "(no subject)",
         subject => subject,
     };
-    let recipients: Vec<&str> = email.recipients().collect();
     let mut html = format!(
         "<h1>{}</h1><dl class=\"envelope\"><dt>From</dt><dd>{}</dd><dt>To</dt><dd>{}</dd>",
         Escaped(subject),
-        Escaped(&email.from_email_address),
-        Escaped(&recipients.join(", "))
+        Escaped(&Readable::of(&email.from_email_address).line()),
+        Escaped(&readable_list(email.recipients()))
     );
     if !email.reply_to_addresses.is_empty() {
-        let reply_to = email.reply_to_addresses.join(", ");
+        let reply_to = readable_list(email.reply_to_addresses.iter().map(String::as_str));
         let _ = write!(html, "<dt>Reply-To</dt><dd>{}</dd>", Escaped(&reply_to));
     }
     let _ = write!(

@@ -2,15 +2,14 @@
 
 use bytes::Bytes;
 use paceline_domain::reason::Reason;
-use paceline_providers::{Attachment, Mailbox, SendOutcome};
+use paceline_providers::{Attachment, Mailbox, OutgoingMessage, SendOutcome};
 
 use super::{client, message, start};
 
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-#[tokio::test]
-async fn a_message_arrives_whole() {
-    let lookalike = start().await;
+/// A message that has everything.
+fn whole() -> OutgoingMessage<'static> {
     let mut message = message();
     message.reply_to = Some(Mailbox {
         address: "help@x.example",
@@ -34,6 +33,13 @@ async fn a_message_arrives_whole() {
             content_id: "logo",
         },
     ];
+    message
+}
+
+#[tokio::test]
+async fn a_message_arrives_whole() {
+    let lookalike = start().await;
+    let message = whole();
     let outcome = client(lookalike.url()).await.send(&message).await;
     let SendOutcome::Accepted { provider_id } = outcome else {
         panic!("{outcome:?}");
