@@ -4,8 +4,21 @@
 //! the first. Nothing is kept here between calls but what waits for the next script: any number of ingest processes
 //! serve the same Redis.
 
+mod admission;
+mod answer;
+mod batcher;
+mod call;
 mod config;
+mod error;
+mod follower;
+mod messages;
+mod metrics;
+mod port;
 mod run;
+mod service;
+#[cfg(test)]
+mod test_record;
+mod watch;
 
 pub use config::{Config, DEFAULTS, IntakeSettings, TemplateSettings, WatchSettings};
 pub use run::run;

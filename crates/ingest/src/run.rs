@@ -1,10 +1,29 @@
 //! Builds the service from its settings, serves it, and drains it. The only place that names concrete adapters.
+//!
+//! The order of the drain: health says so, calls are still taken for the notice's time; then no new call, open streams end
+//! with UNAVAILABLE, what is under way is finished; then what still waits for a script is written; then the store is closed.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use paceline_kit::clock::SystemClock;
 use paceline_kit::health::Health;
 use paceline_kit::{Bound, Context, Shutdown, admin, grpc};
+use paceline_store::{Store, StoreConfig};
+use paceline_templates::Catalog;
 use paceline_wire::DESCRIPTORS;
+use paceline_wire::v1::ingest_service_server::IngestServiceServer;
+use paceline_wire::v1::messages_service_server::MessagesServiceServer;
+use tokio::task::JoinHandle;
+use tonic::transport::server::Router;
 
+use crate::admission::Admission;
+use crate::batcher::Batcher;
 use crate::config::Config;
+use crate::messages::MessagesOf;
+use crate::metrics::Metrics;
+use crate::service::Ingest;
 
 /// What reflection lists: the services that this process serves.
 const SERVICES: [&str; 3] = [
@@ -13,56 +32,123 @@ const SERVICES: [&str; 3] = [
     "grpc.health.v1.Health",
 ];
 
+/// The largest request: a message with all its attachments, or a batch.
+const REQUEST_BYTES_MAX: usize = 8 << 20;
+/// Between two looks at the store, for health.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Serves until the context's shutdown, then drains.
 ///
 /// # Errors
-/// If an address can't be bound, or a listener fails.
+/// If the templates or the store can't be used at the start, an address can't be bound, or a listener fails.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
+    let catalog = Catalog::load(&config.templates.directory).context("templates.directory can't be used")?;
     let (health, health_server) = Health::new().await;
     // The admin listener outlives the drain: /readyz and /metrics are what one looks at while it lasts.
     let admin_stop = Shutdown::new();
-    let (admin_address, admin_task) = admin::serve(
-        config.admin_listen,
-        health.clone(),
-        context.telemetry.clone(),
-        admin_stop.clone(),
-    )
-    .await?;
+    let telemetry = context.telemetry.clone();
+    let (admin_address, admin_task) =
+        admin::serve(config.admin_listen, health.clone(), telemetry, admin_stop.clone()).await?;
     let (listener, grpc_address) = grpc::bind(config.listen).await?;
+    let store = Store::connect(&StoreConfig::from(&config.redis))
+        .await
+        .context("redis can't be used")?;
+    put_bundles(&store, &catalog).await?;
 
     let serving_stop = Shutdown::new();
-    let router = grpc::server()
+    let drain_max = config.drain_max;
+    let looking = tokio::spawn(look_after(
+        store.clone(),
+        health,
+        context.shutdown.clone(),
+        serving_stop.clone(),
+        config.drain_notice,
+    ));
+    let (services, workers) = services(config, catalog, &store, &context, &serving_stop);
+    let router = services
         .add_service(health_server)
-        .add_service(reflection()?.build_v1()?)
-        .add_service(reflection()?.build_v1alpha()?);
-    health.set_ready().await;
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
     context.ready(Bound {
         grpc: grpc_address,
         admin: admin_address,
     });
+    let served = grpc::serve(router, listener, serving_stop, drain_max).await;
 
-    let notice = {
-        let (shutdown, stop, health) = (context.shutdown.clone(), serving_stop.clone(), health.clone());
-        async move {
-            shutdown.requested().await;
-            health.set_not_ready("draining").await;
-            tokio::time::sleep(config.drain_notice).await;
-            stop.trigger();
-        }
-    };
-    let (served, ()) = tokio::join!(
-        grpc::serve(router, listener, serving_stop, config.drain_max),
-        notice
-    );
+    // The router is gone, and with it the last batcher: the workers end once all that waits is written.
+    looking.abort();
+    if tokio::time::timeout(drain_max, futures_util::future::join_all(workers))
+        .await
+        .is_err()
+    {
+        tracing::warn!("messages that still wait for the store are given up");
+    }
+    store.close().await;
     admin_stop.trigger();
     admin_task.await?;
     Ok(served?)
 }
 
-fn reflection() -> anyhow::Result<tonic_reflection::server::Builder<'static>> {
-    let builder =
-        tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
-    Ok(SERVICES
+fn services(
+    config: Config,
+    catalog: Catalog,
+    store: &Store,
+    context: &Context,
+    stop: &Shutdown,
+) -> (Router, Vec<JoinHandle<()>>) {
+    let metrics = Metrics::new(&context.telemetry.meter("paceline_ingest"));
+    let (batcher, workers) = Batcher::start(store.shards(), config.intake, &metrics, store);
+    let admission = Admission {
+        catalog: Arc::new(catalog),
+        identities: config.identity,
+        digest_key: config.digest_key,
+        clock: Arc::new(SystemClock),
+    };
+    let ingest = Ingest::new(admission, batcher, store.clone(), metrics.clone(), stop.clone());
+    let messages = MessagesOf::new(store.clone(), config.watch, metrics, stop.clone());
+    let router = grpc::server()
+        .add_service(IngestServiceServer::new(ingest).max_decoding_message_size(REQUEST_BYTES_MAX))
+        .add_service(MessagesServiceServer::new(messages));
+    (router, workers)
+}
+
+/// Every bundle must stand in Redis before a message may pin it.
+async fn put_bundles(store: &Store, catalog: &Catalog) -> anyhow::Result<()> {
+    for template in catalog.iter() {
+        store
+            .put_bundle(&template.hash().0, template.bundle_bytes())
+            .await
+            .with_context(|| format!("the bundle of {} was not written", template.manifest().name))?;
+    }
+    Ok(())
+}
+
+/// Says by health whether the store is there, and that the drain has begun; ends the serving after the notice.
+async fn look_after(
+    store: Store,
+    health: Health,
+    shutdown: Shutdown,
+    serving_stop: Shutdown,
+    notice: Duration,
+) {
+    while !shutdown.is_requested() {
+        match store.ping().await {
+            Ok(()) => health.set_ready().await,
+            Err(_) => health.set_not_ready("redis does not answer").await,
+        }
+        // Ends the pause at a shutdown.
+        let _ = tokio::time::timeout(LOOK_EVERY, shutdown.requested()).await;
+    }
+    health.set_not_ready("draining").await;
+    tokio::time::sleep(notice).await;
+    serving_stop.trigger();
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    let builder = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    SERVICES
         .into_iter()
-        .fold(builder, |builder, service| builder.with_service_name(service)))
+        .fold(builder, |builder, service| builder.with_service_name(service))
 }

@@ -1,0 +1,362 @@
+//! From a request to a message that may be stored: every field checked, the id made.
+//!
+//! All that is wrong is found in one pass and named by path, limit and size, never by value: a caller mends its request in one
+//! go, and nothing personal enters an error. What passes here renders and sends: the template, its schema and the
+//! provider's limits are checked now, while somebody is there to be told. Nothing here does I/O.
+
+mod attachments;
+mod headers;
+mod identity;
+mod subject;
+mod text;
+mod times;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use paceline_domain::address::{AddressError, Mailbox};
+use paceline_domain::canonical::{Data, parse_data};
+use paceline_domain::identity::{AttachmentRef, Content, content_id, digests, keyed_id};
+use paceline_domain::lane::Lane;
+use paceline_domain::reason::Reason;
+use paceline_domain::record::{Nonce, Record, State};
+use paceline_domain::time::Millis;
+use paceline_kit::clock::Clock;
+use paceline_kit::identity::{IdentitySettings, is_name};
+use paceline_kit::secret::Secret;
+use paceline_store::NewMessage;
+use paceline_templates::{Catalog, Template};
+use paceline_wire::status::{InvalidFields, Violation};
+use paceline_wire::{convert, v1};
+use prost::Message as _;
+use sha2::{Digest, Sha256};
+
+use crate::answer::Asked;
+use text::{breaks_a_line, is_line};
+use times::Times;
+
+const USER_ID_CHARS_MAX: usize = 128;
+const KEY_CHARS_MAX: usize = 256;
+
+/// Checks requests against the templates and identities of this process.
+pub(crate) struct Admission {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) identities: Vec<IdentitySettings>,
+    pub(crate) digest_key: Secret,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// A request that may be stored.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) asked: Asked,
+    pub(crate) message: NewMessage,
+    /// A time that has passed: only a message that is there already may have it.
+    pub(crate) passed: Option<Violation>,
+}
+
+/// The parts of a request that passed their checks.
+struct Parts<'a> {
+    template: Arc<Template>,
+    identity: &'a IdentitySettings,
+    recipient: Mailbox,
+    from: Option<Mailbox>,
+    reply_to: Option<Mailbox>,
+    data: Data,
+    lane: Lane,
+    times: Times,
+}
+
+impl Admission {
+    /// # Errors
+    /// All the fields that are wrong.
+    pub(crate) fn admit(
+        &self,
+        request: v1::EnqueueRequest,
+        traceparent: String,
+    ) -> Result<Admitted, InvalidFields> {
+        let parts = self.check(&request)?;
+        Ok(self.build(request, parts, traceparent))
+    }
+
+    fn check(&self, request: &v1::EnqueueRequest) -> Result<Parts<'_>, InvalidFields> {
+        let mut wrong = InvalidFields::new();
+        check_names(request, &mut wrong);
+        let recipient = required_mailbox("recipient", request.recipient.as_ref(), &mut wrong);
+        let from = mailbox("from", request.from.as_ref(), &mut wrong);
+        let reply_to = mailbox("reply_to", request.reply_to.as_ref(), &mut wrong);
+        let template = self.template(request, &mut wrong);
+        let data = read_data(&request.data, &mut wrong);
+        let lane = self.lane(request, template.as_deref(), &mut wrong);
+        if let (Some(template), Some(data), Some(lane)) = (&template, &data, lane) {
+            check_data(template, data, lane, &mut wrong);
+        }
+        let now = self.clock.wall();
+        let times = times::read(
+            request.send_at.as_ref(),
+            request.expires_at.as_ref(),
+            now,
+            &mut wrong,
+        );
+        headers::check_headers(&request.headers, template.as_deref(), &mut wrong);
+        headers::check_tags(&request.tags, &mut wrong);
+        attachments::check(&request.attachments, &mut wrong);
+        let identity = template
+            .as_ref()
+            .filter(|_| is_name(&request.tenant) && (from.is_some() || request.from.is_none()))
+            .and_then(|template| self.identity(&request.tenant, template, from.as_ref(), &mut wrong));
+        match (template, identity, recipient, data, lane) {
+            (Some(template), Some(identity), Some(recipient), Some(data), Some(lane)) if wrong.is_empty() => {
+                Ok(Parts {
+                    template,
+                    identity,
+                    recipient,
+                    from,
+                    reply_to,
+                    data,
+                    lane,
+                    times,
+                })
+            }
+            _ => Err(wrong),
+        }
+    }
+
+    fn template(&self, request: &v1::EnqueueRequest, wrong: &mut InvalidFields) -> Option<Arc<Template>> {
+        let version = Some(request.template_version.as_str()).filter(|version| !version.is_empty());
+        let found = self.catalog.get(&request.template, version);
+        if found.is_none() && version.is_some() && self.catalog.get(&request.template, None).is_some() {
+            wrong.add("template_version", "is no version of this template here");
+        } else if found.is_none() {
+            wrong.add("template", "is no template here");
+        }
+        found
+    }
+
+    /// The lane that the request asks for, else the template's.
+    fn lane(
+        &self,
+        request: &v1::EnqueueRequest,
+        template: Option<&Template>,
+        wrong: &mut InvalidFields,
+    ) -> Option<Lane> {
+        match convert::lane(request.lane) {
+            Ok(lane) => lane.or_else(|| template.map(|template| template.manifest().lane)),
+            Err(_) => {
+                wrong.add("lane", "is no lane of this release");
+                None
+            }
+        }
+    }
+
+    /// The identity that sends for this From and tenant.
+    fn identity(
+        &self,
+        tenant: &str,
+        template: &Template,
+        from: Option<&Mailbox>,
+        wrong: &mut InvalidFields,
+    ) -> Option<&IdentitySettings> {
+        let (field, from) = match (from, &template.manifest().from) {
+            (Some(from), _) => ("from.address", from),
+            (None, Some(from)) => ("tenant", from),
+            (None, None) => {
+                wrong.add("from", "is missing, and the template names none");
+                return None;
+            }
+        };
+        let found = identity::of(&self.identities, tenant, from.address().domain());
+        if found.is_none() {
+            let problem = if field == "tenant" {
+                "may not use the domain of the template's From"
+            } else {
+                "has a domain that this tenant may not use"
+            };
+            wrong.add(field, problem);
+        }
+        found
+    }
+
+    fn build(&self, request: v1::EnqueueRequest, parts: Parts<'_>, traceparent: String) -> Admitted {
+        let (id, digests) = {
+            let headers: Vec<_> = request
+                .headers
+                .iter()
+                .map(|header| (header.name.as_str(), header.value.as_str()))
+                .collect();
+            let attachments: Vec<_> = request.attachments.iter().map(attachment_ref).collect();
+            let content = Content {
+                tenant: &request.tenant,
+                user_id: &request.user_id,
+                template: &request.template,
+                recipient: &parts.recipient,
+                data: &parts.data,
+                identity_fields: &parts.template.manifest().identity_fields,
+                from: parts.from.as_ref(),
+                reply_to: parts.reply_to.as_ref(),
+                headers: &headers,
+                attachments: &attachments,
+            };
+            if request.idempotency_key.is_empty() {
+                (content_id(&content), None)
+            } else {
+                let digests = digests(&content, self.digest_key.expose().as_bytes());
+                (
+                    keyed_id(&request.tenant, &request.user_id, &request.idempotency_key),
+                    Some(digests),
+                )
+            }
+        };
+        let packed = digests
+            .as_ref()
+            .map(|digests| digests.to_bytes())
+            .unwrap_or_default();
+        Admitted {
+            asked: Asked {
+                id,
+                digests,
+                send_at: parts.times.send_at,
+            },
+            passed: parts.times.passed.clone(),
+            message: NewMessage {
+                id,
+                record: record(&request, &parts, packed),
+                ttl: parts.template.manifest().time_to_live,
+                resubmit: request.resubmit,
+                request: stored(request, &parts, traceparent),
+            },
+        }
+    }
+}
+
+fn check_names(request: &v1::EnqueueRequest, wrong: &mut InvalidFields) {
+    if !is_name(&request.tenant) {
+        wrong.add("tenant", "must be 1 to 64 of [a-z0-9_-]");
+    }
+    if !is_line(&request.user_id, 1, USER_ID_CHARS_MAX) {
+        wrong.add(
+            "user_id",
+            format!("must be 1 to {USER_ID_CHARS_MAX} characters, none of them a control character"),
+        );
+    }
+    if !is_line(&request.idempotency_key, 0, KEY_CHARS_MAX) {
+        wrong.add(
+            "idempotency_key",
+            format!("must be at most {KEY_CHARS_MAX} characters, none of them a control character"),
+        );
+    }
+}
+
+fn required_mailbox(field: &str, given: Option<&v1::Mailbox>, wrong: &mut InvalidFields) -> Option<Mailbox> {
+    if given.is_none() {
+        wrong.add(field, "is missing");
+    }
+    mailbox(field, given, wrong)
+}
+
+fn mailbox(field: &str, given: Option<&v1::Mailbox>, wrong: &mut InvalidFields) -> Option<Mailbox> {
+    let given = given?;
+    match convert::mailbox(given) {
+        Ok(_) if breaks_a_line(&given.display_name) => {
+            wrong.add(format!("{field}.display_name"), "has a line separator");
+            None
+        }
+        Ok(mailbox) => Some(mailbox),
+        Err(error) => {
+            let part = match error {
+                AddressError::NameControlCharacter | AddressError::NameTooLong => "display_name",
+                _ => "address",
+            };
+            wrong.add(format!("{field}.{part}"), error.to_string());
+            None
+        }
+    }
+}
+
+fn read_data(bytes: &[u8], wrong: &mut InvalidFields) -> Option<Data> {
+    match parse_data(bytes) {
+        Ok(data) => Some(data),
+        Err(error) => {
+            let path = match error.path.as_str() {
+                "" => "data".to_owned(),
+                path => format!("data.{path}"),
+            };
+            wrong.add(path, error.fault.to_string());
+            None
+        }
+    }
+}
+
+fn check_data(template: &Template, data: &Data, lane: Lane, wrong: &mut InvalidFields) {
+    match template.validate(data) {
+        Ok(()) => subject::check(template, data, lane, wrong),
+        Err(violations) => {
+            for violation in violations {
+                wrong.add(violation.path, violation.description);
+            }
+        }
+    }
+}
+
+fn attachment_ref(attachment: &v1::Attachment) -> AttachmentRef<'_> {
+    AttachmentRef {
+        file_name: &attachment.file_name,
+        content_type: &attachment.content_type,
+        content_id: &attachment.content_id,
+        digest: Sha256::digest(&attachment.content).into(),
+    }
+}
+
+/// The record as it is wished for. State, counters and the times of the acceptance are set where it is stored.
+fn record(request: &v1::EnqueueRequest, parts: &Parts<'_>, digests: Vec<u8>) -> Record {
+    let manifest = parts.template.manifest();
+    let seconds = |duration: std::time::Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+    Record {
+        state: State::Queued,
+        reason: Reason::None,
+        revision: 0,
+        attempt: 0,
+        nonce: Nonce::default(),
+        generation: 0,
+        tries: 0,
+        tries_max: manifest.tries_max,
+        maybe_sent: false,
+        resent: false,
+        policy: manifest.in_doubt,
+        lane: parts.lane,
+        accepted_at: Millis::default(),
+        changed_at: Millis::default(),
+        send_at: parts.times.send_at,
+        expires_at: parts.times.expires_at,
+        due_at: Millis::default(),
+        doubt_window_s: seconds(manifest.in_doubt_window),
+        dedupe_window_s: seconds(manifest.dedupe_window),
+        provider: None,
+        provider_id: String::new(),
+        tenant: request.tenant.clone(),
+        template: request.template.clone(),
+        identity: parts.identity.name.clone(),
+        digests,
+    }
+}
+
+/// The request as the renderer will read it: addresses in their one spelling, the template pinned.
+fn stored(request: v1::EnqueueRequest, parts: &Parts<'_>, traceparent: String) -> Bytes {
+    let stored = v1::StoredRequest {
+        tenant: request.tenant,
+        user_id: request.user_id,
+        template: request.template,
+        bundle_hash: Bytes::copy_from_slice(&parts.template.hash().0),
+        recipient: Some(v1::Mailbox::from(&parts.recipient)),
+        data: request.data,
+        from: parts.from.as_ref().map(v1::Mailbox::from),
+        reply_to: parts.reply_to.as_ref().map(v1::Mailbox::from),
+        headers: request.headers,
+        tags: request.tags,
+        attachments: request.attachments,
+        traceparent,
+        lane: v1::Lane::from(parts.lane).into(),
+        identity: parts.identity.name.clone(),
+    };
+    stored.encode_to_vec().into()
+}

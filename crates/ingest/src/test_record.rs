@@ -1,0 +1,37 @@
+//! A record for unit tests.
+
+use paceline_domain::lane::Lane;
+use paceline_domain::reason::Reason;
+use paceline_domain::record::{DoubtPolicy, Nonce, Record, State};
+use paceline_domain::time::Millis;
+
+/// Just accepted.
+pub(crate) fn record() -> Record {
+    Record {
+        state: State::Queued,
+        reason: Reason::None,
+        revision: 1,
+        attempt: 0,
+        nonce: Nonce::default(),
+        generation: 1,
+        tries: 0,
+        tries_max: 8,
+        maybe_sent: false,
+        resent: false,
+        policy: DoubtPolicy::Hold,
+        lane: Lane::Transactional,
+        accepted_at: Millis(1_700_000_000_000),
+        changed_at: Millis(1_700_000_000_000),
+        send_at: Millis::default(),
+        expires_at: Millis(1_700_000_600_000),
+        due_at: Millis::default(),
+        doubt_window_s: 900,
+        dedupe_window_s: 86_400,
+        provider: None,
+        provider_id: String::new(),
+        tenant: "shop".to_owned(),
+        template: "receipt".to_owned(),
+        identity: "main".to_owned(),
+        digests: Vec::new(),
+    }
+}
