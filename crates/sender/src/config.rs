@@ -69,11 +69,7 @@ impl Settings for Config {
         if self.coordinators.is_empty() {
             return refuse("coordinators", "at least one is needed");
         }
-        if let Some(address) = self
-            .coordinators
-            .iter()
-            .find(|address| paceline_kit::grpc::channel(address).is_err())
-        {
+        if let Some(address) = self.coordinators.iter().find(|address| !is_endpoint(address)) {
             return refuse("coordinators", &format!("\"{address}\" is no http://HOST:PORT"));
         }
         if self.claim_margin < CLAIM_MARGIN_MIN {
@@ -103,6 +99,12 @@ impl Settings for Config {
     }
 }
 
+/// True for `http://HOST:PORT`.
+fn is_endpoint(address: &str) -> bool {
+    tonic::transport::Endpoint::from_shared(address.to_owned())
+        .is_ok_and(|endpoint| endpoint.uri().scheme_str() == Some("http") && endpoint.uri().port().is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use paceline_kit::settings::load;
@@ -129,6 +131,7 @@ mod tests {
         for (key, text) in [
             ("coordinators", "coordinators = []"),
             ("coordinators", "coordinators = [\"not a uri\"]"),
+            ("coordinators", "coordinators = [\"127.0.0.1:7071\"]"),
             ("claim_margin", "claim_margin = \"5s\""),
             ("drain_max", "drain_max = \"10s\""),
             ("in_flight_max", "in_flight_max = 0"),

@@ -1,0 +1,168 @@
+//! One attempt: a last look at every deadline, the call, and what is to be reported.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use paceline_domain::id::MessageId;
+use paceline_domain::machine::Outcome;
+use paceline_domain::reason::Reason;
+use paceline_domain::record::{Provider as ProviderName, Record};
+use paceline_kit::trace;
+use paceline_providers::SendOutcome;
+use paceline_wire::v1;
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument as _;
+
+use crate::claim::Picked;
+use crate::outgoing::{outgoing, unpack};
+use crate::pacing::{Admission, Withdrawn};
+use crate::provider::Provider;
+use crate::results::{self, Finished};
+use crate::shared::{Shard, Shared};
+
+/// What the provider's own timeout gets on top, before the call is given up from outside.
+const TIMEOUT_GRACE: Duration = Duration::from_secs(1);
+
+/// A claimed message, until its result is handed over.
+pub(crate) struct Claim {
+    id: MessageId,
+    record: Record,
+    /// The rendered parts, compressed.
+    rendered: bytes::Bytes,
+    admission: Admission,
+    permit: OwnedSemaphorePermit,
+    /// When the claim's lease is over, on the boot-time clock, counted from before it was asked for.
+    lapses_at: Duration,
+    /// The same for the message's own end.
+    expires_at: Duration,
+}
+
+impl Claim {
+    pub(crate) fn new(record: Record, picked: Picked, asked_at: Duration, lease: Duration) -> Self {
+        // The claim's own time is Redis's; what is left of the message's life then is counted on our clock.
+        let life = record.expires_at.since(record.changed_at);
+        Self {
+            id: picked.held.id,
+            record,
+            rendered: picked.held.rendered,
+            admission: picked.admission,
+            permit: picked.permit,
+            lapses_at: asked_at + lease,
+            expires_at: asked_at.saturating_add(life),
+        }
+    }
+}
+
+/// Sends the message and hands the result over.
+pub(crate) async fn run<P: Provider>(shared: Arc<Shared<P>>, shard: Arc<Shard>, claim: Claim) {
+    let (id, fence) = (claim.id, claim.record.fence());
+    let (outcome, permit) = attempt(&shared, claim).await;
+    shard.open.fetch_sub(1, Ordering::Relaxed);
+    results::hand_over(&shard, Finished::new(id, fence, outcome, permit)).await;
+    shard.ready.notify_one();
+}
+
+async fn attempt<P: Provider>(shared: &Shared<P>, claim: Claim) -> (Outcome, OwnedSemaphorePermit) {
+    let Claim {
+        id,
+        record,
+        rendered,
+        admission,
+        permit,
+        lapses_at,
+        expires_at,
+    } = claim;
+    let rendered = match unpack(&rendered) {
+        Ok(rendered) => rendered,
+        Err(problem) => {
+            tracing::error!(message_id = %id, %problem, "rendered parts can't be read");
+            let reason = Reason::RecordCorrupt;
+            return (Outcome::Refused { reason }, permit);
+        }
+    };
+    let deadlines = (lapses_at, expires_at);
+    let outcome = match last_look(shared, &admission, deadlines) {
+        Ok(()) => call(shared, (id, &record), &rendered, admission).await,
+        Err(Withdrawn { reason, delay }) => {
+            shared.metrics.not_written(reason);
+            Outcome::Deferred { reason, delay }
+        }
+    };
+    (outcome, permit)
+}
+
+/// Whatever has run out by now, the request must not be written.
+fn last_look<P>(
+    shared: &Shared<P>,
+    admission: &Admission,
+    (lapses_at, expires_at): (Duration, Duration),
+) -> Result<(), Withdrawn> {
+    let now = shared.clock.boot();
+    // The call must be over before the claim is.
+    if now + shared.limits.attempt_timeout >= lapses_at || now >= expires_at {
+        return Err(Withdrawn {
+            reason: Reason::NotWritten,
+            delay: Duration::ZERO,
+        });
+    }
+    admission.check(rand::random())
+}
+
+async fn call<P: Provider>(
+    shared: &Shared<P>,
+    (id, record): (MessageId, &Record),
+    rendered: &v1::RenderedMessage,
+    mut admission: Admission,
+) -> Outcome {
+    let span = tracing::info_span!(
+        "attempt",
+        message_id = %id,
+        tenant = record.tenant,
+        template = record.template,
+        attempt = record.attempt,
+        outcome = tracing::field::Empty,
+        reason = tracing::field::Empty,
+    );
+    trace::set_parent(&span, &rendered.traceparent);
+    let traceparent = trace::traceparent_of(&span);
+    let identity = shared.identities.get(&record.identity);
+    let message = identity.and_then(|identity| outgoing(rendered, (id, record), &identity.ses, &traceparent));
+    let (Some(identity), Some(message)) = (identity, message) else {
+        // Only streams of known identities are read, and `unpack` has checked the parts.
+        let reason = Reason::ConfigurationMissing;
+        let delay = shared.limits.claim_lease;
+        return Outcome::Deferred { reason, delay };
+    };
+    admission.written();
+    let began = shared.clock.boot();
+    let sending = shared
+        .provider
+        .send(&identity.ses.region, &message)
+        .instrument(span.clone());
+    let answer = tokio::time::timeout(shared.limits.attempt_timeout + TIMEOUT_GRACE, sending)
+        .await
+        .unwrap_or(SendOutcome::Unknown {
+            reason: Reason::Timeout,
+        });
+    let took = shared.clock.boot().saturating_sub(began);
+    span.record("outcome", answer.as_str());
+    span.record("reason", answer.reason().as_str());
+    shared
+        .metrics
+        .attempt(ProviderName::Ses, record.lane, &answer, took);
+    log(&span, &answer);
+    admission.settle((id, record), answer, took, rand::random())
+}
+
+fn log(span: &tracing::Span, answer: &SendOutcome) {
+    span.in_scope(|| match answer {
+        SendOutcome::Accepted { .. } => tracing::debug!("accepted"),
+        SendOutcome::Unknown { reason } => tracing::warn!(reason = reason.as_str(), "outcome unknown"),
+        other => tracing::debug!(
+            outcome = other.as_str(),
+            reason = other.reason().as_str(),
+            "not sent"
+        ),
+    });
+}

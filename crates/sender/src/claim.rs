@@ -1,0 +1,147 @@
+//! Claims what has its token, right before it is sent.
+//!
+//! A claim whose answer is lost may have been made. Nothing of it is sent; its records are read until they tell, and what turns
+//! out to be ours is reported as not written, so that it is not left to doubt.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use paceline_domain::id::MessageId;
+use paceline_domain::machine::Outcome;
+use paceline_domain::reason::Reason;
+use paceline_domain::record::{Nonce, Provider as ProviderName, Record, State};
+use paceline_store::{ClaimItem, Claimed, ErrorClass, Verdict};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::attempt::{self, Claim};
+use crate::buffer::Held;
+use crate::pacing::Admission;
+use crate::provider::Provider;
+use crate::results::{self, Finished};
+use crate::shared::{Shard, Shared};
+
+/// The pause between two looks at claims of unknown fate, doubled up to the bound.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// An entry with all that it needs to be claimed.
+pub(crate) struct Picked {
+    pub(crate) held: Held,
+    pub(crate) admission: Admission,
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
+/// Claims the entries in one script and sends those that are ours.
+pub(crate) async fn claim<P: Provider>(shared: Arc<Shared<P>>, shard: Arc<Shard>, picked: Vec<Picked>) {
+    let nonce = Nonce(rand::random());
+    let asked_at = shared.clock.boot();
+    let items = picked.iter().map(|picked| item(&picked.held)).collect();
+    let lease = shared.limits.claim_lease;
+    let answers = shared
+        .store
+        .claim(shard.number, nonce, lease, ProviderName::Ses, items)
+        .await;
+    let answers = match answers {
+        Ok(answers) => answers,
+        Err(error) => {
+            shared.metrics.store_error("claim");
+            tracing::warn!(shard = shard.number, entries = picked.len(), %error, "claim failed");
+            if error.class() != ErrorClass::Refused {
+                settle(&shared, &shard, nonce, picked).await;
+            }
+            // What was refused is nobody's: it is pending still, and is reclaimed.
+            return;
+        }
+    };
+    for (picked, answer) in picked.into_iter().zip(answers) {
+        shared.metrics.claim(name(&answer));
+        match answer {
+            Claimed::Sending(record) => {
+                let claim = Claim::new(record, picked, asked_at, lease);
+                shard.open.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(attempt::run(Arc::clone(&shared), Arc::clone(&shard), claim));
+            }
+            Claimed::Corrupt => {
+                tracing::error!(message_id = %picked.held.id, "record can't be read, it stands among the dead letters");
+            }
+            // Left pending for a sender of its release.
+            Claimed::Newer => tracing::debug!(message_id = %picked.held.id, "record of a newer release"),
+            Claimed::Dropped | Claimed::Expired | Claimed::Suppressed => {}
+        }
+    }
+    shard.ready.notify_one();
+}
+
+/// Finds out which of the entries were claimed under `nonce`, and gives those up.
+async fn settle<P>(shared: &Shared<P>, shard: &Shard, nonce: Nonce, picked: Vec<Picked>) {
+    shard.unsettled.fetch_add(1, Ordering::Relaxed);
+    let ids: Vec<MessageId> = picked.iter().map(|picked| picked.held.id).collect();
+    let mut pause = PAUSE_MIN;
+    let records = loop {
+        tokio::time::sleep(pause).await;
+        match records(shared, shard.number, &ids).await {
+            Ok(records) => break records,
+            Err(error) => {
+                tracing::debug!(shard = shard.number, %error, "claims of unknown fate can't be looked at");
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        }
+    };
+    for (picked, record) in picked.into_iter().zip(records) {
+        let Some(record) = record.filter(|record| record.state == State::Sending && record.nonce == nonce)
+        else {
+            continue;
+        };
+        let outcome = Outcome::Deferred {
+            reason: Reason::NotWritten,
+            delay: Duration::ZERO,
+        };
+        shared.metrics.not_written(Reason::NotWritten);
+        let finished = Finished::new(picked.held.id, record.fence(), outcome, picked.permit);
+        results::hand_over(shard, finished).await;
+    }
+    shard.unsettled.fetch_sub(1, Ordering::Relaxed);
+    shard.ready.notify_one();
+}
+
+/// The records of one shard, `None` for what is missing or unreadable: one bad record must not hide the others.
+pub(crate) async fn records<P>(
+    shared: &Shared<P>,
+    shard: u16,
+    ids: &[MessageId],
+) -> Result<Vec<Option<Record>>, paceline_store::StoreError> {
+    match shared.store.get_many(shard, ids).await {
+        Err(error) if error.class() == ErrorClass::Bug => {}
+        answer => return answer,
+    }
+    let mut records = Vec::with_capacity(ids.len());
+    for &id in ids {
+        records.push(match shared.store.get(id).await {
+            Err(error) if error.class() == ErrorClass::Bug => None,
+            answer => answer?,
+        });
+    }
+    Ok(records)
+}
+
+fn item(held: &Held) -> ClaimItem {
+    ClaimItem {
+        stream: held.stream.clone(),
+        entry_id: held.entry_id.clone(),
+        id: held.id,
+        ticket: held.ticket,
+        verdict: Verdict::Send,
+    }
+}
+
+const fn name(claimed: &Claimed) -> &'static str {
+    match claimed {
+        Claimed::Sending(_) => "sending",
+        Claimed::Dropped => "dropped",
+        Claimed::Expired => "expired",
+        Claimed::Suppressed => "suppressed",
+        Claimed::Newer => "newer",
+        Claimed::Corrupt => "corrupt",
+    }
+}

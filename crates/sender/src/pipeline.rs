@@ -1,0 +1,159 @@
+//! The sender's tasks, from the streams to the results, and how they end.
+//!
+//! For each shard a reader fills the buffer, a dispatcher empties it into claims, a recorder writes results and a sweeper ends what
+//! others left; one loop keeps the rate leases. A stop goes through them in that order: nothing more is read or claimed and what
+//! was read goes back; then open requests end and are recorded; then the leases go back.
+
+use std::sync::Arc;
+
+use opentelemetry::metrics::Meter;
+use paceline_kit::Shutdown;
+use paceline_kit::clock::Clock;
+use paceline_kit::identity::IdentitySettings;
+use paceline_store::Store;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::dispatch;
+use crate::gauges;
+use crate::leases::{LeaseSource, Leases};
+use crate::metrics::Metrics;
+use crate::pacing::Pacing;
+use crate::provider::Provider;
+use crate::read_ahead::Reader;
+use crate::results::{self, Finished};
+use crate::shared::{Limits, Shard, Shared};
+use crate::sweep::Sweeper;
+
+/// What a sender is made of.
+pub struct Parts<P> {
+    pub store: Store,
+    pub provider: P,
+    pub clock: Arc<dyn Clock>,
+    pub identities: Vec<IdentitySettings>,
+    pub limits: Limits,
+    pub meter: Meter,
+}
+
+/// A sender at work.
+pub struct Pipeline<P> {
+    shared: Arc<Shared<P>>,
+    answered: watch::Receiver<bool>,
+    /// Readers and dispatchers.
+    front: JoinSet<()>,
+    /// Recorders and sweepers; they end with the value.
+    back: JoinSet<()>,
+    leases: JoinSet<()>,
+    stop_leases: Shutdown,
+}
+
+impl<P: Provider> Pipeline<P> {
+    /// Starts everything. It reads and claims until `stop`; then call [`Pipeline::drain`].
+    pub fn start<S: LeaseSource>(parts: Parts<P>, source: S, stop: &Shutdown) -> Self {
+        let (shared, inboxes) = share(parts);
+        gauges::observe(&shared);
+        let mut pipeline = Self {
+            answered: watch::channel(false).1,
+            front: JoinSet::new(),
+            back: JoinSet::new(),
+            leases: JoinSet::new(),
+            stop_leases: Shutdown::new(),
+            shared,
+        };
+        for (number, inbox) in inboxes.into_iter().enumerate() {
+            pipeline.start_shard(number, inbox, stop);
+        }
+        let (answered, receiver) = watch::channel(false);
+        pipeline.answered = receiver;
+        let keeper = Leases {
+            source,
+            pacing: Arc::clone(&pipeline.shared.pacing),
+            name: pipeline.shared.limits.name.clone(),
+            incarnation: rand::random(),
+            answered,
+        };
+        pipeline.leases.spawn(keeper.run(pipeline.stop_leases.clone()));
+        pipeline
+    }
+
+    /// Why this sender can't do its work, if it can't: a few words for its health.
+    #[must_use]
+    pub fn problem(&self) -> Option<&'static str> {
+        if !self.shared.store.connected() {
+            Some("redis is not connected or not safe")
+        } else if !self.shared.shards.iter().all(|shard| shard.may_claim()) {
+            Some("results can't be written")
+        } else if !*self.answered.borrow() {
+            Some("no coordinator grants leases")
+        } else {
+            None
+        }
+    }
+
+    /// Ends the sender after `stop`: waits for open requests and their results, for as long as the limits say.
+    pub async fn drain(mut self) {
+        let limits = &self.shared.limits;
+        let (front, in_flight) = (&mut self.front, &self.shared.in_flight);
+        let ended = tokio::time::timeout(limits.drain_max, async {
+            while front.join_next().await.is_some() {}
+            // All permits are back: every result is written.
+            in_flight.acquire_many(limits.in_flight_max).await.is_ok()
+        });
+        if ended.await != Ok(true) {
+            let open = self.shared.in_flight();
+            tracing::error!(open, "drain took too long, what is open is left in doubt");
+        }
+        self.stop_leases.trigger();
+        while self.leases.join_next().await.is_some() {}
+    }
+
+    fn start_shard(&mut self, number: usize, inbox: mpsc::Receiver<Finished>, stop: &Shutdown) {
+        let pair = || (Arc::clone(&self.shared), Arc::clone(&self.shared.shards[number]));
+        let (shared, shard) = pair();
+        self.front.spawn(Reader::new(shared, shard).run(stop.clone()));
+        let (shared, shard) = pair();
+        self.front.spawn(dispatch::run(shared, shard, stop.clone()));
+        let (shared, shard) = pair();
+        self.back.spawn(results::record(shared, shard, inbox));
+        let (shared, shard) = pair();
+        self.back.spawn(Sweeper::new(shared, shard).run(stop.clone()));
+    }
+}
+
+type Inboxes = Vec<mpsc::Receiver<Finished>>;
+
+fn share<P>(parts: Parts<P>) -> (Arc<Shared<P>>, Inboxes) {
+    let Parts {
+        store,
+        provider,
+        clock,
+        identities,
+        limits,
+        meter,
+    } = parts;
+    let names = identities.iter().map(|identity| identity.name.as_str());
+    let pacing = Pacing::new(names, limits.in_flight_per_identity_max, Arc::clone(&clock));
+    let permits = limits.in_flight_max as usize;
+    let (shards, inboxes) = (0..store.shards())
+        .map(|number| {
+            let (results, inbox) = mpsc::channel(permits);
+            (Arc::new(Shard::new(number, results)), inbox)
+        })
+        .unzip();
+    let shared = Shared {
+        store,
+        provider,
+        clock,
+        pacing: Arc::new(pacing),
+        identities: identities
+            .into_iter()
+            .map(|identity| (identity.name.clone(), identity))
+            .collect(),
+        limits,
+        metrics: Metrics::new(&meter),
+        in_flight: Arc::new(Semaphore::new(permits)),
+        shards,
+        meter,
+    };
+    (Arc::new(shared), inboxes)
+}

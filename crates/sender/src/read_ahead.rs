@@ -1,0 +1,356 @@
+//! Reads one shard's ready streams into its buffer, somewhat ahead of what may be sent, and gives back what may not.
+//!
+//! Reading is not claiming: an entry that was read is pending in its stream, and another sender takes it over when it has been
+//! left for some seconds. What is read is bounded by entries, bytes and what the key's rate takes away in two seconds; bulk gets
+//! three quarters of each, so that a password reset finds room. Only streams whose key may send are read, transactional before
+//! bulk, and bulk only after transactional came back short.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use paceline_domain::lane::Lane;
+use paceline_kit::Shutdown;
+use paceline_store::{Entry, EntryBody, Stage, StoreError, StreamKey};
+use tokio::time::Instant;
+
+use crate::buffer::Held;
+use crate::read_plan::{self, Reads};
+use crate::shared::{Shard, Shared};
+
+/// Between two looks without a hint.
+const POLL: Duration = Duration::from_millis(50);
+/// Between two looks of which the first found less than it asked for: lets a batch form.
+const PAUSE: Duration = Duration::from_millis(5);
+/// The pause after Redis failed.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(250);
+/// The size of an entry before the first one was seen.
+const ENTRY_BYTES: usize = 16 << 10;
+/// Streams that are reclaimed from in one round.
+const RECLAIM_STREAMS_MAX: usize = 32;
+/// How long a stream's end is left alone before it is taken from the active ones.
+const RETIRE_EVERY: Duration = Duration::from_secs(1);
+
+pub(crate) struct Reader<P> {
+    shared: Arc<Shared<P>>,
+    shard: Arc<Shard>,
+    /// This shard's part of the bounds.
+    entries_max: usize,
+    bytes_max: usize,
+    rate_max: Duration,
+    /// Moves the streams that come first.
+    turn: usize,
+    entry_bytes: usize,
+    reclaimed_at: Duration,
+    retired_at: Duration,
+    /// Identities of active streams that the settings do not have; told once.
+    strangers: HashSet<String>,
+}
+
+/// What a look brought.
+struct Look {
+    /// All that was asked for came: there is more.
+    full: bool,
+}
+
+impl<P: Send + Sync + 'static> Reader<P> {
+    pub(crate) fn new(shared: Arc<Shared<P>>, shard: Arc<Shard>) -> Self {
+        let (limits, shards) = (shared.limits.read_ahead, shared.shards.len());
+        let bytes_max = usize::try_from(limits.bytes_max.as_u64()).unwrap_or(usize::MAX);
+        let now = shared.clock.boot();
+        Self {
+            entries_max: (limits.entries_max.get() / shards).max(1),
+            bytes_max: (bytes_max / shards).max(1),
+            rate_max: limits.rate_max / u32::try_from(shards).unwrap_or(1),
+            shared,
+            shard,
+            turn: 0,
+            entry_bytes: ENTRY_BYTES,
+            reclaimed_at: now,
+            retired_at: now,
+            strangers: HashSet::new(),
+        }
+    }
+
+    /// Reads until `stop`, then gives back what was not claimed. A read is never cut off: its entries would be delivered to
+    /// nobody.
+    pub(crate) async fn run(mut self, stop: Shutdown) {
+        while !stop.is_requested() {
+            let began = Instant::now();
+            match self.look().await {
+                Ok(Look { full: true }) => {
+                    tokio::select! {
+                        () = stop.requested() => {}
+                        () = self.shard.low.notified() => {}
+                        () = tokio::time::sleep(POLL) => {}
+                    }
+                }
+                Ok(Look { full: false }) => {
+                    tokio::select! {
+                        () = stop.requested() => {}
+                        () = self.shared.store.wait_hint(Stage::Ready, POLL) => {}
+                    }
+                    tokio::time::sleep_until(began + PAUSE).await;
+                }
+                Err(error) => {
+                    self.shared.metrics.store_error("read");
+                    tracing::debug!(shard = self.shard.number, %error, "streams can't be read");
+                    tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+                }
+            }
+        }
+        let left = self.shard.buffer().remove(|_| true);
+        self.give_back(left).await;
+    }
+
+    async fn look(&mut self) -> Result<Look, StoreError> {
+        let streams = self.active().await?;
+        self.give_back_unwanted().await;
+        self.reclaim(&streams).await?;
+        self.turn = self.turn.wrapping_add(1);
+        let mut drained = HashSet::new();
+        let mut full = BTreeSet::new();
+        let mut short = true;
+        for lane in Lane::ALL {
+            if !short {
+                break;
+            }
+            let reads = self.plan(&streams, lane);
+            let asked = read_plan::asked(&reads);
+            let counts = self.read(&reads).await?;
+            short = counts.values().sum::<usize>() < asked || asked == 0;
+            for (count, streams) in reads {
+                for stream in streams {
+                    match counts.get(&stream).copied().unwrap_or(0) {
+                        0 => drop(drained.insert(stream)),
+                        read if read >= count as usize => drop(full.insert(stream.identity)),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        self.tell_demand(&streams, &full);
+        self.retire(drained).await?;
+        self.shard.filled(self.shard.buffer().entries());
+        Ok(Look {
+            full: !full.is_empty(),
+        })
+    }
+
+    /// The ready streams that hold entries, of identities that this sender has.
+    async fn active(&mut self) -> Result<Vec<StreamKey>, StoreError> {
+        let mut streams = self.shared.store.active(self.shard.number).await?;
+        streams.retain(|stream| {
+            let known = self.shared.pacing.knows(&stream.identity);
+            if !known && stream.stage == Stage::Ready && self.strangers.insert(stream.identity.clone()) {
+                tracing::warn!(
+                    identity = stream.identity,
+                    "mail of an identity that the settings do not have is left alone"
+                );
+            }
+            known && stream.stage == Stage::Ready
+        });
+        // The set has no order; turns need one.
+        streams.sort_unstable();
+        Ok(streams)
+    }
+
+    /// What to read of one lane, for the room that there is.
+    fn plan(&self, streams: &[StreamKey], lane: Lane) -> Reads {
+        let streams: Vec<&StreamKey> = streams.iter().filter(|stream| stream.lane == lane).collect();
+        let buffer = self.shard.buffer();
+        let bytes_left = share(self.bytes_max, lane).saturating_sub(buffer.bytes());
+        let held = match lane {
+            Lane::Transactional => buffer.entries(),
+            Lane::Bulk => buffer.entries_in(Lane::Bulk),
+        };
+        let room = share(self.entries_max, lane)
+            .saturating_sub(held)
+            .min(self.entries_max.saturating_sub(buffer.entries()))
+            .min(bytes_left.div_ceil(self.entry_bytes));
+        let room_of = |identity: &str| {
+            let room = self.shared.pacing.room(identity, self.rate_max);
+            if room == 0 {
+                return 0;
+            }
+            share(room, lane).saturating_sub(buffer.entries_of(identity, lane))
+        };
+        read_plan::deal(&streams, room, room_of, self.turn)
+    }
+
+    /// Reads into the buffer; says how many entries came of each stream.
+    async fn read(&mut self, reads: &Reads) -> Result<HashMap<StreamKey, usize>, StoreError> {
+        let (shared, shard) = (&self.shared, &self.shard);
+        let flights = reads.iter().map(|(&count, streams)| {
+            shared
+                .store
+                .read(shard.number, Stage::Ready, &shared.limits.name, streams, count)
+        });
+        let mut counts: HashMap<StreamKey, usize> = HashMap::new();
+        let mut failed = None;
+        // Each answer counts, whatever became of the others: its entries are delivered.
+        for answer in join_all(flights).await {
+            match answer {
+                Ok(entries) => {
+                    for entry in &entries {
+                        *counts.entry(entry.stream.clone()).or_default() += 1;
+                    }
+                    self.keep(entries).await;
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(counts), Err)
+    }
+
+    async fn keep(&mut self, entries: Vec<Entry>) {
+        let read_at = self.shared.clock.boot();
+        let mut foreign: HashMap<StreamKey, Vec<String>> = HashMap::new();
+        let mut bytes = 0;
+        let mut kept = 0;
+        for entry in entries {
+            match entry.body {
+                EntryBody::Message { id, ticket, rendered } => {
+                    // Without its parts it is claimed all the same, and ends among the dead letters.
+                    let rendered = rendered.unwrap_or_default();
+                    bytes += rendered.len();
+                    kept += 1;
+                    self.shard.buffer().push(Held {
+                        stream: entry.stream,
+                        entry_id: entry.entry_id,
+                        id,
+                        ticket,
+                        rendered,
+                        read_at,
+                    });
+                }
+                // Left pending: whoever reclaims it may be of its release.
+                EntryBody::Newer => tracing::debug!(stream = %entry.stream, "entry of a newer release"),
+                EntryBody::Corrupt => {
+                    tracing::error!(stream = %entry.stream, entry = entry.entry_id, "entry that is none of ours is dropped");
+                    foreign.entry(entry.stream).or_default().push(entry.entry_id);
+                }
+            }
+        }
+        if let Some(mean) = bytes.checked_div(kept) {
+            self.entry_bytes = mean.max(self.entry_bytes * 9 / 10).max(1);
+            self.shard.ready.notify_one();
+        }
+        for (stream, ids) in foreign {
+            if let Err(error) = self
+                .shared
+                .store
+                .drop_entries(self.shard.number, &stream, &ids)
+                .await
+            {
+                tracing::debug!(%stream, %error, "entries can't be dropped");
+            }
+        }
+    }
+
+    /// Gives back what may not be sent now (no rate, or a closed key), and what has been here for so long that another sender
+    /// is about to take it over.
+    async fn give_back_unwanted(&self) {
+        let now = self.shared.clock.boot();
+        let kept_max = self.shared.limits.read_ahead.reclaim_idle / 2;
+        let mut rooms: HashMap<String, bool> = HashMap::new();
+        let unwanted = self.shard.buffer().remove(|held| {
+            let identity = &held.stream.identity;
+            let usable = *rooms
+                .entry(identity.clone())
+                .or_insert_with(|| self.shared.pacing.room(identity, self.rate_max) > 0);
+            !usable || now.saturating_sub(held.read_at) > kept_max
+        });
+        self.give_back(unwanted).await;
+    }
+
+    async fn give_back(&self, entries: Vec<Held>) {
+        let mut streams: HashMap<StreamKey, Vec<String>> = HashMap::new();
+        self.shared.metrics.given_back(entries.len());
+        for held in entries {
+            streams.entry(held.stream).or_default().push(held.entry_id);
+        }
+        for (stream, ids) in streams {
+            if let Err(error) = self
+                .shared
+                .store
+                .give_back(self.shard.number, &stream, &ids)
+                .await
+            {
+                tracing::debug!(%stream, %error, "entries can't be given back, they are reclaimed later");
+            }
+        }
+    }
+
+    /// Takes over what others have read and left.
+    async fn reclaim(&mut self, streams: &[StreamKey]) -> Result<(), StoreError> {
+        let now = self.shared.clock.boot();
+        let idle = self.shared.limits.read_ahead.reclaim_idle;
+        if now.saturating_sub(self.reclaimed_at) < idle / 2 || streams.is_empty() {
+            return Ok(());
+        }
+        self.reclaimed_at = now;
+        let first = self.turn % streams.len();
+        let in_turn = streams
+            .iter()
+            .cycle()
+            .skip(first)
+            .take(streams.len().min(RECLAIM_STREAMS_MAX));
+        for stream in in_turn {
+            let plan = self.plan(std::slice::from_ref(stream), stream.lane);
+            let Some((&count, _)) = plan.first_key_value() else {
+                continue;
+            };
+            let name = &self.shared.limits.name;
+            let entries = self
+                .shared
+                .store
+                .reclaim(self.shard.number, stream, name, idle, count)
+                .await?;
+            if !entries.is_empty() {
+                tracing::info!(%stream, entries = entries.len(), "entries taken over that another sender had left");
+            }
+            self.keep(entries).await;
+        }
+        Ok(())
+    }
+
+    /// Tells each key what waits for it: it wants at least something while its streams hold mail, and all that it can use while
+    /// there is more than was read.
+    fn tell_demand(&self, streams: &[StreamKey], full: &BTreeSet<String>) {
+        let identities: BTreeSet<&str> = streams.iter().map(|stream| stream.identity.as_str()).collect();
+        for identity in identities {
+            let unread = self.shared.pacing.room(identity, self.rate_max) == 0;
+            self.shared
+                .pacing
+                .saw(identity, unread || full.contains(identity));
+        }
+    }
+
+    /// Takes streams from the active ones that had nothing to read and of which nothing is held. The script looks again.
+    async fn retire(&mut self, drained: HashSet<StreamKey>) -> Result<(), StoreError> {
+        let now = self.shared.clock.boot();
+        if drained.is_empty() || now.saturating_sub(self.retired_at) < RETIRE_EVERY {
+            return Ok(());
+        }
+        self.retired_at = now;
+        let ended: Vec<StreamKey> = {
+            let buffer = self.shard.buffer();
+            drained
+                .into_iter()
+                .filter(|stream| !buffer.holds(stream))
+                .collect()
+        };
+        self.shared.store.retire(self.shard.number, &ended).await?;
+        Ok(())
+    }
+}
+
+/// A lane's part of a bound.
+fn share(bound: usize, lane: Lane) -> usize {
+    match lane {
+        Lane::Transactional => bound,
+        Lane::Bulk => (bound * 3 / 4).max(1),
+    }
+}
