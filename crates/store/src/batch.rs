@@ -72,6 +72,11 @@ impl Batch {
         u16::try_from(index + 1).map_err(|_| StoreError::bug("too many streams in one batch"))
     }
 
+    /// As [`Batch::stream`], and 0 for none: what has no record to read needs no stream, and the script sees why.
+    pub(crate) fn stream_or_none(&mut self, stream: Option<&StreamKey>) -> Result<u16, StoreError> {
+        stream.map_or(Ok(0), |stream| self.stream(stream))
+    }
+
     pub(crate) fn push(&mut self, id: MessageId, item: Item) {
         self.ids.push(id);
         self.items.push(bytes(item.0));

@@ -165,7 +165,11 @@ pub(crate) async fn check_shards(link: &Link, shards: u16) -> Result<(), StoreEr
     Ok(())
 }
 
+/// Looks first: a full Redis refuses every plain write, and a sender must be able to start on one.
 async fn stored_or_set(client: &Client, link: &Link, field: &str, ours: &str) -> Result<String, StoreError> {
+    if let Some(stored) = link.ask(client.hget(META, field)).await? {
+        return Ok(stored);
+    }
     link.ask(client.hsetnx::<(), _, _, _>(META, field, ours)).await?;
     let stored: Option<String> = link.ask(client.hget(META, field)).await?;
     stored.ok_or_else(|| StoreError::bug("a setting that was just stored is not there"))

@@ -89,14 +89,13 @@ impl Store {
     pub async fn redrive(&self, id: MessageId) -> Result<Change, StoreError> {
         let shard = id.shard(self.shards());
         let mut batch = Batch::default();
-        let queued = self.queued_streams(shard, &[id]).await?;
-        let [Ok(stream)] = queued.as_slice() else {
-            return Ok(queued
-                .into_iter()
-                .find_map(Result::err)
-                .unwrap_or(Change::Missing));
-        };
-        let number = batch.stream(stream)?;
+        let stream = self
+            .queued_streams(shard, &[id])
+            .await?
+            .into_iter()
+            .flatten()
+            .next();
+        let number = batch.stream_or_none(stream.as_ref())?;
         batch.push(id, Item::new(id).u16(number));
         self.ensure_groups(shard, batch.streams(), false).await?;
         self.change_one(&script::REDRIVE, id, batch).await
@@ -155,19 +154,17 @@ impl Store {
         Ok(changes.into_iter().next().unwrap_or(Change::Missing))
     }
 
-    /// The queued stream of each message, or why it has none.
+    /// The queued stream of each message, where its record can be read.
     pub(crate) async fn queued_streams(
         &self,
         shard: u16,
         ids: &[MessageId],
-    ) -> Result<Vec<Result<StreamKey, Change>>, StoreError> {
+    ) -> Result<Vec<Option<StreamKey>>, StoreError> {
         let keys = ids.iter().map(|&id| self.keys.record(shard, id)).collect();
         let stored = self.get_keys(keys).await?;
-        let stream = |bytes: Option<Bytes>| match bytes.map(|bytes| packed::unpack(&bytes)) {
-            None => Err(Change::Missing),
-            Some(Ok(record)) => Ok(StreamKey::of(&record, Stage::Queued)),
-            Some(Err(Unreadable::Newer)) => Err(Change::Newer),
-            Some(Err(Unreadable::Corrupt)) => Err(Change::Corrupt),
+        let stream = |bytes: Option<Bytes>| {
+            let record = packed::unpack(&bytes?).ok()?;
+            Some(StreamKey::of(&record, Stage::Queued))
         };
         Ok(stored.into_iter().map(stream).collect())
     }

@@ -124,6 +124,10 @@ pub struct ClaimItem {
 
 /// What became of a [`ClaimItem`]. The entry is gone in every case but `Newer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "short-lived, and nearly always the large one"
+)]
 pub enum Claimed {
     /// It is ours until the record's `due_at`.
     Sending(Record),

@@ -89,8 +89,7 @@ impl Store {
         let streams = self.queued_streams(shard, &ids).await?;
         let mut batch = Batch::default();
         for (&(id, fence), stream) in items.iter().zip(streams) {
-            // What has no record to read needs no stream: the script sees for itself why.
-            let number = stream.map_or(Ok(0), |stream| batch.stream(&stream))?;
+            let number = batch.stream_or_none(stream.as_ref())?;
             batch.push(id, fenced(id, fence).u16(number));
         }
         self.ensure_groups(shard, batch.streams(), false).await?;

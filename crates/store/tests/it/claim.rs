@@ -1,0 +1,205 @@
+//! Claims and what comes of them.
+
+use std::time::Duration;
+
+use paceline_domain::machine::Outcome;
+use paceline_domain::reason::Reason;
+use paceline_domain::record::{Fence, Nonce, Provider, State};
+use paceline_store::{Change, Claimed, Stage, Verdict};
+
+use crate::support::{Bench, LEASE, TRIES_MAX, accepted, claim_of, id, message, moved};
+
+#[tokio::test]
+async fn a_claim_takes_the_message_out_of_its_stream_and_into_open() {
+    let bench = Bench::start().await;
+    let accepted = bench.accept(&message(1)).await;
+    let sending = bench.send_queued().await;
+    assert_eq!((sending.state, sending.attempt), (State::Sending, 1));
+    assert_eq!(
+        (sending.nonce, sending.provider),
+        (Nonce([1; 8]), Some(Provider::Ses))
+    );
+    assert_eq!(sending.due_at, bench.now() + LEASE);
+    assert_eq!((sending.revision, sending.generation), (2, accepted.generation));
+    assert_eq!(bench.waiting("open").await, [(id(1), sending.due_at.0)]);
+    for stage in Stage::ALL {
+        assert_eq!(bench.backlog(stage).await, 0);
+    }
+    assert!(bench.has_request(id(1)).await);
+}
+
+#[tokio::test]
+async fn a_second_copy_is_dropped_even_within_one_call() {
+    let bench = Bench::start().await;
+    bench.accept(&message(1)).await;
+    let entries = bench.read(Stage::Queued, "r").await;
+    let items: Vec<_> = entries.iter().map(crate::support::hand_off_of).collect();
+    for _ in 0..3 {
+        bench
+            .store
+            .hand_off(0, items.clone())
+            .await
+            .expect("there")
+            .remove(0)
+            .expect("added");
+    }
+    let copies: Vec<_> = bench.read(Stage::Ready, "s").await.iter().map(claim_of).collect();
+    let [first, second, third] = copies.as_slice() else {
+        panic!("{copies:?}")
+    };
+    let claims = bench.claim(1, vec![first.clone(), second.clone()]).await;
+    assert!(
+        matches!(claims.as_slice(), [Claimed::Sending(_), Claimed::Dropped]),
+        "{claims:?}"
+    );
+    assert_eq!(bench.claim(2, vec![third.clone()]).await, [Claimed::Dropped]);
+    assert_eq!(bench.get(id(1)).await.nonce, Nonce([1; 8]));
+    assert_eq!(bench.backlog(Stage::Ready).await, 0);
+}
+
+#[tokio::test]
+async fn expired_and_suppressed_messages_end_at_the_claim() {
+    let bench = Bench::start().await;
+    let mut short = message(1);
+    short.ttl = Duration::from_secs(1);
+    bench.enqueue(vec![short, message(2)]).await;
+    bench.render_all().await;
+    bench.advance(Duration::from_secs(1));
+    let mut items: Vec<_> = bench.read(Stage::Ready, "s").await.iter().map(claim_of).collect();
+    for item in &mut items {
+        item.verdict = Verdict::Suppressed;
+    }
+    assert_eq!(
+        bench.claim(1, items).await,
+        [Claimed::Expired, Claimed::Suppressed]
+    );
+    for (number, state) in [(1, State::Expired), (2, State::Suppressed)] {
+        assert_eq!(bench.get(id(number)).await.state, state);
+        assert!(!bench.has_request(id(number)).await);
+        assert!(bench.ttl(id(number)).await > 0);
+    }
+    assert_eq!(bench.backlog(Stage::Ready).await, 0);
+}
+
+#[tokio::test]
+async fn accepted_is_final_and_keeps_the_record_for_its_window() {
+    let bench = Bench::start().await;
+    let sending = bench.sending(&message(1)).await;
+    let record = moved(bench.report(id(1), sending.fence(), accepted()).await);
+    assert_eq!(
+        (record.state, record.provider_id.as_str()),
+        (State::Accepted, "0100019abc")
+    );
+    assert_eq!(bench.waiting("open").await, []);
+    assert!(!bench.has_request(id(1)).await);
+    assert!((604_700..=604_800).contains(&bench.ttl(id(1)).await));
+    let again = bench.report(id(1), sending.fence(), accepted()).await;
+    assert_eq!(again, Change::Unchanged(record.clone()));
+    let late = Outcome::Refused {
+        reason: Reason::MessageRefused,
+    };
+    assert_eq!(
+        bench.report(id(1), sending.fence(), late).await,
+        Change::Unchanged(record)
+    );
+}
+
+#[tokio::test]
+async fn a_late_positive_result_applies_in_every_state_and_a_negative_one_in_none() {
+    let bench = Bench::start().await;
+    let first = bench.sending(&message(1)).await;
+    let deferred = Outcome::Deferred {
+        reason: Reason::Throttled,
+        delay: Duration::ZERO,
+    };
+    moved(bench.report(id(1), first.fence(), deferred).await);
+    moved(bench.promote(id(1)).await);
+    moved(bench.store.cancel(id(1)).await.expect("there"));
+    let stale = Fence {
+        attempt: 1,
+        nonce: Nonce([9; 8]),
+    };
+    let refused = Outcome::Refused {
+        reason: Reason::MessageRefused,
+    };
+    assert!(matches!(
+        bench.report(id(1), stale, refused).await,
+        Change::Unchanged(_)
+    ));
+    assert_eq!(
+        moved(bench.report(id(1), stale, accepted()).await).state,
+        State::Accepted
+    );
+}
+
+#[tokio::test]
+async fn failures_count_as_tries_and_the_last_one_buries() {
+    let bench = Bench::start().await;
+    bench.accept(&message(1)).await;
+    let delay = Duration::from_secs(30);
+    for number in 1..=TRIES_MAX {
+        let sending = bench.send_queued().await;
+        let failed = Outcome::Failed {
+            reason: Reason::ProviderUnavailable,
+            delay,
+        };
+        let record = moved(bench.report(id(1), sending.fence(), failed).await);
+        assert_eq!(record.tries, u32::from(number));
+        if number < TRIES_MAX {
+            assert_eq!(
+                (record.state, record.due_at),
+                (State::Deferred, bench.now() + delay)
+            );
+            assert_eq!(bench.waiting("later").await, [(id(1), record.due_at.0)]);
+            bench.advance(delay);
+            moved(bench.promote(id(1)).await);
+        } else {
+            assert_eq!(
+                (record.state, record.reason),
+                (State::Dead, Reason::TriesExhausted)
+            );
+            assert_eq!(bench.waiting("dead").await, [(id(1), bench.now().0)]);
+            assert_eq!(bench.ttl(id(1)).await, -1);
+            assert!(bench.has_request(id(1)).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_report_on_a_message_that_is_gone_is_answered_so() {
+    let bench = Bench::start().await;
+    let fence = Fence {
+        attempt: 1,
+        nonce: Nonce([1; 8]),
+    };
+    assert_eq!(bench.report(id(1), fence, accepted()).await, Change::Missing);
+}
+
+#[tokio::test]
+async fn the_log_tells_each_revision_once() {
+    let bench = Bench::start().await;
+    let end = bench.store.log_end(0).await.expect("there");
+    assert_eq!(end, "0-0");
+    let sending = bench.sending(&message(1)).await;
+    bench.report(id(1), sending.fence(), accepted()).await;
+    bench.report(id(1), sending.fence(), accepted()).await;
+    let log = bench.store.log_since(0, &end, 100).await.expect("there");
+    let moves: Vec<_> = log.iter().flat_map(|(_, moves)| moves).collect();
+    let told: Vec<_> = moves.iter().map(|t| (t.revision, t.state, t.attempt)).collect();
+    assert_eq!(
+        told,
+        [
+            (1, State::Queued, 0),
+            (2, State::Sending, 1),
+            (3, State::Accepted, 1)
+        ]
+    );
+    assert!(
+        moves
+            .iter()
+            .all(|t| t.id == id(1) && t.accepted_at == sending.accepted_at)
+    );
+    let (last, _) = log.last().expect("three");
+    assert_eq!(bench.store.log_since(0, last, 100).await.expect("there"), []);
+    assert_eq!(&bench.store.log_end(0).await.expect("there"), last);
+}

@@ -1,0 +1,73 @@
+//! A full Redis, and one without its replicas: intake stops, results are written.
+
+use paceline_store::{Claimed, ErrorClass, Stage, StoreError};
+
+use crate::support::{Bench, accepted, id, message, moved};
+
+#[tokio::test]
+async fn at_oom_results_are_recordable_and_enqueue_is_refused_whole() {
+    let bench = Bench::start().await;
+    bench.enqueue((1..=3).map(message).collect()).await;
+    bench.render_all().await;
+    bench.redis.configure("maxmemory", "1").await;
+
+    let refused = bench.store.enqueue(0, vec![message(4), message(5)]).await;
+    assert!(matches!(refused, Err(StoreError::OutOfMemory)), "{refused:?}");
+    assert_eq!(
+        bench.store.get_many(0, &[id(4), id(5)]).await.expect("there"),
+        [None, None]
+    );
+
+    let claims = bench.claim_all(1).await;
+    assert_eq!(claims.len(), 3);
+    assert!(
+        claims.iter().all(|claim| matches!(claim, Claimed::Sending(_))),
+        "{claims:?}"
+    );
+    for number in 1..=3 {
+        let sending = bench.get(id(number)).await;
+        moved(bench.report(id(number), sending.fence(), accepted()).await);
+    }
+    let moves = bench.store.log_since(0, "0", 100).await.expect("there");
+    assert_eq!(moves.iter().map(|(_, moves)| moves.len()).sum::<usize>(), 9);
+}
+
+#[tokio::test]
+async fn at_oom_what_is_due_is_promoted_and_what_was_read_is_given_back() {
+    let bench = Bench::start().await;
+    let mut later = message(1);
+    later.record.send_at = bench.now() + std::time::Duration::from_secs(1);
+    bench.enqueue(vec![later, message(2)]).await;
+    bench.advance(std::time::Duration::from_secs(1));
+    bench.redis.configure("maxmemory", "1").await;
+    let fresh = bench.another_store(bench.redis.url()).await;
+    let stream = paceline_store::StreamKey::of(&crate::support::wish(), Stage::Queued);
+    let promoted = fresh
+        .promote(0, &[(id(1), stream.clone())])
+        .await
+        .expect("there")
+        .remove(0);
+    moved(promoted);
+    let entries = bench.read(Stage::Queued, "r").await;
+    let ids: Vec<_> = entries.iter().map(|entry| entry.entry_id.clone()).collect();
+    bench.store.give_back(0, &stream, &ids).await.expect("there");
+    assert_eq!(bench.read(Stage::Queued, "other").await.len(), 2);
+}
+
+#[tokio::test]
+async fn without_replicas_nothing_is_written_and_the_error_says_so() {
+    let bench = Bench::start().await;
+    let sending = bench.sending(&message(1)).await;
+    bench.redis.configure("min-replicas-to-write", "1").await;
+    let report = paceline_store::Report {
+        id: id(1),
+        fence: sending.fence(),
+        outcome: accepted(),
+    };
+    let refused = bench.store.finish(0, vec![report]).await.expect_err("refused");
+    assert!(matches!(refused, StoreError::TooFewReplicas), "{refused:?}");
+    assert_eq!(refused.class(), ErrorClass::Refused);
+    assert_eq!(bench.get(id(1)).await, sending);
+    bench.redis.configure("min-replicas-to-write", "0").await;
+    moved(bench.report(id(1), sending.fence(), accepted()).await);
+}

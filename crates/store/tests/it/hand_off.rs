@@ -1,0 +1,165 @@
+//! The hand-off, broken at each of its commands: nothing lost, and the claim refuses every second copy.
+
+use std::time::Duration;
+
+use paceline_store::{Claimed, Stage, StreamKey};
+use paceline_testkit::Proxy;
+use paceline_testkit::proxy::Moment;
+
+use crate::support::{Bench, hand_off_of, id, message, stream_key, wish};
+
+const MESSAGES: u8 = 3;
+
+async fn pending(bench: &Bench, stage: Stage) -> i64 {
+    let key = stream_key(stage);
+    bench
+        .redis
+        .command(&["XPENDING", &key, stage.group()])
+        .await
+        .array()[0]
+        .integer()
+}
+
+/// What a second renderer does after the first one's failure: takes over what was not acknowledged, and hands it off.
+async fn take_over(bench: &Bench) {
+    let queued = StreamKey::of(&wish(), Stage::Queued);
+    let left = bench
+        .store
+        .reclaim(0, &queued, "second", Duration::ZERO, 100)
+        .await
+        .expect("there");
+    let items = left.iter().map(hand_off_of).collect();
+    let answers = bench.store.hand_off(0, items).await.expect("there");
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+}
+
+/// However the hand-off ended: after a second renderer's turn each message is claimed exactly once.
+async fn assert_each_is_claimed_once(bench: &Bench) {
+    take_over(bench).await;
+    let claims = bench.claim_all(1).await;
+    let taken = claims
+        .iter()
+        .filter(|claim| matches!(claim, Claimed::Sending(_)))
+        .count();
+    assert_eq!(taken, usize::from(MESSAGES), "{claims:?}");
+    let dropped = claims
+        .iter()
+        .filter(|claim| matches!(claim, Claimed::Dropped))
+        .count();
+    assert_eq!(taken + dropped, claims.len(), "{claims:?}");
+    let mut open: Vec<_> = bench
+        .waiting("open")
+        .await
+        .into_iter()
+        .map(|(id, _)| id)
+        .collect();
+    open.sort_unstable();
+    assert_eq!(open, (1..=MESSAGES).map(id).collect::<Vec<_>>());
+    for stage in Stage::ALL {
+        assert_eq!(
+            (bench.backlog(stage).await, pending(bench, stage).await),
+            (0, 0),
+            "{stage:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_connection_cut_at_any_command_loses_and_doubles_nothing() {
+    let commands = (0..MESSAGES).map(|skip| ("XADD", skip)).chain([("EVALSHA", 0)]);
+    for (command, skip) in commands {
+        for moment in [Moment::Before, Moment::After] {
+            let bench = Bench::start().await;
+            let proxy = Proxy::start(bench.redis.server().address().clone()).await;
+            let through = bench.another_store(&proxy.url()).await;
+            bench.enqueue((1..=MESSAGES).map(message).collect()).await;
+            let items = bench
+                .read(Stage::Queued, "first")
+                .await
+                .iter()
+                .map(hand_off_of)
+                .collect();
+            // The script must be known, so that the cut meets EVALSHA alone.
+            through
+                .drop_entries(0, &StreamKey::of(&wish(), Stage::Queued), &["0-1".to_owned()])
+                .await
+                .expect("there");
+            proxy.cut(command, skip.into(), moment);
+            let answers = through.hand_off(0, items).await.expect("each is answered");
+            assert!(proxy.has_cut(), "{command} {skip} {moment:?}");
+            assert!(
+                answers.iter().any(Result::is_err),
+                "{command} {skip} {moment:?}: {answers:?}"
+            );
+            assert_each_is_claimed_once(&bench).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn at_oom_nothing_leaves_its_queue() {
+    let bench = Bench::start().await;
+    bench.enqueue((1..=MESSAGES).map(message).collect()).await;
+    // The group of the ready stream is there, as it is in a system that has run.
+    bench.accept(&message(9)).await;
+    let mut entries = bench.read(Stage::Queued, "first").await;
+    let other = entries.pop().expect("four");
+    bench
+        .store
+        .hand_off(0, vec![hand_off_of(&other)])
+        .await
+        .expect("there")
+        .remove(0)
+        .expect("added");
+    bench.redis.configure("maxmemory", "1").await;
+    let items: Vec<_> = entries.iter().map(hand_off_of).collect();
+    let answers = bench.store.hand_off(0, items).await.expect("each is answered");
+    assert!(answers.iter().all(Result::is_err), "{answers:?}");
+    assert_eq!(bench.backlog(Stage::Queued).await, i64::from(MESSAGES));
+    assert_eq!(bench.backlog(Stage::Ready).await, 1);
+    bench.redis.configure("maxmemory", "0").await;
+    assert_eq!(bench.claim_all(2).await.len(), 1);
+    bench
+        .report(id(9), bench.get(id(9)).await.fence(), crate::support::accepted())
+        .await;
+    assert_each_is_claimed_once(&bench).await;
+}
+
+#[tokio::test]
+async fn without_replicas_nothing_leaves_its_queue() {
+    let bench = Bench::start().await;
+    bench.enqueue((1..=MESSAGES).map(message).collect()).await;
+    let items: Vec<_> = bench
+        .read(Stage::Queued, "first")
+        .await
+        .iter()
+        .map(hand_off_of)
+        .collect();
+    bench.redis.configure("min-replicas-to-write", "1").await;
+    let answers = bench.store.hand_off(0, items).await;
+    let handed = answers.is_ok_and(|answers| answers.iter().any(Result::is_ok));
+    assert!(!handed);
+    bench.redis.configure("min-replicas-to-write", "0").await;
+    assert_each_is_claimed_once(&bench).await;
+}
+
+#[tokio::test]
+async fn a_renderer_killed_between_the_flights_leaves_copies_that_are_dropped() {
+    let bench = Bench::start().await;
+    bench.enqueue((1..=MESSAGES).map(message).collect()).await;
+    let entries = bench.read(Stage::Queued, "first").await;
+    // The first flight, as Redis saw it.
+    let key = stream_key(Stage::Ready);
+    for entry in &entries {
+        let (message, ticket) = crate::support::ticket_of(entry);
+        let packed = [
+            &message.0[..],
+            &ticket.accepted_at.0.to_be_bytes()[2..],
+            &ticket.generation.to_be_bytes(),
+        ]
+        .concat();
+        let add: [&[u8]; 5] = [b"XADD", key.as_bytes(), b"*", b"e", &packed];
+        bench.redis.command(&add).await;
+    }
+    assert_each_is_claimed_once(&bench).await;
+}

@@ -1,0 +1,139 @@
+//! What callers and operators want: cancel, redrive, discard; and what the renderer can't do.
+
+use std::time::Duration;
+
+use paceline_domain::machine::Outcome;
+use paceline_domain::reason::Reason;
+use paceline_domain::record::State;
+use paceline_store::{Change, Claimed, Entry, Stage, Unrendered};
+
+use crate::support::{Bench, id, message, moved, ticket_of};
+
+fn unrendered(entry: &Entry, reason: Reason) -> Unrendered {
+    let (id, ticket) = ticket_of(entry);
+    Unrendered {
+        stream: entry.stream.clone(),
+        entry_id: entry.entry_id.clone(),
+        id,
+        ticket,
+        reason,
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_message_is_not_claimed() {
+    let bench = Bench::start().await;
+    bench.accept(&message(1)).await;
+    bench.render_all().await;
+    let cancelled = moved(bench.store.cancel(id(1)).await.expect("there"));
+    assert_eq!(
+        (cancelled.state, cancelled.reason),
+        (State::Cancelled, Reason::CancelledByCaller)
+    );
+    assert_eq!(
+        bench.store.cancel(id(1)).await.expect("there"),
+        Change::Unchanged(cancelled)
+    );
+    assert_eq!(bench.claim_all(1).await, [Claimed::Dropped]);
+    assert_eq!(bench.store.cancel(id(2)).await.expect("there"), Change::Missing);
+}
+
+#[tokio::test]
+async fn what_is_claimed_can_not_be_cancelled() {
+    let bench = Bench::start().await;
+    let sending = bench.sending(&message(1)).await;
+    assert_eq!(
+        bench.store.cancel(id(1)).await.expect("there"),
+        Change::Unchanged(sending)
+    );
+}
+
+#[tokio::test]
+async fn a_scheduled_message_that_is_cancelled_waits_no_more() {
+    let bench = Bench::start().await;
+    let mut later = message(1);
+    later.record.send_at = bench.now() + Duration::from_secs(60);
+    bench.accept(&later).await;
+    moved(bench.store.cancel(id(1)).await.expect("there"));
+    assert_eq!(bench.waiting("later").await, []);
+}
+
+#[tokio::test]
+async fn a_buried_message_is_redriven_with_all_its_tries_or_discarded() {
+    let bench = Bench::start().await;
+    bench.accept(&message(1)).await;
+    let entry = bench.read(Stage::Queued, "r").await.remove(0);
+    let bury = vec![unrendered(&entry, Reason::RenderFailed)];
+    let dead = moved(bench.store.bury(0, bury.clone()).await.expect("there").remove(0));
+    assert_eq!((dead.state, dead.reason), (State::Dead, Reason::RenderFailed));
+    assert_eq!(bench.backlog(Stage::Queued).await, 0);
+    assert_eq!(
+        bench.store.bury(0, bury).await.expect("there"),
+        [Change::Unchanged(dead)]
+    );
+
+    let queued = moved(bench.store.redrive(id(1)).await.expect("there"));
+    assert_eq!(
+        (queued.state, queued.generation, queued.tries),
+        (State::Queued, 2, 0)
+    );
+    assert_eq!(bench.waiting("dead").await, []);
+    assert!(matches!(
+        bench.store.redrive(id(1)).await.expect("there"),
+        Change::Unchanged(_)
+    ));
+    let sending = bench.send_queued().await;
+    let refused = Outcome::Refused {
+        reason: Reason::MessageRefused,
+    };
+    moved(bench.report(id(1), sending.fence(), refused).await);
+    let discarded = moved(bench.store.discard(id(1)).await.expect("there"));
+    assert_eq!(discarded.state, State::Discarded);
+    assert!(!bench.has_request(id(1)).await);
+    assert!(bench.ttl(id(1)).await > 0);
+    assert_eq!(bench.store.redrive(id(2)).await.expect("there"), Change::Missing);
+}
+
+#[tokio::test]
+async fn what_can_not_be_rendered_now_waits() {
+    let bench = Bench::start().await;
+    bench.accept(&message(1)).await;
+    let entry = bench.read(Stage::Queued, "r").await.remove(0);
+    let delay = Duration::from_secs(60);
+    let items = vec![unrendered(&entry, Reason::BundleMissing)];
+    let deferred = moved(
+        bench
+            .store
+            .postpone(0, delay, items)
+            .await
+            .expect("there")
+            .remove(0),
+    );
+    assert_eq!(
+        (deferred.state, deferred.due_at),
+        (State::Deferred, bench.now() + delay)
+    );
+    assert_eq!(bench.backlog(Stage::Queued).await, 0);
+    assert_eq!(bench.waiting("later").await, [(id(1), deferred.due_at.0)]);
+    bench.advance(delay);
+    assert_eq!(moved(bench.promote(id(1)).await).generation, 2);
+}
+
+#[tokio::test]
+async fn promotion_ends_what_is_past_its_time() {
+    let bench = Bench::start().await;
+    let mut short = message(1);
+    short.ttl = Duration::from_secs(30);
+    bench.accept(&short).await;
+    let entry = bench.read(Stage::Queued, "r").await.remove(0);
+    let items = vec![unrendered(&entry, Reason::StoreFull)];
+    let delay = Duration::from_secs(60);
+    bench.store.postpone(0, delay, items).await.expect("there");
+    bench.advance(delay);
+    let expired = moved(bench.promote(id(1)).await);
+    assert_eq!(
+        (expired.state, expired.reason),
+        (State::Expired, Reason::PastExpiry)
+    );
+    assert_eq!(bench.backlog(Stage::Queued).await, 0);
+}
