@@ -160,6 +160,12 @@ impl Books {
         self.alive(now).map(|holder| holder.wants).sum()
     }
 
+    /// The last sequence of a sender that is in the books.
+    #[must_use]
+    pub fn sequence(&self, id: HolderId) -> Option<u64> {
+        self.holders.get(&id).map(|holder| holder.sequence)
+    }
+
     /// How many senders asked within the time of a lease.
     #[must_use]
     pub fn senders(&self, now: Duration) -> usize {
