@@ -1,0 +1,231 @@
+//! The settings of the coordinator: `config.default.toml` documents each key.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use paceline_domain::aimd::{Limits, Mode};
+use paceline_kit::identity::is_name;
+use paceline_kit::listen::ListenAddress;
+use paceline_kit::redis::RedisSettings;
+use paceline_kit::telemetry::TelemetrySettings;
+use paceline_kit::{Settings, SettingsError, grpc};
+use paceline_store::throttle::RateKey;
+use serde::{Deserialize, Serialize};
+
+/// The commented default settings.
+pub const DEFAULTS: &str = include_str!("config.default.toml");
+
+/// A renewal of the lead must have its answer well before the lead is over.
+const COMMAND_TIMEOUT_MAX: Duration = Duration::from_secs(1);
+/// No provider's limit comes near; above it, times between two sends are no longer told apart.
+const RATE_MAX: f64 = 1e6;
+
+/// All settings of the service.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub listen: ListenAddress,
+    pub admin_listen: ListenAddress,
+    pub advertise: String,
+    #[serde(with = "humantime_serde")]
+    pub drain_max: Duration,
+    pub keys_max: NonZeroUsize,
+    pub rates: RateSettings,
+    pub redis: RedisSettings,
+    pub telemetry: TelemetrySettings,
+    #[serde(default)]
+    pub key: Vec<KeySettings>,
+}
+
+/// Who sets a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RateMode {
+    Aimd,
+    Static,
+}
+
+/// The `[rates]` section.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateSettings {
+    pub mode: RateMode,
+    pub start: f64,
+    pub floor: f64,
+    pub ceiling: f64,
+    pub max_send_rate: f64,
+    pub cut_on_errors: bool,
+}
+
+/// One `[[key]]`: what differs from `[rates]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeySettings {
+    pub provider: String,
+    pub identity: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<RateMode>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ceiling: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_send_rate: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_on_errors: Option<bool>,
+}
+
+impl RateSettings {
+    fn limits(&self) -> Limits {
+        Limits {
+            mode: match self.mode {
+                RateMode::Aimd => Mode::Adaptive,
+                RateMode::Static => Mode::Static,
+            },
+            start: self.start,
+            floor: self.floor,
+            ceiling: self.ceiling,
+            max_send_rate: (self.max_send_rate > 0.0).then_some(self.max_send_rate),
+            cut_on_errors: self.cut_on_errors,
+        }
+    }
+
+    fn validate(&self, section: &'static str) -> Result<(), SettingsError> {
+        let refuse = |problem: &str| Err(SettingsError::invalid(section, problem));
+        let is_rate = |rate: f64| rate.is_finite() && rate > 0.0 && rate <= RATE_MAX;
+        if !is_rate(self.start) || !is_rate(self.floor) || !is_rate(self.ceiling) {
+            return refuse("start, floor and ceiling must be above 0 and at most 1000000");
+        }
+        if self.floor > self.ceiling {
+            return refuse("floor must not exceed ceiling");
+        }
+        if self.max_send_rate != 0.0 && !is_rate(self.max_send_rate) {
+            return refuse("max_send_rate must be 0 (not known) or a rate of at most 1000000");
+        }
+        Ok(())
+    }
+}
+
+impl KeySettings {
+    fn rates(&self, default: &RateSettings) -> RateSettings {
+        RateSettings {
+            mode: self.mode.unwrap_or(default.mode),
+            start: self.start.unwrap_or(default.start),
+            floor: self.floor.unwrap_or(default.floor),
+            ceiling: self.ceiling.unwrap_or(default.ceiling),
+            max_send_rate: self.max_send_rate.unwrap_or(default.max_send_rate),
+            cut_on_errors: self.cut_on_errors.unwrap_or(default.cut_on_errors),
+        }
+    }
+}
+
+impl Config {
+    /// The limits of a key.
+    #[must_use]
+    pub fn limits(&self, key: &RateKey) -> Limits {
+        self.key
+            .iter()
+            .find(|own| own.provider == key.provider && own.identity == key.identity)
+            .map_or(self.rates, |own| own.rates(&self.rates))
+            .limits()
+    }
+}
+
+impl Settings for Config {
+    fn validate(&self) -> Result<(), SettingsError> {
+        let refuse = |key, problem: &str| Err(SettingsError::invalid(key, problem));
+        if !self.advertise.is_empty() && grpc::channel(&self.advertise).is_err() {
+            return refuse("advertise", "must be empty or http://HOST:PORT");
+        }
+        self.rates.validate("rates")?;
+        for (index, key) in self.key.iter().enumerate() {
+            if !is_name(&key.provider) || !is_name(&key.identity) {
+                return refuse("key", "provider and identity must be 1 to 64 of [a-z0-9_-]");
+            }
+            let is_same =
+                |other: &KeySettings| other.provider == key.provider && other.identity == key.identity;
+            if self.key[..index].iter().any(is_same) {
+                return refuse(
+                    "key",
+                    &format!("{}/{} is there twice", key.provider, key.identity),
+                );
+            }
+            key.rates(&self.rates).validate("key")?;
+        }
+        self.redis.validate()?;
+        if self.redis.command_timeout > COMMAND_TIMEOUT_MAX {
+            return refuse("redis.command_timeout", "must be at most 1s: the lead lasts 3s");
+        }
+        Ok(())
+    }
+
+    fn telemetry(&self) -> &TelemetrySettings {
+        &self.telemetry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use paceline_domain::aimd::Mode;
+    use paceline_kit::settings::load;
+    use paceline_store::throttle::RateKey;
+
+    use super::{Config, DEFAULTS};
+
+    fn read(text: &str) -> Result<Config, String> {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), text).expect("writable");
+        load("throttle-coordinator", DEFAULTS, Some(file.path())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_pace_any_key() {
+        let config = read("").expect("complete");
+        let key = RateKey {
+            provider: "ses".to_owned(),
+            identity: "anything".to_owned(),
+        };
+        let limits = config.limits(&key);
+        assert_eq!((limits.mode, limits.max_send_rate), (Mode::Adaptive, None));
+    }
+
+    #[test]
+    fn a_key_of_its_own_differs_only_in_what_it_says() {
+        let config =
+            read("[[key]]\nprovider = \"ses\"\nidentity = \"main\"\nmode = \"static\"\nstart = 14\n")
+                .expect("complete");
+        let key = RateKey {
+            provider: "ses".to_owned(),
+            identity: "main".to_owned(),
+        };
+        let limits = config.limits(&key);
+        assert_eq!(limits.mode, Mode::Static);
+        assert!((limits.start - 14.0).abs() < 1e-9 && (limits.ceiling - 5_000.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        for (key, text) in [
+            ("rates", "rates.floor = 6000.0"),
+            ("rates", "rates.start = 0.0"),
+            ("rates", "rates.max_send_rate = -1.0"),
+            ("advertise", "advertise = \"not a uri\""),
+            ("redis.command_timeout", "redis.command_timeout = \"2s\""),
+            ("keys_max", "keys_max = 0"),
+            ("key", "[[key]]\nprovider = \"ses\"\nidentity = \"Main\""),
+            (
+                "key",
+                "[[key]]\nprovider = \"ses\"\nidentity = \"a\"\n[[key]]\nprovider = \"ses\"\nidentity = \"a\"",
+            ),
+            (
+                "key",
+                "[[key]]\nprovider = \"ses\"\nidentity = \"a\"\nfloor = 9000.0",
+            ),
+        ] {
+            let error = read(text).expect_err(key);
+            assert!(error.contains(key), "{key}: {error}");
+        }
+    }
+}

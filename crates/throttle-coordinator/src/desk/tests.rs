@@ -1,0 +1,151 @@
+//! The desk without a network: who may be answered, and what is remembered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use paceline_domain::aimd::Totals;
+use paceline_domain::lease::HolderId;
+use paceline_kit::settings::load;
+use paceline_store::throttle::{Adopted, RateKey, Term};
+
+use super::{Desk, Item, Refused};
+use crate::config::{Config, DEFAULTS};
+
+const A: HolderId = HolderId([1; 16]);
+const B: HolderId = HolderId([2; 16]);
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_secs(500) + Duration::from_millis(millis)
+}
+
+fn key() -> RateKey {
+    RateKey {
+        provider: "ses".to_owned(),
+        identity: "main".to_owned(),
+    }
+}
+
+fn term(epoch: u64) -> Term {
+    Term {
+        epoch,
+        nonce: format!("nonce-{epoch}"),
+    }
+}
+
+fn item(wants: f64, has: f64) -> Item {
+    Item {
+        wants,
+        has,
+        has_version: 0,
+        totals: Totals::default(),
+    }
+}
+
+fn adopted(saved: Option<(f64, u64)>) -> Adopted {
+    Adopted { rev: 1, saved }
+}
+
+/// A desk whose lead began at 0 and lasts for a minute, with the key open.
+fn leading(saved: Option<(f64, u64)>) -> Desk {
+    let config: Config = load("throttle-coordinator", DEFAULTS, None).expect("defaults");
+    let desk = Desk::new(Arc::new(config));
+    desk.begin(term(4), ms(60_000), ms(0));
+    desk.open(&term(4), key(), &adopted(saved), ms(0));
+    desk
+}
+
+fn rate(desk: &Desk, holder: HolderId, sequence: u64, item: Item, at: u64) -> Result<f64, Refused> {
+    let (_, leases) = desk.refresh(holder, sequence, &[(key(), item)], ms(at))?;
+    Ok(leases[0].1.rate)
+}
+
+#[test]
+fn nothing_is_granted_after_the_lead_is_over_by_the_own_clock() {
+    let desk = leading(None);
+    assert!(rate(&desk, A, 1, item(10.0, 0.0), 59_999).is_ok());
+    let refused = Err(Refused::NotLeader(String::new()));
+    assert_eq!(rate(&desk, A, 2, item(10.0, 0.0), 60_000), refused);
+    desk.end("http://other", 5);
+    let refused = Err(Refused::NotLeader("http://other".to_owned()));
+    assert_eq!(rate(&desk, A, 3, item(10.0, 0.0), 10), refused);
+}
+
+#[test]
+fn a_new_leader_learns_before_it_grants() {
+    let desk = leading(Some((300.0, 7)));
+    assert_eq!(rate(&desk, A, 1, item(900.0, 80.0), 10), Ok(80.0));
+    assert_eq!(rate(&desk, B, 1, item(900.0, 0.0), 20), Ok(0.0));
+    assert_eq!(rate(&desk, B, 2, item(900.0, 0.0), 2_225), Ok(150.0));
+}
+
+#[test]
+fn a_sender_that_met_a_newer_leader_ends_this_lead() {
+    let desk = leading(None);
+    assert!(!desk.meet_epoch(4));
+    assert!(desk.meet_epoch(9));
+    assert_eq!(desk.term(ms(10)), None);
+    assert_eq!(desk.epoch_floor(), 9, "the next epoch is past it");
+}
+
+#[test]
+fn an_older_call_changes_nothing() {
+    let desk = leading(None);
+    assert_eq!(rate(&desk, A, 5, item(90.0, 0.0), 3_000), Ok(90.0));
+    assert_eq!(rate(&desk, A, 5, item(10.0, 0.0), 3_010), Err(Refused::Outdated));
+    assert!((desk.describe(ms(3_020))[0].1.leased - 90.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_rate_that_redis_has_lost_is_remembered() {
+    let desk = leading(Some((300.0, 7)));
+    desk.begin(term(5), ms(60_000), ms(100));
+    desk.open(&term(5), key(), &adopted(None), ms(110));
+    assert!((desk.describe(ms(120))[0].1.rate - 300.0).abs() < 1e-9);
+    desk.begin(term(6), ms(60_000), ms(200));
+    desk.open(&term(6), key(), &adopted(Some((200.0, 8))), ms(210));
+    assert!(
+        (desk.describe(ms(220))[0].1.rate - 200.0).abs() < 1e-9,
+        "another led since"
+    );
+}
+
+#[test]
+fn what_was_adopted_in_an_older_term_opens_nothing() {
+    let desk = leading(None);
+    desk.begin(term(5), ms(60_000), ms(100));
+    desk.open(&term(4), key(), &adopted(None), ms(110));
+    assert!(desk.describe(ms(120)).is_empty());
+}
+
+#[test]
+fn a_rate_is_saved_until_redis_has_it() {
+    let desk = leading(Some((300.0, 7)));
+    let unsaved = desk.unsaved(ms(10));
+    assert_eq!((unsaved.len(), unsaved[0].rev), (1, 1));
+    desk.saved(&unsaved[0], 2);
+    assert!(desk.unsaved(ms(20)).is_empty());
+}
+
+#[test]
+fn throttles_cut_the_rate_once_and_what_is_leased_next() {
+    let desk = leading(Some((300.0, 7)));
+    let report = |sequence, sent, throttled: &[(u64, u64)], at| {
+        let item = Item {
+            has_version: 7,
+            totals: Totals {
+                sent,
+                errors: 0,
+                throttled: throttled.to_vec(),
+            },
+            ..item(900.0, 300.0)
+        };
+        rate(&desk, A, sequence, item, at).expect("leads")
+    };
+    report(1, 0, &[], 3_000);
+    report(2, 300, &[(7, 40)], 4_000);
+    let decisions = desk.tick(ms(4_010));
+    assert_eq!(decisions.len(), 1);
+    let granted = report(3, 600, &[(7, 90)], 5_000);
+    assert!((granted - 240.0).abs() < 1e-9, "{granted}");
+    assert!(desk.tick(ms(5_100)).is_empty(), "throttles of the older version");
+}

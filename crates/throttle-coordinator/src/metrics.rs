@@ -1,0 +1,120 @@
+//! What the coordinator counts. Keys as labels are bounded by `keys_max`.
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Meter};
+use paceline_domain::aimd::CutReason;
+use paceline_kit::clock::Clock;
+use paceline_store::throttle::RateKey;
+
+use crate::desk::{Description, Desk};
+
+/// How a refresh was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Granted,
+    NotLeader,
+    Refused,
+    Failed,
+}
+
+impl Outcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Granted => "granted",
+            Self::NotLeader => "not_leader",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The instruments. Clones are the same instruments.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    refreshes: Counter<u64>,
+    cuts: Counter<u64>,
+}
+
+impl Metrics {
+    /// The gauges are read from the desk when somebody looks: a coordinator that does not lead shows none.
+    pub(crate) fn new(meter: &Meter, desk: &Desk, clock: impl Clock + Clone) -> Self {
+        gauge(
+            meter,
+            desk,
+            &clock,
+            "throttle.current.rate",
+            "The rate in force, in recipients per second",
+            |key| key.rate,
+        );
+        gauge(
+            meter,
+            desk,
+            &clock,
+            "throttle.tokens.available",
+            "What of the rate no sender holds, in recipients per second",
+            |key| key.free,
+        );
+        gauge(
+            meter,
+            desk,
+            &clock,
+            "throttle.measured.rate",
+            "What the senders send, in recipients per second",
+            |key| key.measured,
+        );
+        let lead = desk.clone();
+        meter
+            .u64_observable_gauge("throttle.leader")
+            .with_description("1 while this coordinator leads")
+            .with_callback(move |observer| observer.observe(lead.term(clock.boot()).is_some().into(), &[]))
+            .build();
+        Self {
+            refreshes: meter
+                .u64_counter("throttle.refreshes")
+                .with_description("Refresh calls, by outcome")
+                .build(),
+            cuts: meter
+                .u64_counter("throttle.cuts")
+                .with_description("Cuts of a rate, by reason")
+                .build(),
+        }
+    }
+
+    pub(crate) fn refreshed(&self, outcome: Outcome) {
+        self.refreshes
+            .add(1, &[KeyValue::new("outcome", outcome.as_str())]);
+    }
+
+    pub(crate) fn cut(&self, key: &RateKey, reason: CutReason) {
+        let [provider, identity] = labels(key);
+        self.cuts
+            .add(1, &[provider, identity, KeyValue::new("reason", reason.as_str())]);
+    }
+}
+
+fn gauge(
+    meter: &Meter,
+    desk: &Desk,
+    clock: &(impl Clock + Clone),
+    name: &'static str,
+    description: &'static str,
+    value: fn(&Description) -> f64,
+) {
+    let (desk, clock) = (desk.clone(), clock.clone());
+    meter
+        .f64_observable_gauge(name)
+        .with_description(description)
+        .with_callback(move |observer| {
+            for (key, description) in desk.describe(clock.boot()) {
+                observer.observe(value(&description), &labels(&key));
+            }
+        })
+        .build();
+}
+
+fn labels(key: &RateKey) -> [KeyValue; 2] {
+    [
+        KeyValue::new("provider", key.provider.clone()),
+        KeyValue::new("identity", key.identity.clone()),
+    ]
+}

@@ -1,0 +1,101 @@
+//! Builds the coordinator from its settings, serves it, and drains it. The only place that names concrete adapters.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use paceline_kit::clock::SystemClock;
+use paceline_kit::health::Health;
+use paceline_kit::{Bound, Context, Shutdown, admin, grpc};
+use paceline_store::{Store, StoreConfig};
+use paceline_wire::DESCRIPTORS;
+use paceline_wire::v1::throttle_service_server::ThrottleServiceServer;
+
+use crate::config::Config;
+use crate::desk::Desk;
+use crate::election::Election;
+use crate::metrics::Metrics;
+use crate::pace;
+use crate::service::Throttle;
+
+/// What reflection lists: the services that this process serves.
+const SERVICES: [&str; 2] = ["paceline.v1.ThrottleService", "grpc.health.v1.Health"];
+
+/// Serves until the context's shutdown, then drains, saves and resigns, in this order: another coordinator leads as soon as
+/// the lead is given back.
+///
+/// # Errors
+/// If Redis can't be used at the start, an address can't be bound, or a listener fails.
+pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
+    let (health, health_server) = Health::new().await;
+    let stop = Shutdown::new();
+    let (admin_address, admin_task) = admin::serve(
+        config.admin_listen,
+        health.clone(),
+        context.telemetry.clone(),
+        stop.clone(),
+    )
+    .await?;
+    let (listener, grpc_address) = grpc::bind(config.listen).await?;
+    let store = Store::connect(&StoreConfig::from(&config.redis))
+        .await
+        .context("redis can't be used")?;
+
+    let address = if config.advertise.is_empty() {
+        format!("http://{grpc_address}")
+    } else {
+        config.advertise.clone()
+    };
+    let drain_max = config.drain_max;
+    let desk = Desk::new(Arc::new(config));
+    let clock = SystemClock;
+    let metrics = Metrics::new(
+        &context.telemetry.meter("paceline_throttle_coordinator"),
+        &desk,
+        clock,
+    );
+    let stop_election = Shutdown::new();
+    let election = Election {
+        store: store.clone(),
+        desk: desk.clone(),
+        clock,
+        health,
+        address: address.clone(),
+    };
+    let election = tokio::spawn(election.run(stop_election.clone()));
+    let ticking = tokio::spawn(pace::tick(desk.clone(), clock, metrics.clone(), stop.clone()));
+    let saving = tokio::spawn(pace::save(desk.clone(), clock, store.clone(), stop.clone()));
+    let service = ThrottleServiceServer::new(Throttle {
+        desk,
+        store: store.clone(),
+        clock,
+        metrics,
+        address,
+    });
+    let router = grpc::server()
+        .add_service(health_server)
+        .add_service(reflection()?.build_v1()?)
+        .add_service(reflection()?.build_v1alpha()?)
+        .add_service(service);
+    context.ready(Bound {
+        grpc: grpc_address,
+        admin: admin_address,
+    });
+
+    let served = grpc::serve(router, listener, context.shutdown.clone(), drain_max).await;
+    stop.trigger();
+    saving.await?;
+    ticking.await?;
+    stop_election.trigger();
+    election.await?;
+    admin_task.await?;
+    store.close().await;
+    Ok(served?)
+}
+
+fn reflection() -> anyhow::Result<tonic_reflection::server::Builder<'static>> {
+    let builder =
+        tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+    Ok(SERVICES
+        .into_iter()
+        .fold(builder, |builder, service| builder.with_service_name(service)))
+}

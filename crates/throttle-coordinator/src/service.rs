@@ -1,0 +1,206 @@
+//! `ThrottleService` over gRPC: checks what a caller says, asks the desk, and words the answer.
+
+mod call;
+
+use std::time::Duration;
+
+use paceline_domain::lease::TTL;
+use paceline_kit::clock::Clock;
+use paceline_store::throttle::{RateKey, Term};
+use paceline_store::{Store, StoreError};
+use paceline_wire::status::{RpcError, reason};
+use paceline_wire::v1;
+use tonic::{Code, Request, Response, Status};
+
+use crate::desk::{Description, Desk, Lease, Refused};
+use crate::metrics::{Metrics, Outcome};
+use call::Call;
+
+/// `ErrorInfo.reason` of a call to a coordinator that does not lead; metadata `leader` is the address of the one that does.
+const NOT_LEADER: &str = "not_leader";
+/// `ErrorInfo.reason` of a call that an older one of the same sender came after.
+const OUTDATED: &str = "outdated";
+
+/// How often a sender asks in quiet times.
+const REFRESH_MS: u32 = 500;
+/// How soon it asks again while a share is on its way from one sender to another.
+const REFRESH_SOON_MS: u32 = 100;
+/// How long the election may take, at the least.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The service. Clones share the desk.
+#[derive(Clone)]
+pub(crate) struct Throttle<C> {
+    pub(crate) desk: Desk,
+    pub(crate) store: Store,
+    pub(crate) clock: C,
+    pub(crate) metrics: Metrics,
+    /// Where the senders reach this coordinator.
+    pub(crate) address: String,
+}
+
+#[tonic::async_trait]
+impl<C: Clock + Clone> v1::throttle_service_server::ThrottleService for Throttle<C> {
+    #[tracing::instrument(name = "refresh", level = "debug", skip_all)]
+    async fn refresh(
+        &self,
+        request: Request<v1::RefreshRequest>,
+    ) -> Result<Response<v1::RefreshResponse>, Status> {
+        let answer = self.refreshed(request.into_inner()).await;
+        self.metrics.refreshed(match &answer {
+            Ok(_) => Outcome::Granted,
+            Err(error) if error.reason == NOT_LEADER => Outcome::NotLeader,
+            Err(error) if error.reason == reason::STORE_UNAVAILABLE => Outcome::Failed,
+            Err(_) => Outcome::Refused,
+        });
+        Ok(Response::new(answer?))
+    }
+
+    #[tracing::instrument(name = "release", level = "debug", skip_all)]
+    async fn release(
+        &self,
+        request: Request<v1::ReleaseRequest>,
+    ) -> Result<Response<v1::ReleaseResponse>, Status> {
+        let v1::ReleaseRequest {
+            sender_id,
+            incarnation,
+            items,
+        } = request.into_inner();
+        let call = Call::read(&sender_id, &incarnation, items)?;
+        self.desk
+            .release(call.holder, &call.items, self.clock.boot())
+            .map_err(refused)?;
+        tracing::info!(sender = sender_id, "a sender gave its leases back");
+        Ok(Response::new(v1::ReleaseResponse {}))
+    }
+
+    async fn describe(
+        &self,
+        _request: Request<v1::DescribeRequest>,
+    ) -> Result<Response<v1::DescribeResponse>, Status> {
+        let now = self.clock.boot();
+        let term = self.desk.term(now);
+        let leader_address = match &term {
+            Some(_) => self.address.clone(),
+            None => self.desk.leader(),
+        };
+        let keys = self.desk.describe(now).into_iter().map(description);
+        Ok(Response::new(v1::DescribeResponse {
+            epoch: term
+                .as_ref()
+                .map_or_else(|| self.desk.epoch_floor(), |term| term.epoch),
+            leader: term.is_some(),
+            leader_address,
+            keys: keys.collect(),
+        }))
+    }
+}
+
+impl<C: Clock> Throttle<C> {
+    async fn refreshed(&self, request: v1::RefreshRequest) -> Result<v1::RefreshResponse, RpcError> {
+        let sequence = request.sequence;
+        let call = Call::read(&request.sender_id, &request.incarnation, request.items)?;
+        call::check_epoch(request.epoch_seen)?;
+        if self.desk.meet_epoch(request.epoch_seen) {
+            tracing::warn!(
+                epoch = request.epoch_seen,
+                "a sender has met a newer leader, this one steps down"
+            );
+        }
+        self.open(&call).await?;
+        let (term, leases) = self
+            .desk
+            .refresh(call.holder, sequence, &call.items, self.clock.boot())
+            .map_err(refused)?;
+        Ok(self.response(&term, leases))
+    }
+
+    /// Adopts the keys that this leader meets for the first time: its first write of each locks older leaders out of it.
+    async fn open(&self, call: &Call) -> Result<(), RpcError> {
+        let keys = call.items.iter().map(|(key, _)| key);
+        let (term, unopened) = self.desk.unopened(keys, self.clock.boot()).map_err(refused)?;
+        for key in unopened {
+            match self.store.adopt_rate(&key, &term).await {
+                Ok(Ok(adopted)) => self.desk.open(&term, key, &adopted, self.clock.boot()),
+                Ok(Err(fenced)) => {
+                    tracing::warn!(%key, epoch = fenced.epoch, "a rate in redis is of a newer leader, this one steps down");
+                    self.desk.end("", fenced.epoch);
+                    return Err(refused(Refused::NotLeader(String::new())));
+                }
+                Err(error) => return Err(unavailable(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn response(&self, term: &Term, leases: Vec<(RateKey, Lease)>) -> v1::RefreshResponse {
+        let settled = leases.iter().all(|(_, lease)| lease.settled);
+        let ttl_ms = u32::try_from(TTL.as_millis()).unwrap_or(u32::MAX);
+        let lease = |(key, lease): (RateKey, Lease)| v1::Lease {
+            key: Some(wire_key(key)),
+            rate: lease.rate,
+            granted_total: None,
+            burst: lease.burst,
+            ttl_ms,
+            version: lease.version,
+            safe_rate: 0.0,
+            safe_ttl_ms: 0,
+        };
+        v1::RefreshResponse {
+            epoch: term.epoch,
+            leases: leases.into_iter().map(lease).collect(),
+            leader_address: self.address.clone(),
+            refresh_ms: if settled { REFRESH_MS } else { REFRESH_SOON_MS },
+        }
+    }
+}
+
+fn refused(refused: Refused) -> RpcError {
+    match refused {
+        Refused::NotLeader(leader) => RpcError::new(
+            Code::FailedPrecondition,
+            NOT_LEADER,
+            "this coordinator does not lead",
+        )
+        .with("leader", leader)
+        .retry_after(RETRY),
+        Refused::Outdated => {
+            RpcError::new(Code::Aborted, OUTDATED, "a later call of this sender came before")
+        }
+        Refused::Full => RpcError::new(
+            Code::ResourceExhausted,
+            reason::OVERLOADED,
+            "as many keys, or senders of a key, as this coordinator keeps",
+        ),
+    }
+}
+
+fn unavailable(error: &StoreError) -> RpcError {
+    tracing::info!(%error, "a key could not be adopted");
+    RpcError::new(
+        Code::Unavailable,
+        reason::STORE_UNAVAILABLE,
+        "redis does not answer",
+    )
+    .retry_after(RETRY)
+}
+
+fn wire_key(key: RateKey) -> v1::ThrottleKey {
+    v1::ThrottleKey {
+        provider: key.provider,
+        identity: key.identity,
+    }
+}
+
+fn description((key, description): (RateKey, Description)) -> v1::KeyDescription {
+    v1::KeyDescription {
+        key: Some(wire_key(key)),
+        rate: description.rate,
+        limited_by: description.limited_by.as_str().to_owned(),
+        leased: description.leased,
+        wanted: description.wanted,
+        measured: description.measured,
+        version: description.version,
+        senders: u32::try_from(description.senders).unwrap_or(u32::MAX),
+    }
+}

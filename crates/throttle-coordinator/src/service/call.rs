@@ -1,0 +1,166 @@
+//! A sender's call, checked.
+
+use std::collections::BTreeSet;
+
+use paceline_domain::aimd::Totals;
+use paceline_domain::lease::HolderId;
+use paceline_kit::identity::is_name;
+use paceline_store::throttle::RateKey;
+use paceline_wire::status::InvalidFields;
+use paceline_wire::v1;
+
+use crate::desk::Item;
+
+const SENDER_ID_MAX: usize = 128;
+const ITEMS_MAX: usize = 1_000;
+const VERSIONS_MAX: usize = 8;
+/// Epochs rise by one; what is beyond this is a sender gone wrong, and would lock every leader out.
+const EPOCH_MAX: u64 = 1 << 48;
+
+/// Who calls, and what it says of each key.
+pub(super) struct Call {
+    pub(super) holder: HolderId,
+    pub(super) items: Vec<(RateKey, Item)>,
+}
+
+impl Call {
+    pub(super) fn read(
+        sender_id: &str,
+        incarnation: &[u8],
+        items: Vec<v1::RefreshItem>,
+    ) -> Result<Self, InvalidFields> {
+        let mut wrong = InvalidFields::new();
+        if sender_id.is_empty() || sender_id.len() > SENDER_ID_MAX {
+            wrong.add("sender_id", "must be 1 to 128 characters");
+        }
+        let holder: Result<[u8; 16], _> = incarnation.try_into();
+        if holder.is_err() {
+            wrong.add("incarnation", "must be 16 bytes");
+        }
+        if items.len() > ITEMS_MAX {
+            return Err(InvalidFields::one("items", "must be at most 1000"));
+        }
+        let mut seen = BTreeSet::new();
+        let mut read = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            match read_item(item) {
+                Ok((key, _)) if !seen.insert(key.clone()) => {
+                    wrong.add(format!("items[{index}].key"), "is there twice");
+                }
+                Ok(item) => read.push(item),
+                Err((field, problem)) => wrong.add(format!("items[{index}].{field}"), problem),
+            }
+        }
+        wrong.into_result()?;
+        Ok(Self {
+            holder: HolderId(holder.unwrap_or_default()),
+            items: read,
+        })
+    }
+}
+
+pub(super) fn check_epoch(epoch: u64) -> Result<(), InvalidFields> {
+    if epoch > EPOCH_MAX {
+        return Err(InvalidFields::one("epoch_seen", "is no epoch of a coordinator"));
+    }
+    Ok(())
+}
+
+fn read_item(item: v1::RefreshItem) -> Result<(RateKey, Item), (&'static str, &'static str)> {
+    let key = item.key.ok_or(("key", "is missing"))?;
+    if !is_name(&key.provider) || !is_name(&key.identity) {
+        return Err(("key", "provider and identity must be 1 to 64 of [a-z0-9_-]"));
+    }
+    if !is_rate(item.wants) {
+        return Err(("wants", "must be a rate of at least 0"));
+    }
+    if !is_rate(item.has_rate) {
+        return Err(("has_rate", "must be a rate of at least 0"));
+    }
+    if item.throttled.len() > VERSIONS_MAX {
+        return Err(("throttled", "must be the newest 8 versions at most"));
+    }
+    if item.has_version > EPOCH_MAX {
+        return Err(("has_version", "is no version of a lease"));
+    }
+    let throttled = item.throttled.iter().map(|count| (count.version, count.total));
+    let totals = Totals {
+        sent: item.sent_total,
+        errors: item.errors_total,
+        throttled: throttled.collect(),
+    };
+    let key = RateKey {
+        provider: key.provider,
+        identity: key.identity,
+    };
+    let item = Item {
+        wants: item.wants,
+        has: item.has_rate,
+        has_version: item.has_version,
+        totals,
+    };
+    Ok((key, item))
+}
+
+fn is_rate(rate: f64) -> bool {
+    rate.is_finite() && rate >= 0.0
+}
+
+#[cfg(test)]
+mod tests {
+    use paceline_wire::v1;
+
+    use super::{Call, check_epoch};
+
+    fn item(identity: &str) -> v1::RefreshItem {
+        v1::RefreshItem {
+            key: Some(v1::ThrottleKey {
+                provider: "ses".to_owned(),
+                identity: identity.to_owned(),
+            }),
+            wants: 10.0,
+            ..v1::RefreshItem::default()
+        }
+    }
+
+    #[test]
+    fn a_good_call_is_read() {
+        let call = Call::read("sender-1", &[7; 16], vec![item("a"), item("b")]).expect("good");
+        assert_eq!(call.items.len(), 2);
+        assert_eq!(call.holder.0, [7; 16]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let check = |sender: &str, incarnation: &[u8], items: Vec<v1::RefreshItem>, field: &str| {
+            let wrong = Call::read(sender, incarnation, items)
+                .err()
+                .unwrap_or_else(|| panic!("{field} is accepted"));
+            assert!(
+                wrong.violations().iter().any(|v| v.field == field),
+                "{field}: {wrong}"
+            );
+        };
+        let ok = &[0; 16];
+        check("", ok, vec![], "sender_id");
+        check("s", &[0; 15], vec![], "incarnation");
+        check("s", ok, vec![item("a"), item("a")], "items[1].key");
+        check("s", ok, vec![item("a/b")], "items[0].key");
+        check("s", ok, vec![item("a}")], "items[0].key");
+        let wants = |wants| v1::RefreshItem { wants, ..item("a") };
+        check("s", ok, vec![wants(f64::NAN)], "items[0].wants");
+        check("s", ok, vec![wants(-1.0)], "items[0].wants");
+        let throttled = vec![v1::ThrottledCount::default(); 9];
+        check(
+            "s",
+            ok,
+            vec![v1::RefreshItem {
+                throttled,
+                ..item("a")
+            }],
+            "items[0].throttled",
+        );
+        check("s", ok, vec![item("a"); 1_001], "items");
+        assert!(check_epoch(u64::MAX).is_err());
+    }
+}
