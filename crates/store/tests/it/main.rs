@@ -7,7 +7,7 @@ mod connect;
 mod doubt;
 mod full;
 mod hand_off;
-
+mod model;
 mod reading;
 mod support;
 mod unreadable;

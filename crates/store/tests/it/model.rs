@@ -1,1 +1,605 @@
-//! Soon.
+//! The scripts against the model: random operations of several logical workers, with claims that expire, on real Redis and
+//! on `domain::machine`; after each, whole records, the sets of waiting ids and the entries are compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use paceline_domain::id::MessageId;
+use paceline_domain::machine::{self, Event, Outcome, Step, invariants};
+use paceline_domain::reason::Reason;
+use paceline_domain::record::{DoubtPolicy, Fence, Nonce, Provider, Record, State, Ticket};
+use paceline_domain::time::Millis;
+use paceline_store::{
+    Change, ClaimItem, Claimed, Enqueued, Entry, Evidence, Finding, NewMessage, Report, Stage, StreamKey,
+    Unrendered, Verdict,
+};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+use crate::support::{
+    Bench, DOUBT_WINDOW, LEASE, claim_of, hand_off_of, id, message, stream_key, ticket_of, wish,
+};
+
+const MESSAGES: u8 = 4;
+const WORKERS: usize = 3;
+const CASES: u32 = 96;
+const TTL: Duration = Duration::from_secs(1_500);
+
+#[derive(Clone, Debug)]
+enum Operation {
+    Enqueue(Vec<(u8, bool, u64)>),
+    Advance(u64),
+    ReadQueued(usize),
+    HandOff { worker: usize, dies_between: bool },
+    Bury(usize),
+    Postpone(usize),
+    ReadReady(usize),
+    TakeOver { worker: usize, stage: Stage },
+    Claim { worker: usize, suppressed: bool },
+    Report { worker: usize, outcome: u8, again: bool },
+    Promote(Vec<u8>),
+    Lapse(Vec<(u8, bool)>),
+    Resolve(Vec<(u8, bool)>),
+    Evidence(Vec<(u8, Option<u32>)>),
+    Cancel(u8),
+    Redrive(u8),
+    Discard(u8),
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    use Operation as O;
+    let one = || 1..=MESSAGES;
+    let some = || prop::collection::vec(1..=MESSAGES, 1..4);
+    let claimed = || prop::collection::vec((1..=MESSAGES, prop::bool::weighted(0.2)), 1..4);
+    let worker = || 0..WORKERS;
+    let rarely = || prop::bool::weighted(0.2);
+    let send_in = prop_oneof![4 => Just(0), 1 => Just(30)];
+    let evidence = (1..=MESSAGES, prop_oneof![Just(None), (1_u32..3).prop_map(Some)]);
+    let stage = prop_oneof![Just(Stage::Queued), Just(Stage::Ready)];
+    prop_oneof![
+        6 => prop::collection::vec((one(), any::<bool>(), send_in), 1..4).prop_map(O::Enqueue),
+        4 => prop_oneof![Just(1_u64), Just(30), Just(61), Just(901)].prop_map(O::Advance),
+        5 => worker().prop_map(O::ReadQueued),
+        6 => (worker(), rarely()).prop_map(|(worker, dies_between)| O::HandOff { worker, dies_between }),
+        1 => worker().prop_map(O::Bury),
+        1 => worker().prop_map(O::Postpone),
+        5 => worker().prop_map(O::ReadReady),
+        2 => (worker(), stage).prop_map(|(worker, stage)| O::TakeOver { worker, stage }),
+        6 => (worker(), rarely()).prop_map(|(worker, suppressed)| O::Claim { worker, suppressed }),
+        6 => (worker(), 0_u8..5, rarely()).prop_map(|(worker, outcome, again)| O::Report { worker, outcome, again }),
+        4 => some().prop_map(O::Promote),
+        3 => claimed().prop_map(O::Lapse),
+        3 => claimed().prop_map(O::Resolve),
+        1 => prop::collection::vec(evidence, 1..3).prop_map(O::Evidence),
+        1 => one().prop_map(O::Cancel),
+        2 => one().prop_map(O::Redrive),
+        1 => one().prop_map(O::Discard),
+    ]
+}
+
+/// What a message asks for; every second one's policy resends.
+fn wished(number: u8) -> Record {
+    Record {
+        policy: if number.is_multiple_of(2) {
+            DoubtPolicy::Resend
+        } else {
+            DoubtPolicy::Hold
+        },
+        ..wish()
+    }
+}
+
+/// Redis, the model, and what each worker holds in its hands.
+struct World<'a> {
+    bench: &'a Bench,
+    model: BTreeMap<MessageId, Record>,
+    rendering: [Vec<Entry>; WORKERS],
+    sendable: [Vec<Entry>; WORKERS],
+    claims: [Vec<(MessageId, Fence)>; WORKERS],
+    /// Every fence that ever was, for late reports and stale lapses.
+    past: BTreeMap<MessageId, Fence>,
+    nonces: u8,
+}
+
+impl<'a> World<'a> {
+    async fn empty(bench: &'a Bench) -> Self {
+        bench.redis.command(&["FLUSHALL"]).await;
+        Self {
+            bench,
+            model: BTreeMap::new(),
+            rendering: Default::default(),
+            sendable: Default::default(),
+            claims: Default::default(),
+            past: BTreeMap::new(),
+            nonces: 0,
+        }
+    }
+
+    async fn perform(&mut self, operation: Operation) {
+        let store = &self.bench.store;
+        match operation {
+            Operation::Enqueue(items) => self.enqueue(items).await,
+            Operation::Advance(seconds) => self.bench.advance(Duration::from_secs(seconds)),
+            Operation::ReadQueued(worker) => {
+                let entries = self.bench.read(Stage::Queued, &format!("r{worker}")).await;
+                self.rendering[worker].extend(entries);
+            }
+            Operation::HandOff { worker, dies_between } => self.hand_off(worker, dies_between).await,
+            Operation::Bury(worker) => {
+                let items = self.unrendered(worker, Reason::RenderFailed);
+                let changes = store.bury(0, items.clone()).await.expect("there");
+                let event = |item: &Unrendered| Event::Buried {
+                    ticket: item.ticket,
+                    reason: item.reason,
+                };
+                self.compare(changes, items.iter().map(|item| (item.id, event(item))));
+            }
+            Operation::Postpone(worker) => {
+                let delay = Duration::from_secs(60);
+                let items = self.unrendered(worker, Reason::BundleMissing);
+                let changes = store.postpone(0, delay, items.clone()).await.expect("there");
+                let event = |item: &Unrendered| Event::Postponed {
+                    ticket: item.ticket,
+                    reason: item.reason,
+                    delay,
+                };
+                self.compare(changes, items.iter().map(|item| (item.id, event(item))));
+            }
+            Operation::ReadReady(worker) => {
+                let entries = self.bench.read(Stage::Ready, &format!("s{worker}")).await;
+                self.sendable[worker].extend(entries);
+            }
+            Operation::TakeOver { worker, stage } => self.take_over(worker, stage).await,
+            Operation::Claim { worker, suppressed } => self.claim(worker, suppressed).await,
+            Operation::Report {
+                worker,
+                outcome,
+                again,
+            } => self.report(worker, outcome, again).await,
+            Operation::Promote(numbers) => {
+                let stream = StreamKey::of(&wish(), Stage::Queued);
+                let items: Vec<_> = numbers
+                    .iter()
+                    .map(|&number| (id(number), stream.clone()))
+                    .collect();
+                let changes = store.promote(0, &items).await.expect("there");
+                self.compare(changes, items.into_iter().map(|(id, _)| (id, Event::Due)));
+            }
+            Operation::Lapse(items) => {
+                let items = self.fenced(&items);
+                let changes = store.lapse(0, &items).await.expect("there");
+                self.compare(
+                    changes,
+                    items
+                        .into_iter()
+                        .map(|(id, fence)| (id, Event::ClaimLapsed { fence })),
+                );
+            }
+            Operation::Resolve(items) => {
+                let items = self.fenced(&items);
+                let changes = store.resolve(0, &items).await.expect("there");
+                self.compare(
+                    changes,
+                    items
+                        .into_iter()
+                        .map(|(id, fence)| (id, Event::WindowOver { fence })),
+                );
+            }
+            Operation::Evidence(items) => self.evidence(items).await,
+            Operation::Cancel(number) => {
+                let change = store.cancel(id(number)).await.expect("there");
+                self.compare(vec![change], [(id(number), Event::Cancelled)]);
+            }
+            Operation::Redrive(number) => {
+                let change = store.redrive(id(number)).await.expect("there");
+                self.compare(vec![change], [(id(number), Event::Redriven)]);
+            }
+            Operation::Discard(number) => {
+                let change = store.discard(id(number)).await.expect("there");
+                self.compare(vec![change], [(id(number), Event::Discarded)]);
+            }
+        }
+    }
+
+    async fn enqueue(&mut self, items: Vec<(u8, bool, u64)>) {
+        let now = self.bench.now();
+        let messages: Vec<_> = items
+            .into_iter()
+            .map(|(number, resubmit, send_in)| {
+                let send_at = if send_in == 0 {
+                    Millis(0)
+                } else {
+                    now + Duration::from_secs(send_in)
+                };
+                let record = Record {
+                    send_at,
+                    ..wished(number)
+                };
+                NewMessage {
+                    record,
+                    ttl: TTL,
+                    resubmit,
+                    ..message(number)
+                }
+            })
+            .collect();
+        let answers = self.bench.enqueue(messages.clone()).await;
+        for (message, answer) in messages.into_iter().zip(answers) {
+            let send_at = message.record.send_at;
+            let expected = match self.model.get(&message.id) {
+                None => {
+                    let record = machine::accept(message.record, TTL, now);
+                    self.model.insert(message.id, record.clone());
+                    Enqueued::New(record)
+                }
+                Some(record) if message.resubmit => {
+                    let event = Event::Resubmitted {
+                        send_at,
+                        expires_at: Millis(0),
+                        ttl: TTL,
+                    };
+                    let record = record.clone();
+                    match self.step(message.id, &event) {
+                        Some(next) => Enqueued::Resubmitted(next),
+                        None => Enqueued::Duplicate(record),
+                    }
+                }
+                Some(record) => Enqueued::Duplicate(record.clone()),
+            };
+            assert_eq!(answer, expected);
+        }
+    }
+
+    async fn hand_off(&mut self, worker: usize, dies_between: bool) {
+        let items: Vec<_> = self.rendering[worker].iter().map(hand_off_of).collect();
+        if dies_between {
+            // The second flight never comes: the entries stay with this worker, until another takes over.
+            let ready = stream_key(Stage::Ready);
+            for item in &items {
+                let ticket = packed(item.id, item.ticket);
+                let add: [&[u8]; 5] = [b"XADD", ready.as_bytes(), b"*", b"e", &ticket];
+                self.bench.redis.command(&add).await;
+            }
+            if !items.is_empty() {
+                self.bench
+                    .redis
+                    .command(&["SADD", "{pl1:0}:active", &ready])
+                    .await;
+            }
+        } else {
+            let answers = self.bench.store.hand_off(0, items).await.expect("there");
+            assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+            self.rendering[worker].clear();
+        }
+    }
+
+    async fn take_over(&mut self, worker: usize, stage: Stage) {
+        let stream = StreamKey::of(&wish(), stage);
+        let name = format!("{}{worker}", if stage == Stage::Queued { 'r' } else { 's' });
+        let entries = self
+            .bench
+            .store
+            .reclaim(0, &stream, &name, Duration::ZERO, 100)
+            .await
+            .expect("there");
+        // The one that it was taken from still holds it in its hands: it may be slow, not dead.
+        match stage {
+            Stage::Queued => self.rendering[worker].extend(entries),
+            Stage::Ready => self.sendable[worker].extend(entries),
+        }
+    }
+
+    fn unrendered(&mut self, worker: usize, reason: Reason) -> Vec<Unrendered> {
+        let unrendered = |entry: Entry| {
+            let (id, ticket) = ticket_of(&entry);
+            Unrendered {
+                stream: entry.stream,
+                entry_id: entry.entry_id,
+                id,
+                ticket,
+                reason,
+            }
+        };
+        self.rendering[worker].drain(..).map(unrendered).collect()
+    }
+
+    async fn claim(&mut self, worker: usize, suppressed: bool) {
+        let verdict = if suppressed {
+            Verdict::Suppressed
+        } else {
+            Verdict::Send
+        };
+        let items: Vec<_> = self.sendable[worker]
+            .drain(..)
+            .map(|entry| ClaimItem {
+                verdict,
+                ..claim_of(&entry)
+            })
+            .collect();
+        self.nonces = self.nonces.wrapping_add(1);
+        let nonce = Nonce([self.nonces; 8]);
+        let answers = self.bench.claim(self.nonces, items.clone()).await;
+        for (item, answer) in items.into_iter().zip(answers) {
+            let ticket = item.ticket;
+            let event = match verdict {
+                Verdict::Suppressed => Event::Suppressed { ticket },
+                Verdict::Send => Event::Claimed {
+                    ticket,
+                    nonce,
+                    lease: LEASE,
+                    provider: Provider::Ses,
+                },
+            };
+            let expected = match self.step(item.id, &event) {
+                None => Claimed::Dropped,
+                Some(record) if record.state == State::Expired => Claimed::Expired,
+                Some(record) if record.state == State::Suppressed => Claimed::Suppressed,
+                Some(record) => {
+                    self.claims[worker].push((item.id, record.fence()));
+                    self.past.insert(item.id, record.fence());
+                    Claimed::Sending(record)
+                }
+            };
+            assert_eq!(answer, expected);
+        }
+    }
+
+    async fn report(&mut self, worker: usize, outcome: u8, again: bool) {
+        let delay = Duration::from_secs(20);
+        let outcome = match outcome {
+            0 => Outcome::Accepted {
+                provider_id: format!("p{}", self.nonces),
+            },
+            1 => Outcome::Refused {
+                reason: Reason::MessageRefused,
+            },
+            2 => Outcome::Failed {
+                reason: Reason::ProviderUnavailable,
+                delay,
+            },
+            3 => Outcome::Deferred {
+                reason: Reason::Throttled,
+                delay: TTL * 2,
+            },
+            _ => Outcome::Unknown {
+                reason: Reason::Timeout,
+            },
+        };
+        let held = if again {
+            self.claims[worker].clone()
+        } else {
+            std::mem::take(&mut self.claims[worker])
+        };
+        let report = |&(id, fence): &(MessageId, Fence)| Report {
+            id,
+            fence,
+            outcome: outcome.clone(),
+        };
+        let changes = self
+            .bench
+            .store
+            .finish(0, held.iter().map(report).collect())
+            .await
+            .expect("there");
+        let events = held.iter().map(|&(id, fence)| {
+            (
+                id,
+                Event::Reported {
+                    fence,
+                    outcome: outcome.clone(),
+                },
+            )
+        });
+        self.compare(changes, events);
+    }
+
+    async fn evidence(&mut self, items: Vec<(u8, Option<u32>)>) {
+        let delay = Duration::from_secs(5);
+        let finding = |attempt: Option<u32>| match attempt {
+            None => Finding::Sent {
+                provider: Provider::Ses,
+                provider_id: "event".to_owned(),
+            },
+            Some(attempt) => Finding::NotSent {
+                attempt,
+                reason: Reason::ProviderUnavailable,
+                delay,
+            },
+        };
+        let event = |attempt: Option<u32>| match attempt {
+            None => Event::EvidenceSent {
+                provider: Provider::Ses,
+                provider_id: "event".to_owned(),
+            },
+            Some(attempt) => Event::EvidenceNotSent {
+                attempt,
+                reason: Reason::ProviderUnavailable,
+                delay,
+            },
+        };
+        let evidence = |&(number, attempt): &(u8, _)| Evidence {
+            id: id(number),
+            finding: finding(attempt),
+        };
+        let changes = self
+            .bench
+            .store
+            .evidence(0, items.iter().map(evidence).collect())
+            .await
+            .expect("there");
+        let events = items
+            .iter()
+            .map(|&(number, attempt)| (id(number), event(attempt)));
+        self.compare(changes, events);
+    }
+
+    /// The fence of each message's claim, or one that was before.
+    fn fenced(&self, items: &[(u8, bool)]) -> Vec<(MessageId, Fence)> {
+        let none = Fence {
+            attempt: 0,
+            nonce: Nonce::default(),
+        };
+        let fence = |&(number, stale): &(u8, bool)| {
+            let id = id(number);
+            let current = self.model.get(&id).map_or(none, Record::fence);
+            let past = self.past.get(&id).copied().unwrap_or(none);
+            (
+                id,
+                if stale {
+                    Fence {
+                        attempt: current.attempt,
+                        nonce: Nonce([0xee; 8]),
+                    }
+                } else {
+                    past
+                },
+            )
+        };
+        items.iter().map(fence).collect()
+    }
+
+    /// Moves the model; `None` if the event changes nothing.
+    fn step(&mut self, id: MessageId, event: &Event) -> Option<Record> {
+        let record = self.model.get(&id)?;
+        match machine::step(record, event, self.bench.now()) {
+            Step::Unchanged(_) => None,
+            Step::Moved(next) => {
+                invariants::transition(record, &next).expect("the machine's own invariants");
+                self.model.insert(id, next.clone());
+                Some(next)
+            }
+        }
+    }
+
+    /// Compares the answers of a script with the model's, item by item.
+    fn compare(&mut self, changes: Vec<Change>, events: impl IntoIterator<Item = (MessageId, Event)>) {
+        let mut changes = changes.into_iter();
+        for (id, event) in events {
+            let before = self.model.get(&id).cloned();
+            let expected = match (self.step(id, &event), before) {
+                (Some(next), _) => Change::Moved(next),
+                (None, Some(record)) => Change::Unchanged(record),
+                (None, None) => Change::Missing,
+            };
+            assert_eq!(changes.next(), Some(expected), "{event:?}");
+        }
+        assert_eq!(changes.next(), None);
+    }
+
+    /// Redis holds what the model says, and where some worker looks for it.
+    async fn check(&self) {
+        let ids: Vec<_> = (1..=MESSAGES).map(id).collect();
+        let records = self.bench.store.get_many(0, &ids).await.expect("readable");
+        for (id, record) in ids.iter().zip(records) {
+            assert_eq!(record.as_ref(), self.model.get(id));
+        }
+        let entries = self.entries().await;
+        let mut waiting: BTreeMap<&str, BTreeSet<(MessageId, u64)>> = BTreeMap::new();
+        for (&id, record) in &self.model {
+            let (set, at) = match record.state {
+                State::Sending => ("open", record.due_at),
+                State::Scheduled | State::Deferred => ("later", record.due_at),
+                State::InDoubt => ("doubt", record.due_at),
+                State::Dead => ("dead", record.changed_at),
+                State::Queued => {
+                    assert!(
+                        entries.contains(&(id, record.ticket())),
+                        "nothing names {id}: {record:?}"
+                    );
+                    continue;
+                }
+                _ => continue,
+            };
+            waiting.entry(set).or_default().insert((id, at.0));
+        }
+        for set in ["open", "later", "doubt", "dead", "held"] {
+            let expected = waiting.remove(set).unwrap_or_default();
+            assert_eq!(
+                self.bench.waiting(set).await.into_iter().collect::<BTreeSet<_>>(),
+                expected,
+                "{set}"
+            );
+        }
+    }
+
+    /// The tickets in both streams.
+    async fn entries(&self) -> BTreeSet<(MessageId, Ticket)> {
+        let mut tickets = BTreeSet::new();
+        for stage in Stage::ALL {
+            let range = self
+                .bench
+                .redis
+                .command(&["XRANGE", &stream_key(stage), "-", "+"])
+                .await;
+            for entry in range.array() {
+                let bytes = entry.array()[1].array()[1].bytes();
+                let id = MessageId(bytes[..16].try_into().expect("26 bytes"));
+                for (&known, record) in &self.model {
+                    if known == id && packed(id, record.ticket())[..] == bytes[..] {
+                        tickets.insert((id, record.ticket()));
+                    }
+                }
+            }
+        }
+        tickets
+    }
+
+    /// What holds at the end: lifetimes, requests, and a log that tells every revision once.
+    async fn check_the_end(&self) {
+        let log = self.bench.store.log_since(0, "0", 10_000).await.expect("there");
+        let moves: Vec<_> = log.into_iter().flat_map(|(_, moves)| moves).collect();
+        for (&id, record) in &self.model {
+            let ended = record.state.at_rest() && record.state != State::Dead;
+            assert_eq!(self.bench.ttl(id).await > 0, ended, "{record:?}");
+            assert_eq!(self.bench.has_request(id).await, !ended, "{record:?}");
+            let own: Vec<_> = moves.iter().filter(|t| t.id == id).collect();
+            let revisions: Vec<_> = own.iter().map(|t| t.revision).collect();
+            assert_eq!(revisions, (1..=record.revision).collect::<Vec<_>>());
+            let last = own.last().expect("at least the acceptance");
+            assert_eq!(
+                (last.state, last.reason, last.attempt, last.at, last.accepted_at),
+                (
+                    record.state,
+                    record.reason,
+                    record.attempt,
+                    record.changed_at,
+                    record.accepted_at
+                )
+            );
+        }
+    }
+}
+
+fn packed(id: MessageId, ticket: Ticket) -> Vec<u8> {
+    let accepted_at = ticket.accepted_at.0.to_be_bytes();
+    [&id.0[..], &accepted_at[2..], &ticket.generation.to_be_bytes()].concat()
+}
+
+#[test]
+fn the_scripts_and_the_machine_agree_on_whole_records() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let bench = runtime.block_on(Bench::start());
+    assert!(LEASE < DOUBT_WINDOW && DOUBT_WINDOW < TTL);
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(CASES)
+    };
+    let operations = prop::collection::vec(operation(), 1..80);
+    let outcome = TestRunner::new(config).run(&operations, |operations| {
+        runtime.block_on(async {
+            let mut world = World::empty(&bench).await;
+            for operation in operations {
+                world.perform(operation).await;
+                world.check().await;
+            }
+            world.check_the_end().await;
+        });
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+}
