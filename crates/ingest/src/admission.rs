@@ -87,10 +87,10 @@ impl Admission {
         let reply_to = mailbox("reply_to", request.reply_to.as_ref(), &mut wrong);
         let template = self.template(request, &mut wrong);
         let data = read_data(&request.data, &mut wrong);
-        let lane = self.lane(request, template.as_deref(), &mut wrong);
-        if let (Some(template), Some(data), Some(lane)) = (&template, &data, lane) {
-            check_data(template, data, lane, &mut wrong);
+        if let (Some(template), Some(data)) = (&template, &data) {
+            check_data(template, data, &mut wrong);
         }
+        let lane = self.lane(request, template.as_deref(), &mut wrong);
         let now = self.clock.wall();
         let times = times::read(
             request.send_at.as_ref(),
@@ -287,9 +287,9 @@ fn read_data(bytes: &[u8], wrong: &mut InvalidFields) -> Option<Data> {
     }
 }
 
-fn check_data(template: &Template, data: &Data, lane: Lane, wrong: &mut InvalidFields) {
+fn check_data(template: &Template, data: &Data, wrong: &mut InvalidFields) {
     match template.validate(data) {
-        Ok(()) => subject::check(template, data, lane, wrong),
+        Ok(()) => subject::check(template, data, wrong),
         Err(violations) => {
             for violation in violations {
                 wrong.add(violation.path, violation.description);
@@ -360,3 +360,6 @@ fn stored(request: v1::EnqueueRequest, parts: &Parts<'_>, traceparent: String) -
     };
     stored.encode_to_vec().into()
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

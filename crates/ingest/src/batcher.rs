@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use opentelemetry::metrics::UpDownCounter;
 use paceline_domain::id::MessageId;
 use paceline_kit::grpc::REQUEST_TIME_MAX;
 use paceline_store::{Enqueued, NewMessage, StoreError};
@@ -45,12 +46,20 @@ pub(crate) struct Batcher {
 struct Room {
     messages: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
+    waiting: UpDownCounter<i64>,
 }
 
-/// A job's share of the room.
+/// A job's share of the room, given back when it is dropped.
 struct Share {
     _messages: OwnedSemaphorePermit,
     _bytes: OwnedSemaphorePermit,
+    waiting: UpDownCounter<i64>,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.waiting.add(-1, &[]);
+    }
 }
 
 struct Job {
@@ -113,6 +122,7 @@ impl Batcher {
         let room = Room {
             messages: Arc::new(Semaphore::new(messages_max)),
             bytes: Arc::new(Semaphore::new(bytes_max.min(Semaphore::MAX_PERMITS))),
+            waiting: metrics.waiting.clone(),
         };
         let batcher = Self {
             shards: senders.into(),
@@ -156,10 +166,16 @@ impl Room {
         let bytes = Arc::clone(&self.bytes)
             .try_acquire_many_owned(weight(message))
             .ok()?;
-        Some(Share {
+        Some(self.share(messages, bytes))
+    }
+
+    fn share(&self, messages: OwnedSemaphorePermit, bytes: OwnedSemaphorePermit) -> Share {
+        self.waiting.add(1, &[]);
+        Share {
             _messages: messages,
             _bytes: bytes,
-        })
+            waiting: self.waiting.clone(),
+        }
     }
 
     async fn take(&self, message: &NewMessage) -> Option<Share> {
@@ -168,10 +184,7 @@ impl Room {
             .acquire_many_owned(weight(message))
             .await
             .ok()?;
-        Some(Share {
-            _messages: messages,
-            _bytes: bytes,
-        })
+        Some(self.share(messages, bytes))
     }
 }
 

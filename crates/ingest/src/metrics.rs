@@ -19,6 +19,8 @@ pub(crate) struct Metrics {
     pub(crate) batch: Histogram<u64>,
     /// Messages whose caller had gone before their batch started.
     pub(crate) abandoned: Counter<u64>,
+    /// Messages that are admitted and not answered.
+    pub(crate) waiting: UpDownCounter<i64>,
     pub(crate) watchers: UpDownCounter<i64>,
 }
 
@@ -77,6 +79,10 @@ impl Metrics {
             abandoned: meter
                 .u64_counter("ingest.abandoned.messages")
                 .with_description("Messages whose caller had gone before they were written")
+                .build(),
+            waiting: meter
+                .i64_up_down_counter("ingest.waiting.messages")
+                .with_description("Messages that are checked and not yet answered")
                 .build(),
             watchers: meter
                 .i64_up_down_counter("ingest.watchers")

@@ -300,3 +300,6 @@ impl<M: Messages> Reader<M> {
         Some((answer, self))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,6 @@
 
 use paceline_domain::canonical::Data;
 use paceline_domain::id::MessageId;
-use paceline_domain::lane::Lane;
 use paceline_templates::{RenderFault, RenderInput, Template};
 use paceline_wire::status::InvalidFields;
 use serde_json::{Map, Value};
@@ -19,13 +18,13 @@ const FIELDS_MAX: usize = 4;
 const NAME_CHARS_MAX: usize = 64;
 
 /// Adds the fields by which the subject would be no single line.
-pub(super) fn check(template: &Template, data: &Data, lane: Lane, wrong: &mut InvalidFields) {
+pub(super) fn check(template: &Template, data: &Data, wrong: &mut InvalidFields) {
     let breaking: Vec<&String> = data
         .iter()
         .filter(|(_, value)| has_break(value))
         .map(|(name, _)| name)
         .collect();
-    if breaking.is_empty() || !breaks_subject(template, Map::clone(data), lane) {
+    if breaking.is_empty() || !breaks_subject(template, Map::clone(data)) {
         return;
     }
     let problem = "has a line break or another control character, and the subject prints it";
@@ -39,7 +38,7 @@ pub(super) fn check(template: &Template, data: &Data, lane: Lane, wrong: &mut In
                 clean(value);
             }
         }
-        if breaks_subject(template, alone, lane) {
+        if breaks_subject(template, alone) {
             wrong.add(format!("data.{}", shown(name)), problem);
         }
     }
@@ -48,13 +47,12 @@ pub(super) fn check(template: &Template, data: &Data, lane: Lane, wrong: &mut In
     }
 }
 
-fn breaks_subject(template: &Template, data: Map<String, Value>, lane: Lane) -> bool {
-    // Whatever the id: the subject's line does not depend on it.
-    let message_id = MessageId([0; 16]);
+fn breaks_subject(template: &Template, data: Map<String, Value>) -> bool {
     let rendered = template.render(RenderInput {
         data,
-        message_id,
-        lane,
+        // Neither the id nor the lane can break a line.
+        message_id: MessageId([0; 16]),
+        lane: template.manifest().lane,
     });
     rendered.is_err_and(|error| matches!(error.fault, RenderFault::SubjectNotOneLine))
 }

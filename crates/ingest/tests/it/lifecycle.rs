@@ -1,0 +1,111 @@
+//! Start, health and drain.
+
+use paceline_testkit::eventually;
+use tokio_stream::StreamExt;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+
+use crate::running::{PATIENCE, Running, http_get, order};
+
+async fn status(service: &Running) -> ServingStatus {
+    let request = HealthCheckRequest::default();
+    let response = HealthClient::new(service.channel.clone())
+        .check(request)
+        .await
+        .expect("health answers");
+    response.into_inner().status()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_follows_the_store() {
+    let service = Running::start().await;
+    let until = async |expected: ServingStatus, line: &str| {
+        eventually("health", PATIENCE, async || {
+            let (status, ready) = (
+                status(&service).await,
+                http_get(service.bound.admin, "/readyz").await,
+            );
+            if status == expected && ready.contains(line) {
+                Ok(())
+            } else {
+                Err((status, ready))
+            }
+        })
+        .await;
+    };
+    until(ServingStatus::Serving, "200 OK").await;
+    service.redis.configure("appendonly", "no").await;
+    service.redis.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    until(ServingStatus::NotServing, "503").await;
+    service.redis.configure("appendonly", "yes").await;
+    service.redis.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    until(ServingStatus::Serving, "200 OK").await;
+    service.enqueue(order(1)).await.expect("stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reflection_lists_what_is_served() {
+    let service = Running::start().await;
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut client = ServerReflectionClient::new(service.channel.clone());
+    let answers = client
+        .server_reflection_info(tokio_stream::once(request))
+        .await
+        .expect("open");
+    let answer = answers
+        .into_inner()
+        .next()
+        .await
+        .expect("one")
+        .expect("good")
+        .message_response;
+    let Some(MessageResponse::ListServicesResponse(list)) = answer else {
+        panic!("{answer:?}")
+    };
+    let mut names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            "grpc.health.v1.Health",
+            "paceline.v1.IngestService",
+            "paceline.v1.MessagesService"
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_finishes_the_calls_under_way() {
+    let service = Running::start().await;
+    service
+        .enqueue(order(0))
+        .await
+        .expect("the stream's group is made");
+    service.pause().await;
+    let mut client = service.ingest.clone();
+    let call = tokio::spawn(async move { client.enqueue(order(1)).await });
+    eventually("a script under way", PATIENCE, async || {
+        (service.metric("ingest_waiting_messages").await == 1.0).then_some(())
+    })
+    .await;
+    service.shutdown.trigger();
+    eventually("health that says so", PATIENCE, async || {
+        http_get(service.bound.admin, "/readyz")
+            .await
+            .contains("draining")
+            .then_some(())
+    })
+    .await;
+    service.resume().await;
+    call.await.expect("no panic").expect("stored");
+    assert_eq!(service.records().await, 2);
+    service.ended().await.expect("drained");
+}

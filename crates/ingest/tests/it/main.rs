@@ -1,0 +1,10 @@
+//! Ingest as its callers see it: over gRPC, on a real Redis.
+
+mod bad_input;
+mod batch;
+mod duplicates;
+mod lifecycle;
+mod messages;
+mod running;
+mod slow_store;
+mod stream;

@@ -1,0 +1,180 @@
+//! The service in this process, on a throwaway Redis, and what most tests ask of it.
+
+use std::net::SocketAddr;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use paceline_ingest::{Config, DEFAULTS};
+use paceline_kit::telemetry::{Telemetry, TelemetrySettings};
+use paceline_kit::{Bound, Context, Shutdown, grpc, settings};
+use paceline_store::Store;
+use paceline_testkit::TestRedis;
+use paceline_testkit::resp::Reply;
+use paceline_wire::v1;
+use paceline_wire::v1::ingest_service_client::IngestServiceClient;
+use paceline_wire::v1::messages_service_client::MessagesServiceClient;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+
+/// How long a test waits for what must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Trace context flows only where a subscriber is installed; once per process.
+static TRACES: LazyLock<Telemetry> = LazyLock::new(|| {
+    let settings = TelemetrySettings {
+        log: "off".to_owned(),
+        ..TelemetrySettings::default()
+    };
+    Telemetry::install("ingest", &settings).expect("the first subscriber of this process")
+});
+
+/// The running service.
+pub(crate) struct Running {
+    pub(crate) redis: TestRedis,
+    pub(crate) store: Store,
+    pub(crate) ingest: IngestServiceClient<Channel>,
+    pub(crate) messages: MessagesServiceClient<Channel>,
+    pub(crate) channel: Channel,
+    pub(crate) bound: Bound,
+    pub(crate) shutdown: Shutdown,
+    task: JoinHandle<anyhow::Result<()>>,
+    _templates: TempDir,
+}
+
+impl Running {
+    pub(crate) async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// With further settings, as TOML.
+    pub(crate) async fn with(lines: &str) -> Self {
+        LazyLock::force(&TRACES);
+        let redis = TestRedis::start().await;
+        let templates = templates();
+        let config = config(redis.url(), &templates, lines);
+        let store = Store::connect(&(&config.redis).into())
+            .await
+            .expect("a safe redis");
+        let telemetry = Telemetry::new("ingest", &TelemetrySettings::default()).expect("no endpoint");
+        let shutdown = Shutdown::new();
+        let (ready, bound) = oneshot::channel();
+        let context = Context::new("ingest", telemetry, shutdown.clone()).on_ready(move |bound| {
+            let _ = ready.send(bound);
+        });
+        let mut task = tokio::spawn(paceline_ingest::run(config, context));
+        let bound = tokio::select! {
+            Ok(bound) = bound => bound,
+            ended = &mut task => panic!("ingest did not get ready: {ended:?}"),
+        };
+        let channel = grpc::channel(&format!("http://{}", bound.grpc)).expect("a URI");
+        Self {
+            redis,
+            store,
+            ingest: IngestServiceClient::new(channel.clone()),
+            messages: MessagesServiceClient::new(channel.clone()),
+            channel,
+            bound,
+            shutdown,
+            task,
+            _templates: templates,
+        }
+    }
+
+    pub(crate) async fn enqueue(
+        &self,
+        request: v1::EnqueueRequest,
+    ) -> Result<v1::EnqueueResponse, tonic::Status> {
+        Ok(self.ingest.clone().enqueue(request).await?.into_inner())
+    }
+
+    /// The service's end: that of its drain.
+    pub(crate) async fn ended(self) -> anyhow::Result<()> {
+        self.task.await.expect("no panic")
+    }
+
+    /// How many messages there are.
+    pub(crate) async fn records(&self) -> usize {
+        self.redis.command(&["KEYS", "{pl1:0}:m:*"]).await.array().len()
+    }
+
+    /// Redis takes no more writes until [`Running::resume`]; it hangs, it does not refuse.
+    pub(crate) async fn pause(&self) {
+        let paused = self.redis.command(&["CLIENT", "PAUSE", "60000", "WRITE"]).await;
+        assert_eq!(paused, Reply::Bytes("OK".into()));
+    }
+
+    pub(crate) async fn resume(&self) {
+        let resumed = self.redis.command(&["CLIENT", "UNPAUSE"]).await;
+        assert_eq!(resumed, Reply::Bytes("OK".into()));
+    }
+
+    /// The value of a metric's line that begins so; zero without one.
+    pub(crate) async fn metric(&self, line: &str) -> f64 {
+        let text = http_get(self.bound.admin, "/metrics").await;
+        text.lines()
+            .find(|found| found.starts_with(line))
+            .and_then(|found| found.rsplit(' ').next()?.parse().ok())
+            .unwrap_or(0.0)
+    }
+}
+
+pub(crate) async fn http_get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("the admin listener");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("it answers");
+    answer
+}
+
+fn templates() -> TempDir {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let folder = directory.path().join("receipt");
+    std::fs::create_dir_all(folder.join("examples")).expect("writable");
+    for (file, content) in [
+        (
+            "template.toml",
+            "name = \"receipt\"\nversion = 1\nlane = \"transactional\"\nfrom = { address = \"shop@example.com\" }\n",
+        ),
+        ("subject.hbs", "Order {{order}}"),
+        ("body.html.hbs", "<p>Order {{order}}</p>"),
+        ("schema.json", "{\"order\": \"integer\", \"filler\": \"string?\"}"),
+        ("examples/first.json", "{\"order\": 1}"),
+    ] {
+        std::fs::write(folder.join(file), content).expect("writable");
+    }
+    directory
+}
+
+fn config(redis_url: &str, templates: &TempDir, lines: &str) -> Config {
+    let text = format!(
+        "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\ndrain_notice = \"0s\"\n\
+         digest_key = \"0123456789abcdef0123456789abcdef\"\nredis.url = {redis_url:?}\n\
+         redis.command_timeout = \"30s\"\ntemplates.directory = {:?}\n{lines}\n\
+         [[identity]]\nname = \"main\"\nfrom_domains = [\"example.com\"]\ntenants = [\"shop\", \"other\"]\n\
+         [identity.ses]\nregion = \"eu-west-1\"\nconfiguration_set = \"events\"\n",
+        templates.path().display().to_string(),
+    );
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), text).expect("writable");
+    settings::load("ingest", DEFAULTS, Some(file.path())).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The request of one order; each number is a message of its own.
+pub(crate) fn order(number: u32) -> v1::EnqueueRequest {
+    v1::EnqueueRequest {
+        tenant: "shop".to_owned(),
+        template: "receipt".to_owned(),
+        recipient: Some(v1::Mailbox {
+            address: "ada@example.org".to_owned(),
+            display_name: "Ada".to_owned(),
+        }),
+        user_id: format!("user-{number}"),
+        data: format!("{{\"order\": {number}}}").into(),
+        ..v1::EnqueueRequest::default()
+    }
+}
