@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -239,7 +240,9 @@ fn command(dir: &Path, address: &Address, options: &RedisOptions) -> Command {
     } else {
         Command::new("redis-server")
     };
+    // Ctrl-C reaches whole process groups: the server must outlive those who still have to write to it.
     command
+        .process_group(0)
         .current_dir(dir)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
