@@ -17,6 +17,8 @@ mod evidence;
 pub mod invariants;
 mod queue;
 mod report;
+#[cfg(test)]
+mod tests;
 mod wish;
 
 use std::time::Duration;
