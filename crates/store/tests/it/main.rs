@@ -10,5 +10,6 @@ mod hand_off;
 mod model;
 mod reading;
 mod support;
+mod throttle;
 mod unreadable;
 mod wishes;
