@@ -73,10 +73,10 @@ export async function setup(o, redis) {
   const one = (service, file, settings) => start(folder, o.profile, service, file, settings);
 
   const coordinator = await one('throttle-coordinator', 'throttle-coordinator', `${common}${stored}
-[default]
+[rates]
 mode = "static"
-start = 50000
-ceiling = 50000
+start = 50000.0
+ceiling = 50000.0
 `);
   const ingest = await one('ingest', 'ingest', `digest_key = "${'0'.repeat(64)}"\n${common}${stored}${templates}${identity}`);
   ingestAddress = ingest.grpc;

@@ -1,1 +1,42 @@
-fn main() {}
+//! `paceline`: everything on one machine, and the questions a person asks of a running system.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod args;
+mod cancel;
+mod client;
+mod queue;
+mod send;
+mod status;
+mod up;
+
+use args::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("paceline: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(async {
+        match arguments.command {
+            Command::Up(options) => up::run(options).await,
+            Command::Send(options) => send::run(&arguments.target, *options).await,
+            Command::Status(options) => status::run(&arguments.target, &options).await,
+            Command::Cancel(options) => cancel::run(&arguments.target, &options).await,
+            Command::Queue => queue::run(&arguments.target).await,
+        }
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("paceline: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

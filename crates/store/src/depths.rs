@@ -40,6 +40,15 @@ impl Store {
         Ok(depths)
     }
 
+    /// How many entries a stream holds.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn backlog(&self, shard: u16, stream: &StreamKey) -> Result<u64, StoreError> {
+        let length = self.reader.client().xlen(self.keys.stream(shard, stream));
+        Ok(self.reader.ask(length).await?)
+    }
+
     async fn stream_depth(&self, shard: u16, stream: StreamKey) -> Result<StreamDepth, StoreError> {
         let client = self.reader.client();
         let key = self.keys.stream(shard, &stream);

@@ -63,6 +63,21 @@ impl Store {
             .collect()
     }
 
+    /// The records of messages of one shard, in order; `None` for what is not there or can't be read by this release, so that
+    /// one such record does not hide its neighbours.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn get_readable(
+        &self,
+        shard: u16,
+        ids: &[MessageId],
+    ) -> Result<Vec<Option<Record>>, StoreError> {
+        let keys = ids.iter().map(|&id| self.keys.record(shard, id)).collect();
+        let found = self.get_keys(keys).await?.into_iter();
+        Ok(found.map(|bytes| packed::unpack(&bytes?).ok()).collect())
+    }
+
     /// The requests of messages of one shard, in order; `None` for what is at rest or not there.
     ///
     /// # Errors

@@ -1,0 +1,125 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Owns your email delivery: pacing, delivery state and exactly-once accounting in front of Amazon SES.
+#[derive(Parser)]
+#[command(name = "paceline", version)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which system to ask.
+#[derive(Args)]
+pub(crate) struct Target {
+    /// Where ingest listens.
+    #[arg(
+        long,
+        global = true,
+        env = "PACELINE_INGEST",
+        default_value = "http://127.0.0.1:7070",
+        value_name = "URL"
+    )]
+    pub(crate) ingest: String,
+    /// On whose behalf.
+    #[arg(long, global = true, env = "PACELINE_TENANT", default_value = "demo")]
+    pub(crate) tenant: String,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Starts everything on this machine: Redis, all services, and a look-alike of SES with an inbox page.
+    Up(UpOptions),
+    /// Hands one message over.
+    Send(Box<SendOptions>),
+    /// Says where a message is, and why.
+    Status(MessageOptions),
+    /// Calls a message back, if no sender has claimed it yet.
+    Cancel(MessageOptions),
+    /// Shows how much waits: per stage, lane, identity and tenant.
+    Queue,
+}
+
+#[derive(Args)]
+pub(crate) struct UpOptions {
+    /// Where Redis keeps its data, and where the services' settings are written.
+    #[arg(long, default_value = ".run/paceline", value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// The folder of templates.
+    #[arg(long, default_value = "templates", value_name = "DIR")]
+    pub(crate) templates: PathBuf,
+    /// Where ingest listens; port 0 lets the system choose.
+    #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+    /// Where the inbox page and the look-alike of SES listen.
+    #[arg(long, default_value = "127.0.0.1:7080", value_name = "ADDR")]
+    pub(crate) inbox: SocketAddr,
+    /// The services as processes of their own instead of one; their binaries stand beside this one.
+    #[arg(long)]
+    pub(crate) separate: bool,
+    /// How many senders, with --separate.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16), requires = "separate")]
+    pub(crate) senders: u8,
+    /// Sends three example emails once everything is up.
+    #[arg(long)]
+    pub(crate) examples: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct SendOptions {
+    /// The template's name.
+    pub(crate) template: String,
+    /// The recipient's address.
+    #[arg(long)]
+    pub(crate) to: String,
+    /// The recipient's display name.
+    #[arg(long, default_value = "")]
+    pub(crate) to_name: String,
+    /// The recipient's id in your system; part of the message's identity.
+    #[arg(long)]
+    pub(crate) user: String,
+    /// The template's data, a JSON object; `@FILE` reads it from a file, `@-` from standard input.
+    #[arg(long, default_value = "{}", value_name = "JSON")]
+    pub(crate) data: String,
+    /// A version of the template other than the newest.
+    #[arg(long, default_value = "")]
+    pub(crate) template_version: String,
+    /// An idempotency key: the id is then tenant, user and key alone.
+    #[arg(long, default_value = "")]
+    pub(crate) key: String,
+    /// transactional or bulk; the template's own by default.
+    #[arg(long)]
+    pub(crate) lane: Option<paceline_domain::lane::Lane>,
+    /// Not before this time (RFC 3339, such as 2030-01-31T08:00:00Z).
+    #[arg(long, value_parser = parse_time, value_name = "TIME")]
+    pub(crate) send_at: Option<SystemTime>,
+    /// Not after this time (RFC 3339).
+    #[arg(long, value_parser = parse_time, value_name = "TIME")]
+    pub(crate) expires_at: Option<SystemTime>,
+    /// Another From than the template's.
+    #[arg(long, default_value = "")]
+    pub(crate) from: String,
+    /// Takes a message up again that came to rest provably unsent.
+    #[arg(long)]
+    pub(crate) resubmit: bool,
+    /// Waits until the message is at rest, showing each transition.
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct MessageOptions {
+    /// The message's id: 26 characters.
+    pub(crate) id: String,
+}
+
+fn parse_time(text: &str) -> Result<SystemTime, humantime::TimestampError> {
+    humantime::parse_rfc3339(text)
+}

@@ -1,0 +1,127 @@
+//! The settings files of the services, written to the data folder: what a person would write for this machine.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use data_encoding::HEXLOWER;
+
+use crate::args::UpOptions;
+
+/// The identity that the example templates send from.
+const IDENTITY: &str = r#"
+[[identity]]
+name = "main"
+from_domains = ["example.com"]
+tenants = ["*"]
+
+[identity.ses]
+region = "eu-west-1"
+configuration_set = "paceline"
+"#;
+
+pub(super) struct Files {
+    folder: PathBuf,
+    templates: PathBuf,
+    listen: SocketAddr,
+    redis_url: String,
+    lookalike: SocketAddr,
+    digest_key: String,
+}
+
+impl Files {
+    pub(super) fn new(options: &UpOptions, redis_url: &str, lookalike: SocketAddr) -> anyhow::Result<Self> {
+        let folder = options.data.join("config");
+        fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
+        let templates = options.templates.canonicalize();
+        let templates = templates
+            .with_context(|| format!("no templates at --templates {}", options.templates.display()))?;
+        let digest_key = digest_key(&options.data.join("digest_key"))?;
+        Ok(Self {
+            folder,
+            templates,
+            listen: options.listen,
+            redis_url: redis_url.to_owned(),
+            lookalike,
+            digest_key,
+        })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) const fn lookalike(&self) -> SocketAddr {
+        self.lookalike
+    }
+
+    pub(super) fn coordinator(&self) -> anyhow::Result<PathBuf> {
+        self.write("throttle-coordinator", &self.common("127.0.0.1:0".parse()?))
+    }
+
+    pub(super) fn renderer(&self) -> anyhow::Result<PathBuf> {
+        let text = format!(
+            "{}\n[templates]\ndirectory = {:?}\n",
+            self.common("127.0.0.1:0".parse()?),
+            self.templates.display().to_string()
+        );
+        self.write("renderer", &text)
+    }
+
+    pub(super) fn sender(&self, number: u8, coordinator: SocketAddr) -> anyhow::Result<PathBuf> {
+        let text = format!(
+            "name = \"sender-{number}\"\ncoordinators = [\"http://{coordinator}\"]\n{}\n[ses]\nendpoint_url = \"http://{}\"\n\
+             credentials = \"look_alike\"\n{IDENTITY}",
+            self.common("127.0.0.1:0".parse()?),
+            self.lookalike
+        );
+        self.write(&format!("sender-{number}"), &text)
+    }
+
+    pub(super) fn ingest(&self) -> anyhow::Result<PathBuf> {
+        let text = format!(
+            "digest_key = \"{}\"\n{}\n[templates]\ndirectory = {:?}\n{IDENTITY}",
+            self.digest_key,
+            self.common(self.listen),
+            self.templates.display().to_string()
+        );
+        self.write("ingest", &text)
+    }
+
+    fn common(&self, listen: SocketAddr) -> String {
+        format!(
+            "listen = \"{listen}\"\nadmin_listen = \"127.0.0.1:0\"\n\n[redis]\nurl = {:?}\n",
+            self.redis_url
+        )
+    }
+
+    fn write(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+        let path = self.folder.join(format!("{name}.toml"));
+        write_private(&path, text)?;
+        Ok(path)
+    }
+}
+
+/// The key of the digests by which two payloads under one idempotency key are compared: made once, kept with the data.
+fn digest_key(path: &Path) -> anyhow::Result<String> {
+    if let Ok(key) = fs::read_to_string(path) {
+        return Ok(key);
+    }
+    let key = HEXLOWER.encode(&rand::random::<[u8; 32]>());
+    write_private(path, &key)?;
+    Ok(key)
+}
+
+/// Readable by its owner alone.
+fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path);
+    file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+        .with_context(|| format!("can't write {}", path.display()))
+}

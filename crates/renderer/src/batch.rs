@@ -1,0 +1,394 @@
+//! A batch of queued entries, brought to its end: rendered and handed to the senders, buried with a reason, put off, or
+//! dropped because it belongs to no queued message.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use paceline_domain::id::MessageId;
+use paceline_domain::reason::Reason;
+use paceline_domain::record::{Record, State, Ticket};
+use paceline_kit::{Shutdown, trace};
+use paceline_store::{
+    Change, Entry, EntryBody, ErrorClass, HandOff, Stage, StoreError, StreamKey, Unrendered,
+};
+use paceline_templates::{BundleHash, Template};
+use paceline_wire::v1::StoredRequest;
+use prost::Message as _;
+use tokio::time::Instant;
+use tracing::Span;
+
+use crate::render;
+use crate::shared::{Shared, pause_after_error};
+
+/// Deliveries made alone before an entry that never comes to an end is buried. The first delivery, in company, is not counted.
+const LONE_DELIVERIES_MAX: u32 = 5;
+
+/// A message of the batch.
+#[derive(Clone, Debug)]
+struct Job {
+    stream: StreamKey,
+    entry_id: String,
+    id: MessageId,
+    ticket: Ticket,
+}
+
+/// What is decided of each message.
+#[derive(Default)]
+struct Fates {
+    hand_off: Vec<HandOff>,
+    bury: Vec<Unrendered>,
+    put_off: Vec<Unrendered>,
+    /// Entries of no queued message.
+    drop: Vec<(StreamKey, String)>,
+}
+
+pub(crate) struct Batch {
+    shared: Arc<Shared>,
+    shard: u16,
+    stop: Shutdown,
+}
+
+impl Batch {
+    pub(crate) const fn new(shared: Arc<Shared>, shard: u16, stop: Shutdown) -> Self {
+        Self { shared, shard, stop }
+    }
+
+    /// Repeats each step until Redis has answered; at a stop what has not come to its end stays pending, and is taken over.
+    pub(crate) async fn run(self, entries: Vec<Entry>) {
+        let mut fates = Fates::default();
+        let jobs = self.sort(entries, &mut fates).await;
+        let Some(requests) = self.persist("requests", || self.requests(&jobs)).await else {
+            return;
+        };
+        let mut asked = Vec::with_capacity(jobs.len());
+        let mut without = Vec::new();
+        for (job, request) in jobs.into_iter().zip(requests) {
+            match request.as_deref().map(StoredRequest::decode) {
+                Some(Ok(request)) => asked.push((job, request)),
+                Some(Err(_)) => fates.bury.push(job.unrendered(Reason::RecordCorrupt)),
+                None => without.push(job),
+            }
+        }
+        if self.judge_without_request(without, &mut fates).await.is_none() {
+            return;
+        }
+        let Some(templates) = self.persist("bundles", || self.templates(&asked)).await else {
+            return;
+        };
+        self.render(asked, &templates, &mut fates).await;
+        self.settle(fates).await;
+    }
+
+    /// Sorts out what is no message, and what has been delivered alone too often.
+    async fn sort(&self, entries: Vec<Entry>, fates: &mut Fates) -> Vec<Job> {
+        let mut jobs = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let Entry {
+                stream,
+                entry_id,
+                deliveries,
+                body,
+            } = entry;
+            match body {
+                EntryBody::Message { id, ticket, .. } => {
+                    let job = Job {
+                        stream,
+                        entry_id,
+                        id,
+                        ticket,
+                    };
+                    if deliveries > 1 + LONE_DELIVERIES_MAX {
+                        fates.bury.push(job.unrendered(Reason::PoisonEntry));
+                    } else {
+                        jobs.push(job);
+                    }
+                }
+                EntryBody::Newer => {
+                    let given_back = self
+                        .shared
+                        .store
+                        .give_back(self.shard, &stream, &[entry_id])
+                        .await;
+                    tracing::debug!(%stream, given_back = given_back.is_ok(), "entry of a newer release");
+                }
+                EntryBody::Corrupt => {
+                    tracing::error!(%stream, entry = entry_id, "entry that is none of ours is dropped");
+                    fates.drop.push((stream, entry_id));
+                }
+            }
+        }
+        jobs
+    }
+
+    async fn requests(&self, jobs: &[Job]) -> Result<Vec<Option<bytes::Bytes>>, StoreError> {
+        let ids: Vec<MessageId> = jobs.iter().map(|job| job.id).collect();
+        if ids.is_empty() {
+            Ok(Vec::new())
+        } else {
+            self.shared.store.requests(self.shard, &ids).await
+        }
+    }
+
+    async fn records(&self, jobs: &[Job]) -> Result<Vec<Option<Record>>, StoreError> {
+        let ids: Vec<MessageId> = jobs.iter().map(|job| job.id).collect();
+        if ids.is_empty() {
+            Ok(Vec::new())
+        } else {
+            self.shared.store.get_readable(self.shard, &ids).await
+        }
+    }
+
+    /// A message at rest has no request any more; one that still is queued should have.
+    async fn judge_without_request(&self, jobs: Vec<Job>, fates: &mut Fates) -> Option<()> {
+        let records = self.persist("records", || self.records(&jobs)).await?;
+        for (job, record) in jobs.into_iter().zip(records) {
+            if record.is_some_and(|record| record.state == State::Queued && record.ticket() == job.ticket) {
+                fates.bury.push(job.unrendered(Reason::RequestMissing));
+            } else {
+                fates.drop.push((job.stream, job.entry_id));
+            }
+        }
+        Some(())
+    }
+
+    /// The templates that the batch needs, those that are to be had.
+    async fn templates(
+        &self,
+        asked: &[(Job, StoredRequest)],
+    ) -> Result<HashMap<BundleHash, Arc<Template>>, StoreError> {
+        let mut templates = HashMap::new();
+        for hash in asked.iter().filter_map(|(_, request)| bundle_hash(request)) {
+            if !templates.contains_key(&hash)
+                && let Some(template) = self.shared.bundles.get(hash).await?
+            {
+                templates.insert(hash, template);
+            }
+        }
+        Ok(templates)
+    }
+
+    async fn render(
+        &self,
+        asked: Vec<(Job, StoredRequest)>,
+        templates: &HashMap<BundleHash, Arc<Template>>,
+        fates: &mut Fates,
+    ) {
+        let now = self.shared.clock.wall();
+        let mut work = Vec::with_capacity(asked.len());
+        for (job, request) in asked {
+            match bundle_hash(&request).and_then(|hash| templates.get(&hash)) {
+                Some(template) => work.push((job, request, Arc::clone(template))),
+                None if now.since(job.ticket.accepted_at) > self.shared.templates.missing_max => {
+                    fates.bury.push(job.unrendered(Reason::BundleMissing));
+                }
+                None => fates.put_off.push(job.unrendered(Reason::BundleMissing)),
+            }
+        }
+        let metrics = self.shared.metrics.clone();
+        // Rendering is work for a processor: not on the runtime's own threads.
+        let rendered = tokio::task::spawn_blocking(move || {
+            let render = |(job, request, template): (Job, StoredRequest, Arc<Template>)| {
+                let began = Instant::now();
+                let rendered =
+                    traced(&job, &request).in_scope(|| render::render(job.id, request, &template, now));
+                metrics.rendered_in(began.elapsed());
+                (job, rendered)
+            };
+            work.into_iter().map(render).collect::<Vec<_>>()
+        });
+        let rendered = match rendered.await {
+            Ok(rendered) => rendered,
+            // Its entries stay pending: each is rendered alone when it is taken over.
+            Err(error) => return tracing::error!(shard = self.shard, %error, "rendering ended badly"),
+        };
+        for (job, rendered) in rendered {
+            match rendered {
+                Ok(rendered) => fates.hand_off.push(job.hand_off(rendered)),
+                Err(error) => {
+                    tracing::warn!(message_id = %job.id, tenant = job.stream.tenant, %error, "message can't be rendered");
+                    fates.bury.push(job.unrendered(Reason::RenderFailed));
+                }
+            }
+        }
+    }
+
+    async fn settle(&self, fates: Fates) {
+        let Fates {
+            hand_off,
+            bury,
+            put_off,
+            drop,
+        } = fates;
+        self.hand_off(hand_off).await;
+        self.put_off(put_off, self.shared.templates.missing_wait).await;
+        if !bury.is_empty() {
+            let store = &self.shared.store;
+            let changes = self
+                .persist("bury", || store.bury(self.shard, bury.clone()))
+                .await;
+            self.count_unrendered(&bury, changes.unwrap_or_default());
+        }
+        let mut streams: HashMap<StreamKey, Vec<String>> = HashMap::new();
+        for (stream, entry_id) in drop {
+            streams.entry(stream).or_default().push(entry_id);
+        }
+        for (stream, ids) in streams {
+            self.persist("drop", || {
+                self.shared.store.drop_entries(self.shard, &stream, &ids)
+            })
+            .await;
+            self.shared.metrics.dropped(ids.len());
+        }
+    }
+
+    /// Hands on until Redis has taken all. What it is too full for waits as a request instead. A message that is handed on
+    /// twice, because an answer was lost, is refused by the claim.
+    async fn hand_off(&self, mut items: Vec<HandOff>) {
+        let mut full = Vec::new();
+        let mut handed_off = 0;
+        while !items.is_empty() {
+            let answers = self.shared.store.hand_off(self.shard, items.clone()).await;
+            let answers = match answers {
+                Ok(answers) => answers,
+                Err(error) => vec![Err(error); items.len()],
+            };
+            let mut again = Vec::new();
+            for (item, answer) in items.into_iter().zip(answers) {
+                match answer {
+                    Ok(()) => handed_off += 1,
+                    Err(StoreError::OutOfMemory) => full.push(unrendered(&item, Reason::StoreFull)),
+                    Err(error) => {
+                        note(self.shard, &error);
+                        again.push(item);
+                    }
+                }
+            }
+            items = again;
+            if !items.is_empty() {
+                self.shared.metrics.store_error("hand_off");
+                if self.stop.is_requested() {
+                    break;
+                }
+                pause_after_error(&self.stop).await;
+            }
+        }
+        if handed_off > 0 {
+            self.shared.metrics.handed_off(handed_off);
+            self.shared.store.hint(Stage::Ready);
+        }
+        self.put_off(full, self.shared.work.full_wait).await;
+    }
+
+    async fn put_off(&self, items: Vec<Unrendered>, delay: Duration) {
+        if items.is_empty() {
+            return;
+        }
+        let store = &self.shared.store;
+        let changes = self
+            .persist("postpone", || store.postpone(self.shard, delay, items.clone()))
+            .await;
+        self.count_unrendered(&items, changes.unwrap_or_default());
+    }
+
+    fn count_unrendered(&self, items: &[Unrendered], changes: Vec<Change>) {
+        for (item, change) in items.iter().zip(changes) {
+            match change {
+                Change::Moved(_) => self.shared.metrics.unrendered(item.reason),
+                Change::Unchanged(_) | Change::Missing | Change::Newer | Change::Corrupt => {
+                    self.shared.metrics.dropped(1);
+                }
+            }
+        }
+    }
+
+    /// Repeats an operation of the store until it has an answer; `None` at a stop without one.
+    async fn persist<T, F>(&self, operation: &'static str, ask: impl Fn() -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        loop {
+            match ask().await {
+                Ok(answer) => return Some(answer),
+                Err(error) => {
+                    self.shared.metrics.store_error(operation);
+                    note(self.shard, &error);
+                }
+            }
+            if self.stop.is_requested() {
+                return None;
+            }
+            pause_after_error(&self.stop).await;
+        }
+    }
+}
+
+impl Job {
+    fn unrendered(self, reason: Reason) -> Unrendered {
+        let Self {
+            stream,
+            entry_id,
+            id,
+            ticket,
+        } = self;
+        Unrendered {
+            stream,
+            entry_id,
+            id,
+            ticket,
+            reason,
+        }
+    }
+
+    fn hand_off(self, rendered: bytes::Bytes) -> HandOff {
+        let Self {
+            stream,
+            entry_id,
+            id,
+            ticket,
+        } = self;
+        HandOff {
+            stream,
+            entry_id,
+            id,
+            ticket,
+            rendered,
+        }
+    }
+}
+
+fn unrendered(item: &HandOff, reason: Reason) -> Unrendered {
+    let HandOff {
+        stream,
+        entry_id,
+        id,
+        ticket,
+        ..
+    } = item.clone();
+    Unrendered {
+        stream,
+        entry_id,
+        id,
+        ticket,
+        reason,
+    }
+}
+
+fn bundle_hash(request: &StoredRequest) -> Option<BundleHash> {
+    request.bundle_hash.as_ref().try_into().ok().map(BundleHash)
+}
+
+/// The span of one message's rendering, part of the trace of the call that enqueued it.
+fn traced(job: &Job, request: &StoredRequest) -> Span {
+    let span = tracing::debug_span!("render", message_id = %job.id, tenant = request.tenant, template = request.template);
+    trace::set_parent(&span, &request.traceparent);
+    span
+}
+
+fn note(shard: u16, error: &StoreError) {
+    if error.class() == ErrorClass::Bug {
+        tracing::error!(shard, %error, "unexpected answer of the store");
+    } else {
+        tracing::debug!(shard, %error, "the store fails, trying again");
+    }
+}

@@ -1,0 +1,122 @@
+//! The settings of the renderer: `config.default.toml` documents each key.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use paceline_kit::listen::ListenAddress;
+use paceline_kit::redis::RedisSettings;
+use paceline_kit::telemetry::TelemetrySettings;
+use paceline_kit::{Settings, SettingsError};
+use serde::{Deserialize, Serialize};
+
+/// The commented default settings.
+pub const DEFAULTS: &str = include_str!("config.default.toml");
+
+/// All settings of the service.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub name: String,
+    pub listen: ListenAddress,
+    pub admin_listen: ListenAddress,
+    #[serde(with = "humantime_serde")]
+    pub drain_max: Duration,
+    pub templates: TemplateSettings,
+    pub work: WorkSettings,
+    pub redis: RedisSettings,
+    pub telemetry: TelemetrySettings,
+}
+
+/// The `[templates]` section.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TemplateSettings {
+    pub directory: PathBuf,
+    pub cache_max: ByteSize,
+    #[serde(with = "humantime_serde")]
+    pub missing_wait: Duration,
+    #[serde(with = "humantime_serde")]
+    pub missing_max: Duration,
+}
+
+/// The `[work]` section.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkSettings {
+    pub batch_max: NonZeroU32,
+    pub batches_max: NonZeroUsize,
+    pub ready_min: u64,
+    #[serde(with = "humantime_serde")]
+    pub ready_for: Duration,
+    #[serde(with = "humantime_serde")]
+    pub reclaim_idle: Duration,
+    #[serde(with = "humantime_serde")]
+    pub full_wait: Duration,
+}
+
+impl Settings for Config {
+    fn validate(&self) -> Result<(), SettingsError> {
+        let refuse = |key, problem: &str| Err(SettingsError::invalid(key, problem));
+        if self.name.len() > 128 || !self.name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return refuse("name", "must be at most 128 printable ASCII characters");
+        }
+        if self.work.batch_max.get() > 500 {
+            return refuse("work.batch_max", "must be at most 500");
+        }
+        if self.work.ready_min == 0 {
+            return refuse("work.ready_min", "must be at least 1");
+        }
+        if self.work.reclaim_idle < self.redis.command_timeout * 2 {
+            return refuse(
+                "work.reclaim_idle",
+                "must be at least twice redis.command_timeout",
+            );
+        }
+        if self.templates.missing_wait.is_zero() || self.templates.missing_wait > self.templates.missing_max {
+            return refuse(
+                "templates.missing_wait",
+                "must be over 0 and at most templates.missing_max",
+            );
+        }
+        self.redis.validate()
+    }
+
+    fn telemetry(&self) -> &TelemetrySettings {
+        &self.telemetry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use paceline_kit::settings::load;
+
+    use super::{Config, DEFAULTS};
+
+    fn read(text: &str) -> Result<Config, String> {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), text).expect("writable");
+        load("renderer", DEFAULTS, Some(file.path())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_complete() {
+        read("").expect("complete");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        for (key, text) in [
+            ("name", "name = \"two words\""),
+            ("work.batch_max", "[work]\nbatch_max = 501"),
+            ("work.ready_min", "[work]\nready_min = 0"),
+            ("work.reclaim_idle", "[work]\nreclaim_idle = \"1s\""),
+            ("templates.missing_wait", "[templates]\nmissing_wait = \"25h\""),
+            ("redis.shards", "[redis]\nshards = 0"),
+        ] {
+            let error = read(text).expect_err(key);
+            assert!(error.contains(key), "{key}: {error}");
+        }
+    }
+}

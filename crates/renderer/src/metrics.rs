@@ -1,0 +1,85 @@
+//! What the renderer counts. Labels are enums: never a template's variable, an id or an address.
+
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Histogram, Meter};
+use paceline_domain::reason::Reason;
+
+/// Seconds: from a small template to the bound of a render.
+const RENDER_BOUNDS: [f64; 9] = [
+    0.00001, 0.000_025, 0.000_05, 0.0001, 0.00025, 0.0005, 0.001, 0.01, 0.05,
+];
+
+/// The instruments of the service. Clones are the same instruments.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    messages: Counter<u64>,
+    unrendered: Counter<u64>,
+    duration: Histogram<f64>,
+    pub(crate) promoted: Counter<u64>,
+    store_errors: Counter<u64>,
+    withheld: Counter<u64>,
+}
+
+impl Metrics {
+    pub(crate) fn new(meter: &Meter) -> Self {
+        Self {
+            messages: meter
+                .u64_counter("renderer.messages")
+                .with_description("Queued entries that were brought to an end, by outcome")
+                .build(),
+            unrendered: meter
+                .u64_counter("renderer.unrendered")
+                .with_description("Messages that could not be rendered, by reason")
+                .build(),
+            duration: meter
+                .f64_histogram("renderer.render.duration")
+                .with_unit("s")
+                .with_description("Time to render one message")
+                .with_boundaries(RENDER_BOUNDS.to_vec())
+                .build(),
+            promoted: meter
+                .u64_counter("renderer.promoted")
+                .with_description("Scheduled and deferred messages that went to their queue or expired")
+                .build(),
+            store_errors: meter
+                .u64_counter("renderer.store.errors")
+                .with_description("Operations of the store that failed, by operation")
+                .build(),
+            withheld: meter
+                .u64_counter("renderer.reads.withheld")
+                .with_description("Looks at a stream of which the senders had enough rendered")
+                .build(),
+        }
+    }
+
+    pub(crate) fn handed_off(&self, messages: usize) {
+        self.messages
+            .add(messages as u64, &[KeyValue::new("outcome", "handed_off")]);
+    }
+
+    /// Entries that belonged to no queued message: second copies, and what was cancelled meanwhile.
+    pub(crate) fn dropped(&self, messages: usize) {
+        self.messages
+            .add(messages as u64, &[KeyValue::new("outcome", "dropped")]);
+    }
+
+    pub(crate) fn unrendered(&self, reason: Reason) {
+        self.messages.add(1, &[KeyValue::new("outcome", "unrendered")]);
+        self.unrendered
+            .add(1, &[KeyValue::new("reason", reason.as_str())]);
+    }
+
+    pub(crate) fn rendered_in(&self, duration: Duration) {
+        self.duration.record(duration.as_secs_f64(), &[]);
+    }
+
+    pub(crate) fn store_error(&self, operation: &'static str) {
+        self.store_errors.add(1, &[KeyValue::new("operation", operation)]);
+    }
+
+    pub(crate) fn withheld(&self) {
+        self.withheld.add(1, &[]);
+    }
+}

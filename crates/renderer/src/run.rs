@@ -1,0 +1,123 @@
+//! Builds the renderer from its settings and runs it until a stop is wished for. The only place that names concrete adapters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use paceline_kit::clock::SystemClock;
+use paceline_kit::health::Health;
+use paceline_kit::{Bound, Context, Shutdown, admin, grpc};
+use paceline_store::{Store, StoreConfig};
+use paceline_templates::Catalog;
+use paceline_wire::DESCRIPTORS;
+use paceline_wire::v1::templates_service_server::TemplatesServiceServer;
+use tokio::task::JoinSet;
+
+use crate::bundles::Bundles;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::promote;
+use crate::reader::Reader;
+use crate::room::Room;
+use crate::service::Templates;
+use crate::shared::{Shared, pause};
+
+/// What reflection lists: the services that this process serves.
+const SERVICES: [&str; 2] = ["paceline.v1.TemplatesService", "grpc.health.v1.Health"];
+/// Between two looks at the store, for health.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs the renderer until `context.shutdown`, then drains it: nothing new is read, what is being rendered is handed on.
+///
+/// # Errors
+/// If the templates or Redis can't be used at the start, an address can't be bound, or a listener fails.
+pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
+    let catalog = Catalog::load(&config.templates.directory).context("templates.directory can't be used")?;
+    let (health, health_server) = Health::new().await;
+    // The admin listener outlives the drain: /readyz and /metrics are what one looks at while it lasts.
+    let admin_stop = Shutdown::new();
+    let telemetry = context.telemetry.clone();
+    let (admin_address, admin_task) =
+        admin::serve(config.admin_listen, health.clone(), telemetry, admin_stop.clone()).await?;
+    let (listener, grpc_address) = grpc::bind(config.listen).await?;
+    let store = Store::connect(&StoreConfig::from(&config.redis))
+        .await
+        .context("redis can't be used")?;
+
+    let drain_max = config.drain_max;
+    let shared = Arc::new(shared(config, &store, &context));
+    tracing::info!(name = shared.name, "renderer starts");
+    let mut tasks = JoinSet::new();
+    for shard in 0..store.shards() {
+        tasks.spawn(Reader::new(Arc::clone(&shared), shard).run(context.shutdown.clone()));
+        tasks.spawn(promote::run(Arc::clone(&shared), shard, context.shutdown.clone()));
+    }
+    let looking = tokio::spawn(look_after(store.clone(), health, context.shutdown.clone()));
+    let router = grpc::server()
+        .add_service(health_server)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(TemplatesServiceServer::new(Templates {
+            catalog: Arc::new(catalog),
+        }));
+    context.ready(Bound {
+        grpc: grpc_address,
+        admin: admin_address,
+    });
+
+    let served = grpc::serve(router, listener, context.shutdown.clone(), drain_max).await;
+    context.shutdown.trigger();
+    let ended = tokio::time::timeout(drain_max, async { while tasks.join_next().await.is_some() {} }).await;
+    if ended.is_err() {
+        tracing::warn!("batches that are still under way are left to other renderers");
+    }
+    looking.await?;
+    store.close().await;
+    admin_stop.trigger();
+    admin_task.await?;
+    Ok(served?)
+}
+
+fn shared(config: Config, store: &Store, context: &Context) -> Shared {
+    let cache_max = usize::try_from(config.templates.cache_max.as_u64()).unwrap_or(usize::MAX);
+    Shared {
+        store: store.clone(),
+        clock: Arc::new(SystemClock),
+        bundles: Bundles::new(store.clone(), cache_max),
+        room: Room::new(store.clone(), &config.work),
+        metrics: Metrics::new(&context.telemetry.meter("paceline_renderer")),
+        name: name(config.name),
+        work: config.work,
+        templates: config.templates,
+    }
+}
+
+/// The configured name, or one that no other renderer has.
+fn name(configured: String) -> String {
+    if configured.is_empty() {
+        format!("renderer-{:016x}", rand::random::<u64>())
+    } else {
+        configured
+    }
+}
+
+/// Says by health whether the store is there, and that the drain has begun.
+async fn look_after(store: Store, health: Health, shutdown: Shutdown) {
+    while !shutdown.is_requested() {
+        match store.ping().await {
+            Ok(()) => health.set_ready().await,
+            Err(_) => health.set_not_ready("redis does not answer").await,
+        }
+        pause(LOOK_EVERY, &shutdown).await;
+    }
+    health.set_not_ready("draining").await;
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    let builder = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    SERVICES
+        .into_iter()
+        .fold(builder, |builder, service| builder.with_service_name(service))
+}

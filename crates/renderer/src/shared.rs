@@ -1,0 +1,39 @@
+//! What all tasks of a renderer share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use paceline_kit::Shutdown;
+use paceline_kit::clock::Clock;
+use paceline_store::Store;
+
+use crate::bundles::Bundles;
+use crate::config::{TemplateSettings, WorkSettings};
+use crate::metrics::Metrics;
+use crate::room::Room;
+
+/// The pause after Redis failed.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(250);
+
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) bundles: Bundles,
+    pub(crate) room: Room,
+    pub(crate) metrics: Metrics,
+    /// The consumer's name.
+    pub(crate) name: String,
+    pub(crate) work: WorkSettings,
+    pub(crate) templates: TemplateSettings,
+}
+
+/// Waits until Redis may have recovered, or a stop is wished for.
+pub(crate) async fn pause_after_error(stop: &Shutdown) {
+    pause(PAUSE_AFTER_ERROR, stop).await;
+}
+
+/// Waits, or until a stop is wished for.
+pub(crate) async fn pause(time: Duration, stop: &Shutdown) {
+    // Either way the pause is over.
+    let _ = tokio::time::timeout(time, stop.requested()).await;
+}

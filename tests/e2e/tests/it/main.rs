@@ -1,0 +1,10 @@
+//! The whole way, with real processes: the services' binaries, a real redis-server, the look-alike of SES.
+//!
+//! Needs the workspace's binaries (`make build`); a missing one fails.
+
+mod binaries;
+mod every_message_once;
+mod one_trace;
+mod sender_ends;
+mod stack;
+mod up;

@@ -1,0 +1,160 @@
+//! The services as separate processes against one Redis and one look-alike.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use paceline_local::{Lookalike, LookalikeOptions};
+use paceline_testkit::{ServiceProcess, TestRedis};
+use paceline_wire::v1::ingest_service_client::IngestServiceClient;
+use paceline_wire::v1::messages_service_client::MessagesServiceClient;
+use paceline_wire::v1::{
+    EnqueueBatchRequest, EnqueueRequest, GetRequest, Mailbox, Message, QueueRequest, QueueResponse,
+    enqueue_result,
+};
+use tonic::transport::Channel;
+
+pub(crate) const TENANT: &str = "demo";
+
+/// How long anything that a test waits for may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+
+const IDENTITY: &str = r#"
+[[identity]]
+name = "main"
+from_domains = ["example.com"]
+tenants = ["*"]
+
+[identity.ses]
+region = "eu-west-1"
+configuration_set = "paceline"
+"#;
+
+pub(crate) fn templates() -> String {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../templates").to_owned()
+}
+
+/// Everything that runs; all of it ends with this value.
+pub(crate) struct Stack {
+    pub(crate) ingest: ServiceProcess,
+    pub(crate) senders: Vec<ServiceProcess>,
+    pub(crate) renderer: ServiceProcess,
+    pub(crate) coordinator: ServiceProcess,
+    pub(crate) lookalike: Lookalike,
+    pub(crate) redis: TestRedis,
+}
+
+impl Stack {
+    pub(crate) async fn start(senders: usize, options: LookalikeOptions) -> anyhow::Result<Self> {
+        let lookalike = Lookalike::start("127.0.0.1:0".parse()?, options).await?;
+        let redis = TestRedis::on_loopback(&[]).await;
+        let common = common(redis.url());
+        let templates = format!("[templates]\ndirectory = {:?}\n", templates());
+        // What is tested here is the accounting, not the learning of a rate.
+        let coordinator = ServiceProcess::start(
+            "throttle-coordinator",
+            &format!("{common}\n[rates]\nmode = \"static\"\nstart = 5000.0\nceiling = 5000.0\n"),
+        )
+        .await?;
+        let renderer = ServiceProcess::start("renderer", &format!("{common}{templates}")).await?;
+        let mut stack = Self {
+            ingest: ServiceProcess::start(
+                "ingest",
+                &format!(
+                    "digest_key = \"{}\"\n{common}{templates}{IDENTITY}",
+                    "k".repeat(64)
+                ),
+            )
+            .await?,
+            senders: Vec::new(),
+            renderer,
+            coordinator,
+            lookalike,
+            redis,
+        };
+        for _ in 0..senders {
+            stack.add_sender().await?;
+        }
+        Ok(stack)
+    }
+
+    pub(crate) async fn add_sender(&mut self) -> anyhow::Result<()> {
+        let number = self.senders.len() + 1;
+        let config = format!(
+            "name = \"sender-{number}\"\ncoordinators = [\"http://{}\"]\n{}\n[ses]\nendpoint_url = \"{}\"\n\
+             credentials = \"look_alike\"\n{IDENTITY}",
+            self.coordinator.grpc(),
+            common(self.redis.url()),
+            self.lookalike.url(),
+        );
+        self.senders.push(ServiceProcess::start("sender", &config).await?);
+        Ok(())
+    }
+
+    pub(crate) fn ingest(&self) -> anyhow::Result<IngestServiceClient<Channel>> {
+        Ok(IngestServiceClient::new(self.channel()?))
+    }
+
+    pub(crate) async fn message(&self, id: &str) -> anyhow::Result<Message> {
+        let request = GetRequest {
+            tenant: TENANT.to_owned(),
+            message_id: id.to_owned(),
+        };
+        let answer = MessagesServiceClient::new(self.channel()?).get(request).await?;
+        answer.into_inner().message.context("an answer without a message")
+    }
+
+    pub(crate) async fn queue(&self) -> anyhow::Result<QueueResponse> {
+        Ok(MessagesServiceClient::new(self.channel()?)
+            .queue(QueueRequest {})
+            .await?
+            .into_inner())
+    }
+
+    /// Enqueues messages `0..count` in batches and returns their ids, in order.
+    pub(crate) async fn enqueue_welcomes(&self, count: usize) -> anyhow::Result<Vec<String>> {
+        let mut ingest = self.ingest()?;
+        let mut ids = Vec::with_capacity(count);
+        while ids.len() < count {
+            let end = count.min(ids.len() + 500);
+            let requests = (ids.len()..end).map(welcome).collect();
+            let answer = ingest
+                .enqueue_batch(EnqueueBatchRequest { requests })
+                .await?
+                .into_inner();
+            for result in answer.results {
+                match result.result.context("an empty result")? {
+                    enqueue_result::Result::Response(response) => ids.push(response.message_id),
+                    enqueue_result::Result::Error(error) => anyhow::bail!("refused: {}", error.message),
+                }
+            }
+        }
+        Ok(ids)
+    }
+
+    fn channel(&self) -> anyhow::Result<Channel> {
+        Ok(paceline_kit::grpc::channel(&format!(
+            "http://{}",
+            self.ingest.grpc()
+        ))?)
+    }
+}
+
+fn common(redis: &str) -> String {
+    format!("listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[redis]\nurl = {redis:?}\n")
+}
+
+/// The example of the template `welcome`, to one of many users.
+pub(crate) fn welcome(number: usize) -> EnqueueRequest {
+    let example = std::fs::read(format!("{}/welcome/examples/first.json", templates()));
+    EnqueueRequest {
+        tenant: TENANT.to_owned(),
+        template: "welcome".to_owned(),
+        recipient: Some(Mailbox {
+            address: format!("user{number}@example.com"),
+            ..Mailbox::default()
+        }),
+        user_id: number.to_string(),
+        data: example.expect("an example of the template welcome").into(),
+        ..EnqueueRequest::default()
+    }
+}

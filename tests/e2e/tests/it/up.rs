@@ -1,0 +1,235 @@
+//! `paceline up`: three emails in the inbox, commands that answer, and no process left behind.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use paceline_kit::clock::{Clock, SystemClock};
+use paceline_testkit::eventually;
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::binaries::binary;
+use crate::stack::{PATIENCE, templates};
+
+const STOP_MAX: Duration = Duration::from_secs(90);
+
+/// A running `paceline up`.
+struct Up {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    ingest: String,
+    sent: Vec<String>,
+    _data: TempDir,
+}
+
+impl Up {
+    async fn start(options: &[&str]) -> anyhow::Result<Self> {
+        let data = tempfile::tempdir()?;
+        let mut child = Command::new(binary("paceline"))
+            .args([
+                "up",
+                "--examples",
+                "--listen",
+                "127.0.0.1:0",
+                "--inbox",
+                "127.0.0.1:0",
+            ])
+            .args(["--templates", &templates(), "--data"])
+            .arg(data.path())
+            .args(options)
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let stdout = child.stdout.take().context("no standard output")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let mut ingest = String::new();
+        let mut sent = Vec::new();
+        loop {
+            let line = tokio::time::timeout(PATIENCE, lines.next_line()).await??;
+            let line = line.context("it ended before it was up")?;
+            let mut words = line.split_whitespace();
+            match words.next() {
+                Some("ingest") => ingest = format!("http://{}", words.next().unwrap_or_default()),
+                Some("sent") => sent.push(words.next_back().unwrap_or_default().to_owned()),
+                Some("Ctrl-C") => break,
+                _ => {}
+            }
+        }
+        Ok(Self {
+            child,
+            lines,
+            ingest,
+            sent,
+            _data: data,
+        })
+    }
+
+    /// Runs `paceline` against it and returns what it printed.
+    async fn paceline(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = Command::new(binary("paceline"))
+            .args(["--ingest", &self.ingest])
+            .args(arguments)
+            .output()
+            .await?;
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        ensure!(output.status.success(), "paceline {arguments:?}: {text}");
+        Ok(text)
+    }
+
+    async fn is_accepted(&self, id: &str) -> Result<(), String> {
+        let status = self
+            .paceline(&["status", id])
+            .await
+            .map_err(|error| error.to_string())?;
+        let state = status
+            .lines()
+            .find(|line| line.starts_with("state"))
+            .unwrap_or_default();
+        if state.ends_with("accepted") {
+            Ok(())
+        } else {
+            Err(state.to_owned())
+        }
+    }
+
+    /// Ends it as Ctrl-C does, and checks that none of its processes is left.
+    async fn stop(mut self) -> anyhow::Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id().context("it has ended already")?)?)
+            .context("a pid")?;
+        let family = descendants(pid)?;
+        ensure!(
+            !family.is_empty(),
+            "no redis-server below it: this test looks at nothing"
+        );
+        // As a terminal does it: to the whole group.
+        kill_process_group(pid, Signal::INT)?;
+        let status = tokio::time::timeout(STOP_MAX, self.child.wait())
+            .await
+            .context("it does not stop")??;
+        ensure!(status.success(), "{status}");
+        ensure!(
+            self.lines.next_line().await?.as_deref() == Some("stopped"),
+            "it did not say that it stopped"
+        );
+        for pid in family {
+            ensure!(test_kill_process(pid).is_err(), "process {pid:?} outlives it");
+        }
+        Ok(())
+    }
+}
+
+/// Every process below `root`, by the parents that the kernel names.
+fn descendants(root: Pid) -> anyhow::Result<Vec<Pid>> {
+    let mut parents = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else {
+            continue;
+        };
+        // A process that has ended in the meantime has no file any more.
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
+            continue;
+        };
+        let parent = stat
+            .rsplit(')')
+            .next()
+            .and_then(|rest| rest.split_whitespace().nth(1)?.parse::<i32>().ok());
+        parents.push((pid, parent.unwrap_or_default()));
+    }
+    let mut family = vec![root.as_raw_nonzero().get()];
+    let mut next = 0;
+    while let Some(&parent) = family.get(next) {
+        family.extend(
+            parents
+                .iter()
+                .filter(|(_, of)| *of == parent)
+                .map(|(pid, _)| *pid),
+        );
+        next += 1;
+    }
+    Ok(family[1..].iter().filter_map(|pid| Pid::from_raw(*pid)).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_in_one_process_shows_three_emails_and_leaves_nothing() -> anyhow::Result<()> {
+    let up = Up::start(&[]).await?;
+    ensure!(up.sent.len() == 3, "{:?}", up.sent);
+    for id in &up.sent {
+        eventually("the example is accepted", PATIENCE, async || {
+            up.is_accepted(id).await
+        })
+        .await;
+    }
+    up.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_with_separate_processes_does_the_same() -> anyhow::Result<()> {
+    let up = Up::start(&["--separate", "--senders", "2"]).await?;
+    for id in &up.sent {
+        eventually("the example is accepted", PATIENCE, async || {
+            up.is_accepted(id).await
+        })
+        .await;
+    }
+    up.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_sent_cancelled_and_counted_from_the_command_line() -> anyhow::Result<()> {
+    let up = Up::start(&[]).await?;
+    let data = format!("@{}/welcome/examples/first.json", templates());
+    let to = ["--to", "ada@example.com", "--user", "7", "--data", &data];
+
+    let sent = up
+        .paceline(&[&["send", "welcome", "--wait"], &to[..]].concat())
+        .await?;
+    ensure!(
+        sent.lines().last().is_some_and(|line| line.ends_with("accepted")),
+        "{sent}"
+    );
+    let again = up.paceline(&[&["send", "welcome"], &to[..]].concat()).await?;
+    ensure!(again.contains("a duplicate: accepted"), "{again}");
+
+    let in_an_hour =
+        std::time::UNIX_EPOCH + Duration::from_millis(SystemClock.wall().0) + Duration::from_secs(3600);
+    let in_an_hour = humantime::format_rfc3339_seconds(in_an_hour).to_string();
+    let later = ["send", "welcome", "--send-at", &in_an_hour, "--key", "later"];
+    let scheduled = up.paceline(&[&later, &to[..]].concat()).await?;
+    ensure!(scheduled.contains("accepted: scheduled"), "{scheduled}");
+    ensure!(
+        up.paceline(&["queue"])
+            .await?
+            .contains("scheduled or deferred 1 "),
+        "the queue does not show it"
+    );
+    let id = scheduled.split_whitespace().next().unwrap_or_default();
+    ensure!(
+        up.paceline(&["cancel", id]).await?.starts_with("cancelled"),
+        "it is not cancelled"
+    );
+    ensure!(
+        up.paceline(&["cancel", id])
+            .await?
+            .starts_with("it was cancelled before"),
+        "cancelling twice"
+    );
+
+    let refused = up
+        .paceline(&["send", "welcome", "--to", "nobody", "--user", "7"])
+        .await;
+    let refusal = refused.expect_err("an address without a domain").to_string();
+    ensure!(
+        refusal.contains("recipient.address") && !refusal.contains("nobody\""),
+        "{refusal}"
+    );
+    up.stop().await
+}
