@@ -10,14 +10,14 @@ mod batcher;
 mod call;
 mod config;
 mod error;
+#[cfg(test)]
+mod fixtures;
 mod follower;
 mod messages;
 mod metrics;
 mod port;
 mod run;
 mod service;
-#[cfg(test)]
-mod test_record;
 mod watch;
 
 pub use config::{Config, DEFAULTS, IntakeSettings, TemplateSettings, WatchSettings};

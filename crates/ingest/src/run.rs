@@ -42,7 +42,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// # Errors
 /// If the templates or the store can't be used at the start, an address can't be bound, or a listener fails.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
-    let catalog = Catalog::load(&config.templates.directory).context("templates.directory can't be used")?;
+    let directory = config.templates.directory.clone();
+    let catalog = tokio::task::spawn_blocking(move || Catalog::load(&directory))
+        .await?
+        .context("templates.directory can't be used")?;
     let (health, health_server) = Health::new().await;
     // The admin listener outlives the drain: /readyz and /metrics are what one looks at while it lasts.
     let admin_stop = Shutdown::new();
@@ -57,6 +60,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
 
     let serving_stop = Shutdown::new();
     let drain_max = config.drain_max;
+    health.set_ready().await;
     let looking = tokio::spawn(look_after(
         store.clone(),
         health,

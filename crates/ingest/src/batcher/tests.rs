@@ -19,9 +19,9 @@ use tonic::Code;
 
 use super::{Batcher, Pending};
 use crate::config::IntakeSettings;
+use crate::fixtures::{intake, record};
 use crate::metrics::Metrics;
 use crate::port::Messages;
-use crate::test_record::record;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -92,16 +92,6 @@ impl Messages for Gated {
     }
 }
 
-fn settings() -> IntakeSettings {
-    IntakeSettings {
-        messages_max: 100.try_into().expect("not zero"),
-        bytes_max: ByteSize::mib(8),
-        flights_max: 2.try_into().expect("not zero"),
-        batch_messages_max: 64.try_into().expect("not zero"),
-        batch_bytes_max: ByteSize::kib(1),
-    }
-}
-
 fn start(settings: IntakeSettings, store: &Gated) -> (Batcher, Vec<JoinHandle<()>>) {
     let telemetry = Telemetry::new("ingest", &TelemetrySettings::default()).expect("no endpoint");
     Batcher::start(1, settings, &Metrics::new(&telemetry.meter("ingest")), store)
@@ -141,7 +131,7 @@ async fn word(pending: Pending) -> &'static str {
 #[tokio::test(start_paused = true)]
 async fn a_message_that_finds_its_shard_idle_goes_at_once_and_alone() {
     let store = Gated::new(9);
-    let (batcher, _workers) = start(settings(), &store);
+    let (batcher, _workers) = start(intake(), &store);
     let before = Instant::now();
     assert_eq!(word(submit(&batcher, message(1))).await, "new");
     assert_eq!(word(submit(&batcher, message(2))).await, "new");
@@ -152,7 +142,7 @@ async fn a_message_that_finds_its_shard_idle_goes_at_once_and_alone() {
 #[tokio::test(start_paused = true)]
 async fn what_comes_while_scripts_are_under_way_goes_together() {
     let store = Gated::new(0);
-    let (batcher, _workers) = start(settings(), &store);
+    let (batcher, _workers) = start(intake(), &store);
     let mut pending = vec![submit(&batcher, message(1))];
     store.until_scripts(&[&[1]]).await;
     pending.push(submit(&batcher, message(2)));
@@ -173,7 +163,7 @@ async fn a_batch_is_bounded_in_messages_and_in_bytes() {
         flights_max: 1.try_into().expect("not zero"),
         batch_messages_max: 3.try_into().expect("not zero"),
         batch_bytes_max: ByteSize(25),
-        ..settings()
+        ..intake()
     };
     let (batcher, _workers) = start(settings, &store);
     let _first = submit(&batcher, message(1));
@@ -195,7 +185,7 @@ async fn a_batch_is_bounded_in_messages_and_in_bytes() {
 #[tokio::test(start_paused = true)]
 async fn nobody_works_for_a_caller_who_has_gone() {
     let store = Gated::new(0);
-    let (batcher, _workers) = start(settings(), &store);
+    let (batcher, _workers) = start(intake(), &store);
     let _under_way = [submit(&batcher, message(1))];
     store.until_scripts(&[&[1]]).await;
     let _also = submit(&batcher, message(2));
@@ -217,7 +207,7 @@ async fn without_room_a_call_is_refused_and_a_stream_waits() {
     let store = Gated::new(0);
     let settings = IntakeSettings {
         messages_max: 2.try_into().expect("not zero"),
-        ..settings()
+        ..intake()
     };
     let (batcher, _workers) = start(settings, &store);
     let first = submit(&batcher, message(1));
@@ -254,7 +244,7 @@ async fn room_is_counted_in_bytes_too() {
     let store = Gated::new(0);
     let settings = IntakeSettings {
         bytes_max: ByteSize(25),
-        ..settings()
+        ..intake()
     };
     let (batcher, _workers) = start(settings, &store);
     let first = submit(&batcher, message(1));
@@ -273,7 +263,7 @@ async fn room_is_counted_in_bytes_too() {
 #[tokio::test(start_paused = true)]
 async fn one_id_is_under_way_once() {
     let store = Gated::new(0);
-    let (batcher, _workers) = start(settings(), &store);
+    let (batcher, _workers) = start(intake(), &store);
     let first = submit(&batcher, message(1));
     store.until_scripts(&[&[1]]).await;
     let second = submit(&batcher, message(1));
@@ -297,7 +287,7 @@ async fn one_id_is_under_way_once() {
 #[tokio::test(start_paused = true)]
 async fn a_failed_script_is_everyone_s_failure_and_the_next_one_works() {
     let store = Gated::new(0);
-    let (batcher, _workers) = start(settings(), &store);
+    let (batcher, _workers) = start(intake(), &store);
     let first = submit(&batcher, message(1));
     store.until_scripts(&[&[1]]).await;
     let second = submit(&batcher, message(1));
@@ -314,7 +304,7 @@ async fn a_failed_script_is_everyone_s_failure_and_the_next_one_works() {
 #[tokio::test(start_paused = true)]
 async fn the_workers_end_once_all_that_waits_is_written() {
     let store = Gated::new(0);
-    let (batcher, workers) = start(settings(), &store);
+    let (batcher, workers) = start(intake(), &store);
     let pending: Vec<_> = (1..=5).map(|number| submit(&batcher, message(number))).collect();
     drop(batcher);
     store.let_through(9);

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use paceline_domain::id::MessageId;
 use paceline_domain::machine;
 use paceline_domain::record::Record;
@@ -23,7 +22,7 @@ use tonic::{Code, Request, Status};
 use super::Ingest;
 use crate::admission::tests::{admission_at, good};
 use crate::batcher::Batcher;
-use crate::config::IntakeSettings;
+use crate::fixtures::intake;
 use crate::metrics::Metrics;
 use crate::port::Messages;
 
@@ -63,14 +62,7 @@ fn service(clock: &ManualClock) -> (Ingest<InMemory>, InMemory) {
     };
     let telemetry = Telemetry::new("ingest", &TelemetrySettings::default()).expect("no endpoint");
     let metrics = Metrics::new(&telemetry.meter("ingest"));
-    let settings = IntakeSettings {
-        messages_max: 100.try_into().expect("not zero"),
-        bytes_max: ByteSize::mib(8),
-        flights_max: 2.try_into().expect("not zero"),
-        batch_messages_max: 64.try_into().expect("not zero"),
-        batch_bytes_max: ByteSize::mib(1),
-    };
-    let (batcher, _workers) = Batcher::start(1, settings, &metrics, &store);
+    let (batcher, _workers) = Batcher::start(1, intake(), &metrics, &store);
     let ingest = Ingest::new(
         admission_at(clock.clone()),
         batcher,

@@ -5,7 +5,7 @@ use paceline_wire::v1;
 use paceline_wire::v1::enqueue_result::Result as ItemResult;
 use tonic::Code;
 
-use crate::running::{Running, order};
+use crate::running::{Running, in_hours, order};
 
 async fn send(
     service: &Running,
@@ -26,10 +26,7 @@ async fn answers_stand_in_the_order_of_the_requests() {
     }
     requests[300] = order(10);
     requests[400] = order(20);
-    requests[400].send_at = Some(prost_types::Timestamp {
-        seconds: 4_000_000_000,
-        nanos: 0,
-    });
+    requests[400].send_at = in_hours(24);
     let results = send(&service, requests).await.expect("a batch");
     assert_eq!(results.len(), 500);
     for (index, result) in results.iter().enumerate() {
@@ -45,7 +42,9 @@ async fn answers_stand_in_the_order_of_the_requests() {
                 assert!(response.duplicate && !first.duplicate);
                 assert_eq!(response.message_id, first.message_id);
             }
-            (400, ItemResult::Error(error)) => assert_eq!(error.field_violations[0].field, "send_at"),
+            (400, ItemResult::Error(error)) => {
+                assert_eq!((error.code, error.reason.as_str()), (6, reason::SEND_AT_CONFLICT));
+            }
             (_, ItemResult::Response(response)) => assert!(!response.duplicate, "{index}"),
             (_, ItemResult::Error(error)) => panic!("{index}: {error:?}"),
         }

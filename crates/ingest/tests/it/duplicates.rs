@@ -1,9 +1,6 @@
 //! The same message again: found, never stored twice, and never another one without a word.
 
-use std::time::Duration;
-
 use paceline_testkit::eventually;
-use paceline_wire::convert::timestamp;
 use paceline_wire::status::{RpcError, reason};
 use paceline_wire::v1;
 use paceline_wire::v1::ingest_service_client::IngestServiceClient;
@@ -11,12 +8,7 @@ use paceline_wire::v1::{MessageState, StoredRequest};
 use prost::Message as _;
 use tonic::{Code, Request, Status};
 
-use crate::running::{PATIENCE, Running, order};
-
-fn in_hours(hours: u64) -> Option<prost_types::Timestamp> {
-    use paceline_kit::clock::{Clock, SystemClock};
-    Some(timestamp(SystemClock.wall() + Duration::from_hours(hours)))
-}
+use crate::running::{PATIENCE, Running, in_hours, order};
 
 /// The conflict's reason and the fields that it names.
 fn conflict(refused: Result<v1::EnqueueResponse, Status>) -> (String, Vec<String>) {

@@ -5,11 +5,13 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use paceline_ingest::{Config, DEFAULTS};
+use paceline_kit::clock::{Clock as _, SystemClock};
 use paceline_kit::telemetry::{Telemetry, TelemetrySettings};
 use paceline_kit::{Bound, Context, Shutdown, grpc, settings};
 use paceline_store::Store;
 use paceline_testkit::TestRedis;
 use paceline_testkit::resp::Reply;
+use paceline_wire::convert::timestamp;
 use paceline_wire::v1;
 use paceline_wire::v1::ingest_service_client::IngestServiceClient;
 use paceline_wire::v1::messages_service_client::MessagesServiceClient;
@@ -177,4 +179,9 @@ pub(crate) fn order(number: u32) -> v1::EnqueueRequest {
         data: format!("{{\"order\": {number}}}").into(),
         ..v1::EnqueueRequest::default()
     }
+}
+
+/// So many hours from now.
+pub(crate) fn in_hours(hours: u64) -> Option<prost_types::Timestamp> {
+    Some(timestamp(SystemClock.wall() + Duration::from_hours(hours)))
 }

@@ -1,11 +1,25 @@
-//! A record for unit tests.
+//! What several unit tests start from.
 
+use bytesize::ByteSize;
 use paceline_domain::lane::Lane;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::{DoubtPolicy, Nonce, Record, State};
 use paceline_domain::time::Millis;
 
-/// Just accepted.
+use crate::config::IntakeSettings;
+
+/// Room for a hundred messages, small batches.
+pub(crate) fn intake() -> IntakeSettings {
+    IntakeSettings {
+        messages_max: 100.try_into().expect("not zero"),
+        bytes_max: ByteSize::mib(8),
+        flights_max: 2.try_into().expect("not zero"),
+        batch_messages_max: 64.try_into().expect("not zero"),
+        batch_bytes_max: ByteSize::kib(1),
+    }
+}
+
+/// A record, just accepted.
 pub(crate) fn record() -> Record {
     Record {
         state: State::Queued,
