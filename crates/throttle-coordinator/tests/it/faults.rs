@@ -1,0 +1,55 @@
+//! Redis forgets, or is away.
+
+use paceline_testkit::{TestRedis, eventually};
+use tokio::sync::Mutex;
+
+use crate::support::{Coordinator, PATIENCE, Sender, key, settle, store};
+
+#[tokio::test]
+async fn after_a_flush_it_learns_anew_at_the_rate_it_knows() {
+    let redis = TestRedis::start().await;
+    let coordinator = Coordinator::start(&redis, "[rates]\nstart = 200.0").await;
+    let epoch = coordinator.leads().await;
+    let mut senders = [
+        Sender::new(1, 900.0, &coordinator),
+        Sender::new(2, 900.0, &coordinator),
+    ];
+    settle(&mut senders, &[100.0, 100.0], 200.0).await;
+    let store = store(&redis).await;
+    eventually("the rate is in redis", PATIENCE, async || {
+        store.granted_rate(&key()).await.expect("an answer")
+    })
+    .await;
+
+    redis.command(&["FLUSHALL"]).await;
+    eventually("it leads in a new epoch", PATIENCE, async || {
+        let answer = coordinator.describe().await.ok()?;
+        (answer.leader && answer.epoch > epoch).then_some(())
+    })
+    .await;
+    settle(&mut senders, &[100.0, 100.0], 200.0).await;
+    eventually("the rate is in redis again", PATIENCE, async || {
+        let rate = store.granted_rate(&key()).await.expect("an answer")?;
+        ((rate - 200.0).abs() < 1e-6).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_redis_the_lead_runs_out_and_nothing_is_granted() {
+    let redis = TestRedis::start().await;
+    let coordinator = Coordinator::start(&redis, "").await;
+    coordinator.leads().await;
+    let mut sender = Sender::new(1, 900.0, &coordinator);
+    settle(std::slice::from_mut(&mut sender), &[300.0], 300.0).await;
+    // Answers nobody for longer than a lead lasts.
+    redis.command(&["CLIENT", "PAUSE", "6000", "ALL"]).await;
+    let asking = Mutex::new(&mut sender);
+    let error = eventually("the lead runs out", PATIENCE, async || {
+        asking.lock().await.refresh().await.err()
+    })
+    .await;
+    assert_eq!(error.reason, "not_leader");
+    coordinator.leads().await;
+    settle(std::slice::from_mut(&mut sender), &[300.0], 300.0).await;
+}

@@ -1,0 +1,6 @@
+//! Coordinators as processes against a real Redis, and senders that keep real leases with them over gRPC.
+
+mod faults;
+mod leading;
+mod leases;
+mod support;
