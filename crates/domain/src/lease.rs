@@ -10,6 +10,7 @@
 //! - what the coordinator takes back is free only when the sender has said that it holds less, or the lease is over.
 
 pub mod books;
+pub mod invariant;
 pub mod sender;
 pub mod share;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use paceline_domain::lease::invariant::{self, Broken};
 use paceline_domain::lease::share::{holders_max, max_min};
 use paceline_domain::lease::{Books, Grant, HolderId, LocalLease, Request, TTL, in_books};
 
@@ -400,7 +401,7 @@ impl World {
         self.planned.insert((self.now + delay, self.planned_count), event);
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), Broken> {
         let held: f64 = self
             .senders
             .iter()
@@ -408,27 +409,11 @@ impl World {
             .sum();
         let horizon = self.now.saturating_sub(in_books(TTL).as_millis() as u64);
         let first = self.rates.iter().rposition(|(at, _)| *at <= horizon).unwrap_or(0);
-        let allowed = self.rates[first..]
-            .iter()
-            .map(|(_, rate)| *rate)
-            .fold(0.0, f64::max);
-        if held > allowed + SLACK {
-            return Err(format!("the senders hold {held}, the rate allows {allowed}"));
-        }
+        invariant::held_within_rate(held, self.rates[first..].iter().map(|(_, rate)| *rate))?;
         let (books, now) = (&self.leader.books, self.leader.clock.at(self.now));
-        if !self.leader.alive || books.is_learning(now) {
-            return Ok(());
-        }
-        let outstanding = books.outstanding(now);
-        if held > outstanding + SLACK {
-            return Err(format!("the senders hold {held}, the books say {outstanding}"));
-        }
-        if books.leased(now) > books.bound(now) + SLACK {
-            return Err(format!(
-                "{} is granted of {}",
-                books.leased(now),
-                books.bound(now)
-            ));
+        if self.leader.alive {
+            invariant::held_within_books(held, books, now)?;
+            invariant::granted_within_bound(books, now)?;
         }
         Ok(())
     }
