@@ -20,6 +20,8 @@ const LEAD: Duration = Duration::from_secs(3);
 const MARGIN: Duration = Duration::from_millis(300);
 /// Between two renewals.
 const RENEW: Duration = Duration::from_secs(1);
+/// After a renewal without an answer: one that timed out must leave time for another before the lead is over.
+const RENEW_AGAIN: Duration = Duration::from_millis(200);
 /// Between two tries of a standby: what is added to [`LEAD`] until another leads.
 const TRY: Duration = Duration::from_millis(500);
 
@@ -41,8 +43,7 @@ impl<C: Clock> Election<C> {
         while !stop.is_requested() {
             let pause = match &term {
                 Some(held) if self.desk.term(self.clock.boot()).as_ref() == Some(held) => {
-                    self.keep(held).await;
-                    RENEW
+                    if self.keep(held).await { RENEW } else { RENEW_AGAIN }
                 }
                 Some(held) => {
                     tracing::warn!(epoch = held.epoch, "the lead is over");
@@ -102,8 +103,8 @@ impl<C: Clock> Election<C> {
         }
     }
 
-    /// Renews the lead. If that fails the lead goes on until its time is over.
-    async fn keep(&self, term: &Term) {
+    /// Renews the lead. Without an answer (false) the lead goes on until its time is over.
+    async fn keep(&self, term: &Term) -> bool {
         let asked_at = self.clock.boot();
         match self.store.keep_lead(term, LEAD).await {
             Ok(true) => {
@@ -114,8 +115,12 @@ impl<C: Clock> Election<C> {
                 tracing::warn!(epoch = term.epoch, "the lead is another's or was lost by redis");
                 self.desk.end("", term.epoch);
             }
-            Err(error) => self.unreachable(&error).await,
+            Err(error) => {
+                self.unreachable(&error).await;
+                return false;
+            }
         }
+        true
     }
 
     async fn resign(&self, term: &Term) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use paceline_domain::aimd::{Aimd, Decision, Event, LimitedBy, Limits, Meter, Saved, Totals};
+use paceline_domain::lease::invariant::granted_within_bound;
 use paceline_domain::lease::{Books, HolderId, Request};
 
 use super::Refused;
@@ -97,6 +98,7 @@ impl PacedKey {
             .books
             .refresh(holder, &request, now)
             .ok_or(Refused::Outdated)?;
+        debug_assert_eq!(granted_within_bound(&self.books, now), Ok(()));
         Ok(Lease {
             rate: granted.rate,
             burst: granted.burst,
