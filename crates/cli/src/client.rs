@@ -34,15 +34,18 @@ pub(crate) fn within<T>(message: T) -> Request<T> {
     request
 }
 
-/// What went wrong, with every field that was refused and when to try again.
+/// What went wrong: every field that was refused, or the reason; and when to try again.
 pub(crate) fn explain(status: &Status) -> anyhow::Error {
     let details = status.get_error_details();
-    let mut text = format!("{}: {}", status.code(), status.message());
-    for violation in details
+    let violations = details
         .bad_request()
         .map(|request| request.field_violations.as_slice())
-        .unwrap_or_default()
-    {
+        .unwrap_or_default();
+    let mut text = status.code().to_string();
+    if violations.is_empty() {
+        text.push_str(&format!(": {}", status.message()));
+    }
+    for violation in violations {
         text.push_str(&format!("\n  {}: {}", violation.field, violation.description));
     }
     if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {

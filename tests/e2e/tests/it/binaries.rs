@@ -1,15 +1,20 @@
 //! What every service's binary does besides its work: help, settings, exit codes, health and reflection.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, ensure};
 use paceline_local::LookalikeOptions;
+use paceline_local::ses::fault::{Action, Failure, Fault};
+use paceline_testkit::eventually;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::stack::Stack;
+use crate::stack::{PATIENCE, Stack};
 
 const SERVICES: [&str; 4] = ["ingest", "throttle-coordinator", "renderer", "sender"];
 
@@ -118,7 +123,7 @@ fn a_bad_configuration_ends_with_64_and_names_the_key() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_and_metrics_are_served() -> anyhow::Result<()> {
+async fn health_is_served_over_grpc_and_http() -> anyhow::Result<()> {
     let stack = Stack::start(1, LookalikeOptions::default()).await?;
     let services = [
         &stack.ingest,
@@ -128,14 +133,73 @@ async fn health_and_metrics_are_served() -> anyhow::Result<()> {
     ];
     for service in services {
         let channel = paceline_kit::grpc::channel(&format!("http://{}", service.grpc()))?;
-        let answer = HealthClient::new(channel)
-            .check(HealthCheckRequest::default())
-            .await?
-            .into_inner();
+        let client = HealthClient::new(channel);
+        eventually("health is serving", PATIENCE, async || {
+            let answer = client.clone().check(HealthCheckRequest::default()).await;
+            let status = answer.map_err(|error| error.to_string())?.into_inner().status();
+            if status == ServingStatus::Serving {
+                Ok(())
+            } else {
+                Err(format!("{status:?}"))
+            }
+        })
+        .await;
         ensure!(
-            answer.status() == ServingStatus::Serving,
-            "{service:?}: {answer:?}"
+            http_get(service.admin(), "/readyz").await?.contains("200 OK"),
+            "not ready over HTTP"
         );
     }
     Ok(())
+}
+
+/// The names that dashboards and alerts are built on, as Prometheus sees them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_published_metrics_are_scraped() -> anyhow::Result<()> {
+    let stack = Stack::start(1, LookalikeOptions::default()).await?;
+    let throttled = Failure::new(
+        429,
+        Some("TooManyRequestsException"),
+        "Maximum sending rate exceeded.",
+    );
+    stack.lookalike.add_fault(Fault::once(Action::Refuse(throttled)));
+    stack.enqueue_welcomes(20).await?;
+    stack.enqueue_welcomes(20).await?;
+    let sender = &[
+        "email_send_duration_seconds_count{",
+        "email_error_rate_total{",
+        "throttle_tokens_available{",
+    ];
+    for (service, names) in [
+        (
+            &stack.ingest,
+            &["email_enqueue_rate_total{", "email_idempotency_skip_count_total{"][..],
+        ),
+        (&stack.renderer, &["renderer_messages_total{"]),
+        (&stack.senders[0], sender),
+        (&stack.coordinator, &["throttle_current_rate{"]),
+    ] {
+        eventually("the metrics are there", PATIENCE, async || {
+            let metrics = http_get(service.admin(), "/metrics")
+                .await
+                .map_err(|error| error.to_string())?;
+            let missing: Vec<_> = names.iter().filter(|name| !metrics.contains(**name)).collect();
+            if missing.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{missing:?} are missing in:\n{metrics}"))
+            }
+        })
+        .await;
+    }
+    Ok(())
+}
+
+/// The answer to a plain request, head and body.
+async fn http_get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
 }
