@@ -133,7 +133,8 @@ async fn a_drain_answers_what_had_begun_and_says_that_it_drains() {
         1
     );
     service.shutdown.trigger();
-    let status = answers.message().await.expect_err("the end");
+    let end = tokio::time::timeout(PATIENCE, answers.message());
+    let status = end.await.expect("in time").expect_err("the end");
     assert_eq!(status.code(), Code::Unavailable, "{status}");
     assert_eq!(RpcError::from(&status).reason, reason::DRAINING);
     service.ended().await.expect("drained");
