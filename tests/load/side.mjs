@@ -25,7 +25,7 @@ function writeTemplate(folder) {
   const example = workload.event(0, 'example').data;
   const schema = Object.fromEntries(Object.keys(example).map((key) => [key, key === 'items' ? 'array' : 'string']));
   const files = {
-    'template.toml': 'name = "order-confirmation"\nversion = "1"\nlane = "transactional"\nfrom = "noreply@example.com"\n',
+    'template.toml': 'name = "order-confirmation"\nversion = 1\nlane = "transactional"\n[from]\naddress = "noreply@example.com"\n',
     'subject.hbs': 'Your order {{orderNumber}} is confirmed',
     'body.html.hbs': workload.templateSource,
     'body.txt.hbs': 'Thanks {{firstName}}, your order {{orderNumber}} is on its way to {{city}}.',

@@ -1,0 +1,94 @@
+//! The renderer's bounds: how much is rendered ahead, a full Redis, and entries that never come to an end.
+
+use std::time::Duration;
+
+use paceline_domain::reason::Reason;
+use paceline_domain::record::State;
+use paceline_store::Stage;
+use paceline_testkit::eventually;
+
+use crate::support::{Bench, PATIENCE, message, rendered};
+
+const ADA: &str = "{\"name\": \"Ada\"}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_senders_can_t_use_yet_stays_a_request() {
+    let bench = Bench::start().await;
+    bench.put_bundle().await;
+    for number in 0..100 {
+        bench.accept(message(number, ADA)).await;
+    }
+    let renderer = bench.renderer("[work]\nready_min = 10\nbatch_max = 5\nbatches_max = 1\n");
+    // The bound and what was under way when it was reached.
+    let (least, most) = (10, 20);
+    eventually("the bound is reached", PATIENCE, async || {
+        let ready = bench.backlog(Stage::Ready).await;
+        if ready >= least { Ok(()) } else { Err(ready) }
+    })
+    .await;
+    // Taking everything away again and again, the bound never is exceeded and all comes through.
+    let mut seen = 0;
+    while seen < 100 {
+        let ready = bench.backlog(Stage::Ready).await;
+        assert!(ready <= most, "{ready} are ready");
+        let entries = bench.ready(1).await;
+        seen += entries.len();
+        bench.claim(&entries).await;
+    }
+    renderer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_full_redis_does_not_take_waits_as_a_request() {
+    let bench = Bench::start().await;
+    bench.put_bundle().await;
+    let sent = message(1, ADA);
+    bench.accept(sent.clone()).await;
+    bench.redis.configure("maxmemory", "1").await;
+    let renderer = bench.renderer("[work]\nfull_wait = \"1s\"\n");
+    let waiting = bench.becomes(sent.id, State::Deferred).await;
+    assert_eq!((waiting.reason, waiting.tries), (Reason::StoreFull, 0));
+    bench.redis.configure("maxmemory", "0").await;
+    assert_eq!(rendered(&bench.ready(1).await[0]).subject, "Hello Ada");
+    renderer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_ends_its_renderer_again_and_again_is_buried_alone() {
+    let bench = Bench::start().await;
+    bench.put_bundle().await;
+    let (poison, neighbour) = (message(1, ADA), message(2, ADA));
+    bench.accept(poison.clone()).await;
+    bench.accept(neighbour.clone()).await;
+    // Both were read together by a renderer that died; then the first alone, five times.
+    let streams = bench.store.active(0).await.expect("redis is there");
+    let queued: Vec<_> = streams
+        .iter()
+        .filter(|stream| stream.stage == Stage::Queued)
+        .cloned()
+        .collect();
+    bench
+        .store
+        .read(0, Stage::Queued, "dead", &queued, 10)
+        .await
+        .expect("redis is there");
+    for _ in 0..5 {
+        let alone = bench
+            .store
+            .reclaim(0, &queued[0], "dead", Duration::ZERO, 1)
+            .await
+            .expect("redis is there");
+        assert_eq!(alone.len(), 1);
+    }
+    let renderer = bench.renderer("[work]\nreclaim_idle = \"4s\"\n");
+    assert_eq!(
+        bench.becomes(poison.id, State::Dead).await.reason,
+        Reason::PoisonEntry
+    );
+    let entries = bench.ready(1).await;
+    assert_eq!(
+        rendered(&entries[0]).recipient.expect("a recipient").address,
+        "user2@example.com"
+    );
+    renderer.stop().await;
+}

@@ -1,0 +1,5 @@
+//! The renderer on a real Redis: what comes out of the queued streams, and what becomes of what can't be rendered.
+
+mod bounds;
+mod fates;
+mod support;

@@ -1,0 +1,260 @@
+//! A running renderer, and messages for it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use paceline_domain::id::MessageId;
+use paceline_domain::lane::Lane;
+use paceline_domain::reason::Reason;
+use paceline_domain::record::{DoubtPolicy, Nonce, Provider, Record, State};
+use paceline_domain::time::Millis;
+use paceline_kit::telemetry::{Telemetry, TelemetrySettings};
+use paceline_kit::{Context, Shutdown, settings};
+use paceline_renderer::{Config, DEFAULTS};
+use paceline_store::{
+    ClaimItem, Claimed, Enqueued, Entry, EntryBody, NewMessage, Stage, Store, StoreConfig, StreamKey, Verdict,
+};
+use paceline_templates::{Files, Template};
+use paceline_testkit::{TestRedis, eventually};
+use paceline_wire::v1::{Mailbox, RenderedMessage, StoredRequest};
+use prost::Message as _;
+use tokio::task::JoinHandle;
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A Redis, a store, a folder of templates, and the renderer's settings for them.
+pub(crate) struct Bench {
+    pub(crate) redis: TestRedis,
+    pub(crate) store: Store,
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    pub(crate) async fn start() -> Self {
+        let redis = TestRedis::start().await;
+        let config = StoreConfig {
+            url: redis.url().to_owned(),
+            shards: 1,
+            command_timeout: Duration::from_secs(2),
+            allow_unsafe: false,
+            log_entries_max: 1_000,
+        };
+        let store = Store::connect(&config).await.expect("a safe redis");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for (path, file) in files() {
+            let path = folder.path().join("hello").join(path);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
+            std::fs::write(path, file).expect("writable");
+        }
+        Self { redis, store, folder }
+    }
+
+    /// Runs a renderer with these settings beside the usual ones; it drains when the value is dropped or stopped.
+    pub(crate) fn renderer(&self, own: &str) -> Renderer {
+        let text = format!(
+            "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[templates]\ndirectory = {:?}\nmissing_wait = \"1s\"\n\
+             [redis]\nurl = {:?}\n{own}",
+            self.folder.path(),
+            self.redis.url()
+        );
+        let file = self.folder.path().join("renderer.toml");
+        std::fs::write(&file, text).expect("writable");
+        let config: Config = settings::load("renderer", DEFAULTS, Some(&file)).expect("good settings");
+        let telemetry =
+            Telemetry::new("renderer", &TelemetrySettings::default()).expect("no endpoint to fail");
+        let shutdown = Shutdown::new();
+        let context = Context::new("renderer", telemetry, shutdown.clone());
+        Renderer {
+            shutdown,
+            task: tokio::spawn(paceline_renderer::run(config, context)),
+        }
+    }
+
+    /// Accepts a message; its bundle is put into Redis first unless the test wants it to be missing.
+    pub(crate) async fn accept(&self, message: NewMessage) -> Record {
+        match self
+            .store
+            .enqueue(0, vec![message])
+            .await
+            .expect("redis is there")
+            .remove(0)
+        {
+            Enqueued::New(record) => record,
+            other => panic!("a new message expected, not {other:?}"),
+        }
+    }
+
+    pub(crate) async fn put_bundle(&self) {
+        let template = template();
+        self.store
+            .put_bundle(&template.hash().0, template.bundle_bytes())
+            .await
+            .expect("redis is there");
+    }
+
+    /// Waits until the message is in `state`.
+    pub(crate) async fn becomes(&self, id: MessageId, state: State) -> Record {
+        eventually("the message gets there", PATIENCE, async || {
+            let record = self.store.get(id).await.map_err(|error| error.to_string())?;
+            let record = record.ok_or_else(|| "no record".to_owned())?;
+            if record.state == state {
+                Ok(record)
+            } else {
+                Err(format!("{} {:?}", record.state, record.reason))
+            }
+        })
+        .await
+    }
+
+    /// Reads ready entries until `count` have come.
+    pub(crate) async fn ready(&self, count: usize) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        while entries.len() < count {
+            let more = eventually("something is ready", PATIENCE, async || {
+                let more = self.read_ready().await;
+                (!more.is_empty()).then_some(more)
+            });
+            entries.extend(more.await);
+        }
+        entries
+    }
+
+    pub(crate) async fn read_ready(&self) -> Vec<Entry> {
+        let streams = self.store.active(0).await.expect("redis is there");
+        self.store
+            .read(0, Stage::Ready, "sender", &streams, 100)
+            .await
+            .expect("redis is there")
+    }
+
+    pub(crate) async fn claim(&self, entries: &[Entry]) -> Vec<Claimed> {
+        let items = entries.iter().map(|entry| {
+            let EntryBody::Message { id, ticket, .. } = entry.body else {
+                panic!("a message expected")
+            };
+            let (stream, entry_id) = (entry.stream.clone(), entry.entry_id.clone());
+            ClaimItem {
+                stream,
+                entry_id,
+                id,
+                ticket,
+                verdict: Verdict::Send,
+            }
+        });
+        let lease = Duration::from_secs(60);
+        self.store
+            .claim(0, Nonce([1; 8]), lease, Provider::Ses, items.collect())
+            .await
+            .expect("redis is there")
+    }
+
+    pub(crate) async fn backlog(&self, stage: Stage) -> u64 {
+        let stream = StreamKey {
+            stage,
+            lane: Lane::Transactional,
+            identity: "main".to_owned(),
+            tenant: "acme".to_owned(),
+        };
+        self.store.backlog(0, &stream).await.expect("redis is there")
+    }
+}
+
+/// A renderer that runs in this process.
+pub(crate) struct Renderer {
+    shutdown: Shutdown,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Renderer {
+    pub(crate) async fn stop(self) {
+        self.shutdown.trigger();
+        self.task.await.expect("no panic").expect("it drains");
+    }
+}
+
+fn files() -> Files {
+    let files = [
+        (
+            "template.toml",
+            "name = \"hello\"\nversion = 1\nlane = \"transactional\"\n[from]\naddress = \"a@example.com\"\n",
+        ),
+        ("subject.hbs", "Hello {{name}}"),
+        ("body.html.hbs", "<p>Hello {{name}}</p>"),
+        ("schema.json", "{\"name\": \"string\"}"),
+        ("examples/first.json", "{\"name\": \"Ada\"}"),
+    ];
+    files
+        .map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()))
+        .into()
+}
+
+pub(crate) fn template() -> Template {
+    Template::from_files(&files()).expect("a good bundle")
+}
+
+/// Message number `number`, for the template of this suite.
+pub(crate) fn message(number: u16, data: &str) -> NewMessage {
+    let mut id = [7; 16];
+    id[2..4].copy_from_slice(&number.to_be_bytes());
+    let request = StoredRequest {
+        tenant: "acme".to_owned(),
+        template: "hello".to_owned(),
+        bundle_hash: Bytes::copy_from_slice(&template().hash().0),
+        recipient: Some(Mailbox {
+            address: format!("user{number}@example.com"),
+            ..Mailbox::default()
+        }),
+        data: Bytes::copy_from_slice(data.as_bytes()),
+        ..StoredRequest::default()
+    };
+    NewMessage {
+        id: MessageId(id),
+        record: record(),
+        ttl: Duration::from_secs(3_600),
+        request: request.encode_to_vec().into(),
+        resubmit: false,
+    }
+}
+
+fn record() -> Record {
+    Record {
+        state: State::Queued,
+        reason: Reason::None,
+        revision: 0,
+        attempt: 0,
+        nonce: Nonce::default(),
+        generation: 0,
+        tries: 0,
+        tries_max: 8,
+        maybe_sent: false,
+        resent: false,
+        policy: DoubtPolicy::Hold,
+        lane: Lane::Transactional,
+        accepted_at: Millis::default(),
+        changed_at: Millis::default(),
+        send_at: Millis::default(),
+        expires_at: Millis::default(),
+        due_at: Millis::default(),
+        doubt_window_s: 900,
+        dedupe_window_s: 3_600,
+        provider: None,
+        provider_id: String::new(),
+        tenant: "acme".to_owned(),
+        template: "hello".to_owned(),
+        identity: "main".to_owned(),
+        digests: Vec::new(),
+    }
+}
+
+/// What a ready entry holds.
+pub(crate) fn rendered(entry: &Entry) -> RenderedMessage {
+    let EntryBody::Message {
+        rendered: Some(compressed),
+        ..
+    } = &entry.body
+    else {
+        panic!("parts expected")
+    };
+    let bytes = zstd::bulk::decompress(compressed, 1 << 20).expect("compressed parts");
+    RenderedMessage::decode(bytes.as_slice()).expect("rendered parts")
+}
