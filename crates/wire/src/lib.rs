@@ -11,6 +11,7 @@ pub mod status;
     unreachable_pub,
     unused_qualifications,
     missing_docs,
+    rustdoc::all,
     clippy::all,
     clippy::too_many_lines
 )]
