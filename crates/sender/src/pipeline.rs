@@ -90,6 +90,15 @@ impl<P: Provider> Pipeline<P> {
         }
     }
 
+    /// Recipients that an identity could be sent to at this moment; 0 without a live lease.
+    #[must_use]
+    pub fn tokens(&self, identity: &str) -> f64 {
+        let mut standings = self.shared.pacing.standings();
+        standings
+            .find(|standing| standing.identity == identity)
+            .map_or(0.0, |standing| standing.tokens)
+    }
+
     /// Ends the sender after `stop`: waits for open requests and their results, for as long as the limits say.
     pub async fn drain(mut self) {
         let limits = &self.shared.limits;

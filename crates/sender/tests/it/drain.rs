@@ -1,0 +1,86 @@
+//! On the way out: nothing new, what was read goes back, what is open is finished, the leases are released.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use paceline_domain::record::State;
+use paceline_testkit::eventually;
+use tokio::sync::Semaphore;
+
+use crate::support::{Answer, Granting, SOON, Scripted, Sender, World, accepted, limits, parts, wish};
+
+async fn pending(world: &World) -> u64 {
+    let depths = world.store.depths().await.expect("redis is there");
+    depths.streams.iter().map(|stream| stream.pending).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_gives_back_what_was_read_and_waits_for_what_is_open() {
+    let world = World::start().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let open = Arc::clone(&gate);
+    let provider = Scripted::new(move |call| Answer::After(Arc::clone(&gate), accepted(call.id)));
+    let mut limits = limits("sender-1");
+    limits.in_flight_max = 4;
+    limits.in_flight_per_identity_max = 4;
+    let leases = Granting::rate(100.0);
+    let ids = world.ready(50, wish()).await;
+    let sender = Sender::start(
+        parts(world.store.clone(), provider.clone(), limits),
+        leases.clone(),
+    );
+    provider.until_called(4).await;
+    eventually("the rest is read ahead", SOON, || async {
+        let pending = pending(&world).await;
+        if pending == 46 { Ok(()) } else { Err(pending) }
+    })
+    .await;
+
+    let drained = tokio::spawn(sender.drain());
+    eventually("what was read goes back", SOON, || async {
+        let pending = pending(&world).await;
+        if pending == 0 { Ok(()) } else { Err(pending) }
+    })
+    .await;
+    assert!(!drained.is_finished(), "requests are open");
+    assert_eq!(leases.released.load(Ordering::SeqCst), 0);
+    open.add_permits(4);
+    drained.await.expect("no panic");
+    assert_eq!(leases.released.load(Ordering::SeqCst), 2, "both keys");
+    assert_eq!(provider.calls().len(), 4);
+    let mut states = Vec::new();
+    for id in &ids {
+        states.push(world.get(*id).await.state);
+    }
+    assert_eq!(
+        states.iter().filter(|state| **state == State::Accepted).count(),
+        4
+    );
+    assert_eq!(states.iter().filter(|state| **state == State::Queued).count(), 46);
+
+    // Another sender finds all of it at once.
+    let next = crate::support::sender(&world, Scripted::accepting());
+    world.until(&ids, State::Accepted).await;
+    next.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_does_not_wait_for_ever() {
+    let world = World::start().await;
+    let provider = Scripted::new(|_| Answer::Hang);
+    let mut limits = limits("sender-1");
+    limits.drain_max = Duration::from_millis(200);
+    let ids = world.ready(1, wish()).await;
+    let sender = Sender::start(
+        parts(world.store.clone(), provider.clone(), limits),
+        Granting::rate(100.0),
+    );
+    provider.until_called(1).await;
+    sender.drain().await;
+    assert_eq!(
+        world.get(ids[0]).await.state,
+        State::Sending,
+        "left to the lapse of its claim"
+    );
+}

@@ -1,0 +1,12 @@
+//! The sender on real Redis, with a scripted provider or the look-alike of SES.
+
+mod account_paused_for_an_hour;
+mod coordinators;
+mod doubt;
+mod drain;
+mod look_alike;
+mod pacing;
+mod redis_trouble;
+mod sent_once;
+mod support;
+mod tries;
