@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use paceline_domain::reason::Reason;
 use paceline_domain::record::State;
-use paceline_store::Stage;
+use paceline_store::{Claimed, Stage};
 use paceline_testkit::eventually;
 
 use crate::support::{Bench, PATIENCE, message, rendered};
@@ -26,11 +26,19 @@ async fn what_the_senders_can_t_use_yet_stays_a_request() {
         if ready >= least { Ok(()) } else { Err(ready) }
     })
     .await;
-    // Taking everything away again and again, the bound never is exceeded and all comes through.
-    let mut seen = 0;
-    while seen < 100 {
+    // Each message of another tenant takes a look at all streams, and this one is looked at beside it.
+    for number in 200..210 {
+        let mut other = message(number, ADA);
+        other.record.tenant = format!("tenant-{number}");
+        bench.accept(other.clone()).await;
+        let entries = bench.ready_of(&other.record.tenant).await;
+        assert!(matches!(bench.claim(&entries).await[..], [Claimed::Sending(_)]));
         let ready = bench.backlog(Stage::Ready).await;
         assert!(ready <= most, "{ready} are ready");
+    }
+    // What is taken away is made up for.
+    let mut seen = 0;
+    while seen < 100 {
         let entries = bench.ready(1).await;
         seen += entries.len();
         bench.claim(&entries).await;

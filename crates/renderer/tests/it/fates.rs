@@ -6,6 +6,7 @@ use paceline_domain::reason::Reason;
 use paceline_domain::record::State;
 use paceline_store::{Claimed, HandOff, Stage};
 use paceline_testkit::eventually;
+use paceline_testkit::resp::Reply;
 
 use crate::support::{Bench, PATIENCE, message, rendered};
 
@@ -157,5 +158,26 @@ async fn a_scheduled_message_goes_when_its_time_has_come() {
         at.since(queued.changed_at)
     );
     bench.ready(2).await;
+    renderer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queued_message_without_its_request_is_shown_and_not_dropped() {
+    let bench = Bench::start().await;
+    bench.put_bundle().await;
+    let sent = message(1, ADA);
+    bench.accept(sent.clone()).await;
+    let Reply::Array(requests) = bench.redis.command(&["KEYS", "*:q:*"]).await else {
+        panic!("keys expected")
+    };
+    let [Reply::Bytes(request)] = &requests[..] else {
+        panic!("one request expected, not {requests:?}")
+    };
+    bench.redis.command(&[b"DEL".as_slice(), request]).await;
+    let renderer = bench.renderer("");
+    assert_eq!(
+        bench.becomes(sent.id, State::Dead).await.reason,
+        Reason::RequestMissing
+    );
     renderer.stop().await;
 }

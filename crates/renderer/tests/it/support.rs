@@ -119,7 +119,22 @@ impl Bench {
         entries
     }
 
-    pub(crate) async fn read_ready(&self) -> Vec<Entry> {
+    /// Reads what is ready of one tenant, once there is something.
+    pub(crate) async fn ready_of(&self, tenant: &str) -> Vec<Entry> {
+        eventually("something of the tenant is ready", PATIENCE, async || {
+            let mut streams = self.store.active(0).await.expect("redis is there");
+            streams.retain(|stream| stream.tenant == tenant);
+            let read = self
+                .store
+                .read(0, Stage::Ready, "sender", &streams, 100)
+                .await
+                .expect("redis is there");
+            (!read.is_empty()).then_some(read)
+        })
+        .await
+    }
+
+    async fn read_ready(&self) -> Vec<Entry> {
         let streams = self.store.active(0).await.expect("redis is there");
         self.store
             .read(0, Stage::Ready, "sender", &streams, 100)
