@@ -3,6 +3,7 @@
 -- an entry is there once; what another has handled meanwhile is not brought back.
 -- KEYS  1 active, 2 stream
 -- ARGV  1 group, then entry ids
+-- Returns nothing
 local group, stream, gone = ARGV[1], KEYS[2], {}
 for i = 2, #ARGV do
   local entry = redis.call('XRANGE', stream, ARGV[i], ARGV[i])[1]

@@ -3,6 +3,7 @@
 -- step: an entry that is gone from here while the way on is noted nowhere would never be read.
 -- KEYS  1 active, then A streams to note, then the streams of the entries
 -- ARGV  1 group, 2 A, then for each stream of entries: how many, and their ids
+-- Returns nothing
 local group, noted = ARGV[1], tonumber(ARGV[2])
 if noted > 0 then redis.call('SADD', KEYS[1], unpack(KEYS, 2, 1 + noted)) end
 local at = 3
