@@ -96,17 +96,20 @@ async fn attempt<P: Provider>(shared: &Shared<P>, claim: Claim) -> (Outcome, Own
 fn last_look<P>(
     shared: &Shared<P>,
     admission: &Admission,
-    (lapses_at, expires_at): (Duration, Duration),
+    deadlines: (Duration, Duration),
 ) -> Result<(), Withdrawn> {
-    let now = shared.clock.boot();
-    // The call must be over before the claim is.
-    if now + shared.limits.attempt_timeout >= lapses_at || now >= expires_at {
+    if run_out(shared.clock.boot(), shared.limits.attempt_timeout, deadlines) {
         return Err(Withdrawn {
             reason: Reason::NotWritten,
             delay: Duration::ZERO,
         });
     }
     admission.check(rand::random())
+}
+
+/// True if the claim could lapse before a call that begins now is over, or the message's own time is.
+fn run_out(now: Duration, call_max: Duration, (lapses_at, expires_at): (Duration, Duration)) -> bool {
+    now + call_max >= lapses_at || now >= expires_at
 }
 
 async fn call<P: Provider>(
@@ -165,4 +168,28 @@ fn log(span: &tracing::Span, answer: &SendOutcome) {
             "not sent"
         ),
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::run_out;
+
+    #[test]
+    fn nothing_is_begun_that_could_outlast_its_claim_or_its_message() {
+        let check = |now, lapses_at, expires_at| {
+            let seconds = Duration::from_secs;
+            run_out(
+                seconds(now),
+                seconds(10),
+                (seconds(lapses_at), seconds(expires_at)),
+            )
+        };
+        assert!(!check(100, 140, 500));
+        assert!(!check(129, 140, 500));
+        assert!(check(130, 140, 500), "the call may last as long as the claim");
+        assert!(check(100, 140, 100), "expired");
+        assert!(!check(100, 140, 101));
+    }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use paceline_domain::id::MessageId;
 use paceline_domain::machine::Outcome;
 use paceline_domain::reason::Reason;
-use paceline_domain::record::{Nonce, Provider as ProviderName, Record, State};
+use paceline_domain::record::{Nonce, Provider as ProviderName, State};
 use paceline_store::{ClaimItem, Claimed, ErrorClass, Verdict};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -80,7 +80,7 @@ async fn settle<P>(shared: &Shared<P>, shard: &Shard, nonce: Nonce, picked: Vec<
     let mut pause = PAUSE_MIN;
     let records = loop {
         tokio::time::sleep(pause).await;
-        match records(shared, shard.number, &ids).await {
+        match shared.store.get_readable(shard.number, &ids).await {
             Ok(records) => break records,
             Err(error) => {
                 tracing::debug!(shard = shard.number, %error, "claims of unknown fate can't be looked at");
@@ -103,26 +103,6 @@ async fn settle<P>(shared: &Shared<P>, shard: &Shard, nonce: Nonce, picked: Vec<
     }
     shard.unsettled.fetch_sub(1, Ordering::Relaxed);
     shard.ready.notify_one();
-}
-
-/// The records of one shard, `None` for what is missing or unreadable: one bad record must not hide the others.
-pub(crate) async fn records<P>(
-    shared: &Shared<P>,
-    shard: u16,
-    ids: &[MessageId],
-) -> Result<Vec<Option<Record>>, paceline_store::StoreError> {
-    match shared.store.get_many(shard, ids).await {
-        Err(error) if error.class() == ErrorClass::Bug => {}
-        answer => return answer,
-    }
-    let mut records = Vec::with_capacity(ids.len());
-    for &id in ids {
-        records.push(match shared.store.get(id).await {
-            Err(error) if error.class() == ErrorClass::Bug => None,
-            answer => answer?,
-        });
-    }
-    Ok(records)
 }
 
 fn item(held: &Held) -> ClaimItem {

@@ -99,3 +99,150 @@ fn key_refused(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use paceline_domain::id::MessageId;
+    use paceline_domain::lane::Lane;
+    use paceline_domain::machine::{Outcome, accept};
+    use paceline_domain::reason::Reason;
+    use paceline_domain::record::{DoubtPolicy, Nonce, Record, State};
+    use paceline_domain::time::Millis;
+    use paceline_providers::SendOutcome;
+
+    use super::{settle, until_usable};
+    use crate::key_gate::{KeyGate, PAUSE_MIN};
+
+    const NOW: Duration = Duration::from_secs(500);
+    const ID: MessageId = MessageId([3; 16]);
+
+    /// The third attempt of a message that failed once.
+    fn record() -> Record {
+        let wish = Record {
+            state: State::Queued,
+            reason: Reason::None,
+            revision: 0,
+            attempt: 0,
+            nonce: Nonce::default(),
+            generation: 0,
+            tries: 0,
+            tries_max: 8,
+            maybe_sent: false,
+            resent: false,
+            policy: DoubtPolicy::Hold,
+            lane: Lane::Bulk,
+            accepted_at: Millis(0),
+            changed_at: Millis(0),
+            send_at: Millis(0),
+            expires_at: Millis(0),
+            due_at: Millis(0),
+            doubt_window_s: 900,
+            dedupe_window_s: 3_600,
+            provider: None,
+            provider_id: String::new(),
+            tenant: "acme".to_owned(),
+            template: "welcome".to_owned(),
+            identity: "main".to_owned(),
+            digests: Vec::new(),
+        };
+        Record {
+            attempt: 3,
+            tries: 1,
+            ..accept(wish, Duration::from_secs(3_600), Millis(1_000))
+        }
+    }
+
+    /// What is reported of `answer`, and whether the key is closed afterwards. Waits are drawn at their bound.
+    #[track_caller]
+    fn check(answer: SendOutcome, expected: Outcome, closed: bool) {
+        let mut gate = KeyGate::default();
+        let pass = gate.admit(ID, NOW).expect("an open gate");
+        let outcome = settle(&mut gate, pass, (ID, &record()), answer, 1.0, NOW);
+        assert_eq!(outcome, expected);
+        assert_eq!(gate.paused().is_some(), closed);
+    }
+
+    #[test]
+    fn each_answer_has_its_meaning() {
+        let seconds = Duration::from_secs;
+        let provider_id = || "ses-1".to_owned();
+        check(
+            SendOutcome::Accepted {
+                provider_id: provider_id(),
+            },
+            Outcome::Accepted {
+                provider_id: provider_id(),
+            },
+            false,
+        );
+        let reason = Reason::MessageRefused;
+        check(
+            SendOutcome::Refused { reason },
+            Outcome::Refused { reason },
+            false,
+        );
+        // The bound after one try, and after two attempts: 4 s and 8 s.
+        let reason = Reason::ProviderUnavailable;
+        check(
+            SendOutcome::Transient { reason },
+            Outcome::Failed {
+                reason,
+                delay: seconds(4),
+            },
+            false,
+        );
+        let reason = Reason::NotConnected;
+        check(
+            SendOutcome::Transient { reason },
+            Outcome::Deferred {
+                reason,
+                delay: seconds(8),
+            },
+            false,
+        );
+        let reason = Reason::Throttled;
+        check(
+            SendOutcome::Throttled { daily: false },
+            Outcome::Deferred {
+                reason,
+                delay: seconds(8),
+            },
+            false,
+        );
+        let delay = until_usable(PAUSE_MIN, 1.0);
+        let reason = Reason::DailyQuota;
+        check(
+            SendOutcome::Throttled { daily: true },
+            Outcome::Deferred { reason, delay },
+            true,
+        );
+        let reason = Reason::AccountSuspended;
+        check(
+            SendOutcome::AccountRefused { reason },
+            Outcome::Deferred { reason, delay },
+            true,
+        );
+        let reason = Reason::Timeout;
+        check(
+            SendOutcome::Unknown { reason },
+            Outcome::Unknown { reason },
+            false,
+        );
+    }
+
+    #[test]
+    fn an_outage_of_the_provider_uses_up_no_tries() {
+        let mut gate = KeyGate::default();
+        let reason = Reason::ProviderUnavailable;
+        let counted = (0..100).filter(|number| {
+            let id = MessageId([*number; 16]);
+            let pass = gate.admit(id, NOW).expect("an open gate");
+            let answer = SendOutcome::Transient { reason };
+            let outcome = settle(&mut gate, pass, (id, &record()), answer, 0.5, NOW);
+            matches!(outcome, Outcome::Failed { .. })
+        });
+        assert_eq!(counted.count(), 20);
+    }
+}

@@ -13,7 +13,6 @@ use paceline_domain::time::Millis;
 use paceline_kit::Shutdown;
 use paceline_store::{Change, Stage, StoreError};
 
-use crate::claim::records;
 use crate::shared::{Shard, Shared};
 use crate::sightings::{Period, Sightings};
 
@@ -84,7 +83,7 @@ impl<P: Send + Sync + 'static> Sweeper<P> {
         };
         let unknown = sightings.look(&overdue, shared.clock.boot());
         for ids in unknown.chunks(BATCH) {
-            for (&id, record) in ids.iter().zip(records(&shared, shard, ids).await?) {
+            for (&id, record) in ids.iter().zip(shared.store.get_readable(shard, ids).await?) {
                 if let Some((deadline, period)) = record.and_then(|record| period(waiting, &record)) {
                     sightings.learn(id, deadline, period);
                 }
