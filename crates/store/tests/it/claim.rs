@@ -163,6 +163,22 @@ async fn failures_count_as_tries_and_the_last_one_buries() {
             assert!(bench.has_request(id(1)).await);
         }
     }
+    assert_eq!(moved(bench.store.redrive(id(1)).await.expect("there")).tries, 0);
+}
+
+#[tokio::test]
+async fn a_report_of_another_claim_of_the_same_number_changes_nothing() {
+    let bench = Bench::start().await;
+    let sending = bench.sending(&message(1)).await;
+    let other = Fence {
+        nonce: Nonce([9; 8]),
+        ..sending.fence()
+    };
+    let refused = Outcome::Refused {
+        reason: Reason::MessageRefused,
+    };
+    let answer = bench.report(id(1), other, refused).await;
+    assert_eq!(answer, Change::Unchanged(sending));
 }
 
 #[tokio::test]

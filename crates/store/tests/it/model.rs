@@ -23,20 +23,35 @@ use crate::support::{
 const MESSAGES: u8 = 4;
 const WORKERS: usize = 3;
 const CASES: u32 = 96;
-const TTL: Duration = Duration::from_secs(1_500);
+const TTL: Duration = Duration::from_secs(4_000);
 
 #[derive(Clone, Debug)]
 enum Operation {
     Enqueue(Vec<(u8, bool, u64)>),
     Advance(u64),
     ReadQueued(usize),
-    HandOff { worker: usize, dies_between: bool },
+    HandOff {
+        worker: usize,
+        dies_between: bool,
+    },
     Bury(usize),
     Postpone(usize),
     ReadReady(usize),
-    TakeOver { worker: usize, stage: Stage },
-    Claim { worker: usize, suppressed: bool },
-    Report { worker: usize, outcome: u8, again: bool },
+    TakeOver {
+        worker: usize,
+        stage: Stage,
+    },
+    Claim {
+        worker: usize,
+        suppressed: bool,
+    },
+    Pump(usize),
+    Report {
+        worker: usize,
+        outcome: u8,
+        again: bool,
+        forged: bool,
+    },
     Promote(Vec<u8>),
     Lapse(Vec<(u8, bool)>),
     Resolve(Vec<(u8, bool)>),
@@ -49,30 +64,36 @@ enum Operation {
 fn operation() -> impl Strategy<Value = Operation> {
     use Operation as O;
     let one = || 1..=MESSAGES;
-    let some = || prop::collection::vec(1..=MESSAGES, 1..4);
-    let claimed = || prop::collection::vec((1..=MESSAGES, prop::bool::weighted(0.2)), 1..4);
     let worker = || 0..WORKERS;
     let rarely = || prop::bool::weighted(0.2);
+    let some = || prop_oneof![Just((1..=MESSAGES).collect()), prop::collection::vec(one(), 1..4)];
+    let claimed = || prop::collection::vec((one(), rarely()), 3..6);
     let send_in = prop_oneof![4 => Just(0), 1 => Just(30)];
-    let evidence = (1..=MESSAGES, prop_oneof![Just(None), (1_u32..3).prop_map(Some)]);
+    let evidence = (
+        one(),
+        prop_oneof![Just(None), (1_u32..3).prop_map(Some), (1_u32..3).prop_map(Some)],
+    );
     let stage = prop_oneof![Just(Stage::Queued), Just(Stage::Ready)];
+    let seconds = prop_oneof![2 => Just(1_u64), 2 => Just(30), 4 => Just(61), 3 => Just(901)];
+    let report = (worker(), 0_u8..12, rarely(), rarely());
     prop_oneof![
-        6 => prop::collection::vec((one(), any::<bool>(), send_in), 1..4).prop_map(O::Enqueue),
-        4 => prop_oneof![Just(1_u64), Just(30), Just(61), Just(901)].prop_map(O::Advance),
-        5 => worker().prop_map(O::ReadQueued),
-        6 => (worker(), rarely()).prop_map(|(worker, dies_between)| O::HandOff { worker, dies_between }),
+        4 => prop::collection::vec((one(), any::<bool>(), send_in), 1..4).prop_map(O::Enqueue),
+        5 => seconds.prop_map(O::Advance),
+        2 => worker().prop_map(O::ReadQueued),
+        2 => (worker(), rarely()).prop_map(|(worker, dies_between)| O::HandOff { worker, dies_between }),
         1 => worker().prop_map(O::Bury),
         1 => worker().prop_map(O::Postpone),
-        5 => worker().prop_map(O::ReadReady),
+        2 => worker().prop_map(O::ReadReady),
         2 => (worker(), stage).prop_map(|(worker, stage)| O::TakeOver { worker, stage }),
-        6 => (worker(), rarely()).prop_map(|(worker, suppressed)| O::Claim { worker, suppressed }),
-        6 => (worker(), 0_u8..5, rarely()).prop_map(|(worker, outcome, again)| O::Report { worker, outcome, again }),
+        2 => (worker(), rarely()).prop_map(|(worker, suppressed)| O::Claim { worker, suppressed }),
+        6 => worker().prop_map(O::Pump),
+        5 => report.prop_map(|(worker, outcome, again, forged)| O::Report { worker, outcome, again, forged }),
         4 => some().prop_map(O::Promote),
-        3 => claimed().prop_map(O::Lapse),
-        3 => claimed().prop_map(O::Resolve),
-        1 => prop::collection::vec(evidence, 1..3).prop_map(O::Evidence),
+        4 => claimed().prop_map(O::Lapse),
+        5 => claimed().prop_map(O::Resolve),
+        2 => prop::collection::vec(evidence, 1..3).prop_map(O::Evidence),
         1 => one().prop_map(O::Cancel),
-        2 => one().prop_map(O::Redrive),
+        3 => one().prop_map(O::Redrive),
         1 => one().prop_map(O::Discard),
     ]
 }
@@ -116,89 +137,118 @@ impl<'a> World<'a> {
     }
 
     async fn perform(&mut self, operation: Operation) {
-        let store = &self.bench.store;
         match operation {
             Operation::Enqueue(items) => self.enqueue(items).await,
             Operation::Advance(seconds) => self.bench.advance(Duration::from_secs(seconds)),
-            Operation::ReadQueued(worker) => {
-                let entries = self.bench.read(Stage::Queued, &format!("r{worker}")).await;
-                self.rendering[worker].extend(entries);
-            }
+            Operation::ReadQueued(worker) => self.read(worker, Stage::Queued).await,
             Operation::HandOff { worker, dies_between } => self.hand_off(worker, dies_between).await,
-            Operation::Bury(worker) => {
-                let items = self.unrendered(worker, Reason::RenderFailed);
-                let changes = store.bury(0, items.clone()).await.expect("there");
-                let event = |item: &Unrendered| Event::Buried {
-                    ticket: item.ticket,
-                    reason: item.reason,
-                };
-                self.compare(changes, items.iter().map(|item| (item.id, event(item))));
-            }
-            Operation::Postpone(worker) => {
-                let delay = Duration::from_secs(60);
-                let items = self.unrendered(worker, Reason::BundleMissing);
-                let changes = store.postpone(0, delay, items.clone()).await.expect("there");
-                let event = |item: &Unrendered| Event::Postponed {
-                    ticket: item.ticket,
-                    reason: item.reason,
-                    delay,
-                };
-                self.compare(changes, items.iter().map(|item| (item.id, event(item))));
-            }
-            Operation::ReadReady(worker) => {
-                let entries = self.bench.read(Stage::Ready, &format!("s{worker}")).await;
-                self.sendable[worker].extend(entries);
-            }
+            Operation::Bury(worker) => self.bury(worker).await,
+            Operation::Postpone(worker) => self.postpone(worker).await,
+            Operation::ReadReady(worker) => self.read(worker, Stage::Ready).await,
             Operation::TakeOver { worker, stage } => self.take_over(worker, stage).await,
             Operation::Claim { worker, suppressed } => self.claim(worker, suppressed).await,
+            Operation::Pump(worker) => {
+                self.read(worker, Stage::Queued).await;
+                self.hand_off(worker, false).await;
+                self.read(worker, Stage::Ready).await;
+                self.claim(worker, false).await;
+            }
             Operation::Report {
                 worker,
                 outcome,
                 again,
-            } => self.report(worker, outcome, again).await,
-            Operation::Promote(numbers) => {
-                let stream = StreamKey::of(&wish(), Stage::Queued);
-                let items: Vec<_> = numbers
-                    .iter()
-                    .map(|&number| (id(number), stream.clone()))
-                    .collect();
-                let changes = store.promote(0, &items).await.expect("there");
-                self.compare(changes, items.into_iter().map(|(id, _)| (id, Event::Due)));
+                forged,
+            } => {
+                self.report(worker, outcome_of(outcome), again, forged).await;
             }
-            Operation::Lapse(items) => {
-                let items = self.fenced(&items);
-                let changes = store.lapse(0, &items).await.expect("there");
-                self.compare(
-                    changes,
-                    items
-                        .into_iter()
-                        .map(|(id, fence)| (id, Event::ClaimLapsed { fence })),
-                );
-            }
-            Operation::Resolve(items) => {
-                let items = self.fenced(&items);
-                let changes = store.resolve(0, &items).await.expect("there");
-                self.compare(
-                    changes,
-                    items
-                        .into_iter()
-                        .map(|(id, fence)| (id, Event::WindowOver { fence })),
-                );
-            }
+            Operation::Promote(numbers) => self.promote(&numbers).await,
+            Operation::Lapse(items) => self.lapse(&items).await,
+            Operation::Resolve(items) => self.resolve(&items).await,
             Operation::Evidence(items) => self.evidence(items).await,
             Operation::Cancel(number) => {
-                let change = store.cancel(id(number)).await.expect("there");
+                let change = self.bench.store.cancel(id(number)).await.expect("there");
                 self.compare(vec![change], [(id(number), Event::Cancelled)]);
             }
             Operation::Redrive(number) => {
-                let change = store.redrive(id(number)).await.expect("there");
+                let change = self.bench.store.redrive(id(number)).await.expect("there");
                 self.compare(vec![change], [(id(number), Event::Redriven)]);
             }
             Operation::Discard(number) => {
-                let change = store.discard(id(number)).await.expect("there");
+                let change = self.bench.store.discard(id(number)).await.expect("there");
                 self.compare(vec![change], [(id(number), Event::Discarded)]);
             }
         }
+    }
+
+    async fn read(&mut self, worker: usize, stage: Stage) {
+        let entries = self.bench.read(stage, &consumer(worker, stage)).await;
+        self.hands(worker, stage).extend(entries);
+    }
+
+    fn hands(&mut self, worker: usize, stage: Stage) -> &mut Vec<Entry> {
+        match stage {
+            Stage::Queued => &mut self.rendering[worker],
+            Stage::Ready => &mut self.sendable[worker],
+        }
+    }
+
+    async fn bury(&mut self, worker: usize) {
+        let items = self.unrendered(worker, Reason::RenderFailed);
+        let changes = self.bench.store.bury(0, items.clone()).await.expect("there");
+        let event = |item: &Unrendered| Event::Buried {
+            ticket: item.ticket,
+            reason: item.reason,
+        };
+        self.compare(changes, items.iter().map(|item| (item.id, event(item))));
+    }
+
+    async fn postpone(&mut self, worker: usize) {
+        let delay = Duration::from_secs(60);
+        let items = self.unrendered(worker, Reason::BundleMissing);
+        let changes = self
+            .bench
+            .store
+            .postpone(0, delay, items.clone())
+            .await
+            .expect("there");
+        let event = |item: &Unrendered| Event::Postponed {
+            ticket: item.ticket,
+            reason: item.reason,
+            delay,
+        };
+        self.compare(changes, items.iter().map(|item| (item.id, event(item))));
+    }
+
+    async fn promote(&mut self, numbers: &[u8]) {
+        let stream = StreamKey::of(&wish(), Stage::Queued);
+        let items: Vec<_> = numbers
+            .iter()
+            .map(|&number| (id(number), stream.clone()))
+            .collect();
+        let changes = self.bench.store.promote(0, &items).await.expect("there");
+        self.compare(changes, items.into_iter().map(|(id, _)| (id, Event::Due)));
+    }
+
+    async fn lapse(&mut self, items: &[(u8, bool)]) {
+        let items = self.fenced(items);
+        let changes = self.bench.store.lapse(0, &items).await.expect("there");
+        self.compare(
+            changes,
+            items
+                .into_iter()
+                .map(|(id, fence)| (id, Event::ClaimLapsed { fence })),
+        );
+    }
+
+    async fn resolve(&mut self, items: &[(u8, bool)]) {
+        let items = self.fenced(items);
+        let changes = self.bench.store.resolve(0, &items).await.expect("there");
+        self.compare(
+            changes,
+            items
+                .into_iter()
+                .map(|(id, fence)| (id, Event::WindowOver { fence })),
+        );
     }
 
     async fn enqueue(&mut self, items: Vec<(u8, bool, u64)>) {
@@ -275,18 +325,14 @@ impl<'a> World<'a> {
 
     async fn take_over(&mut self, worker: usize, stage: Stage) {
         let stream = StreamKey::of(&wish(), stage);
-        let name = format!("{}{worker}", if stage == Stage::Queued { 'r' } else { 's' });
-        let entries = self
-            .bench
-            .store
-            .reclaim(0, &stream, &name, Duration::ZERO, 100)
+        let consumer = consumer(worker, stage);
+        let store = &self.bench.store;
+        let entries = store
+            .reclaim(0, &stream, &consumer, Duration::ZERO, 100)
             .await
             .expect("there");
         // The one that it was taken from still holds it in its hands: it may be slow, not dead.
-        match stage {
-            Stage::Queued => self.rendering[worker].extend(entries),
-            Stage::Ready => self.sendable[worker].extend(entries),
-        }
+        self.hands(worker, stage).extend(entries);
     }
 
     fn unrendered(&mut self, worker: usize, reason: Reason) -> Vec<Unrendered> {
@@ -344,32 +390,17 @@ impl<'a> World<'a> {
         }
     }
 
-    async fn report(&mut self, worker: usize, outcome: u8, again: bool) {
-        let delay = Duration::from_secs(20);
-        let outcome = match outcome {
-            0 => Outcome::Accepted {
-                provider_id: format!("p{}", self.nonces),
-            },
-            1 => Outcome::Refused {
-                reason: Reason::MessageRefused,
-            },
-            2 => Outcome::Failed {
-                reason: Reason::ProviderUnavailable,
-                delay,
-            },
-            3 => Outcome::Deferred {
-                reason: Reason::Throttled,
-                delay: TTL * 2,
-            },
-            _ => Outcome::Unknown {
-                reason: Reason::Timeout,
-            },
-        };
-        let held = if again {
+    async fn report(&mut self, worker: usize, outcome: Outcome, again: bool, forged: bool) {
+        let mut held = if again {
             self.claims[worker].clone()
         } else {
             std::mem::take(&mut self.claims[worker])
         };
+        if forged {
+            // Another sender's claim of the same number, from before a write was lost.
+            held.iter_mut()
+                .for_each(|(_, fence)| fence.nonce = Nonce([0xee; 8]));
+        }
         let report = |&(id, fence): &(MessageId, Fence)| Report {
             id,
             fence,
@@ -570,6 +601,38 @@ impl<'a> World<'a> {
     }
 }
 
+fn consumer(worker: usize, stage: Stage) -> String {
+    format!("{}-{worker}", stage.as_str())
+}
+
+/// Positive ones are rare: they end the message.
+fn outcome_of(number: u8) -> Outcome {
+    let delay = Duration::from_secs(20);
+    match number {
+        0 => Outcome::Accepted {
+            provider_id: "p-1".to_owned(),
+        },
+        1 => Outcome::Refused {
+            reason: Reason::MessageRefused,
+        },
+        2..=5 => Outcome::Failed {
+            reason: Reason::ProviderUnavailable,
+            delay,
+        },
+        6 => Outcome::Deferred {
+            reason: Reason::Throttled,
+            delay: TTL * 2,
+        },
+        7 => Outcome::Deferred {
+            reason: Reason::Throttled,
+            delay,
+        },
+        _ => Outcome::Unknown {
+            reason: Reason::Timeout,
+        },
+    }
+}
+
 fn packed(id: MessageId, ticket: Ticket) -> Vec<u8> {
     let accepted_at = ticket.accepted_at.0.to_be_bytes();
     [&id.0[..], &accepted_at[2..], &ticket.generation.to_be_bytes()].concat()
@@ -587,7 +650,7 @@ fn the_scripts_and_the_machine_agree_on_whole_records() {
         failure_persistence: None,
         ..ProptestConfig::with_cases(CASES)
     };
-    let operations = prop::collection::vec(operation(), 1..80);
+    let operations = prop::collection::vec(operation(), 1..160);
     let outcome = TestRunner::new(config).run(&operations, |operations| {
         runtime.block_on(async {
             let mut world = World::empty(&bench).await;

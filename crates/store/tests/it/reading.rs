@@ -95,6 +95,27 @@ async fn what_is_given_back_is_read_next_and_once() {
     assert_eq!(again.len(), 1);
     assert_eq!(ticket_of(&again[0]), ticket_of(&entries[0]));
     assert_eq!(bench.backlog(Stage::Queued).await, 2);
+    // What nobody holds is not put behind others.
+    bench.accept(&message(3)).await;
+    bench.accept(&message(4)).await;
+    let key = stream_key(Stage::Queued);
+    let last = bench
+        .redis
+        .command(&["XREVRANGE", &key, "+", "-", "COUNT", "2"])
+        .await;
+    let third = String::from_utf8_lossy(&last.array()[1].array()[0].bytes()).into_owned();
+    bench
+        .store
+        .give_back(0, &queued(), &[third])
+        .await
+        .expect("there");
+    let order: Vec<_> = bench
+        .read(Stage::Queued, "b")
+        .await
+        .iter()
+        .map(|entry| ticket_of(entry).0)
+        .collect();
+    assert_eq!(order, [id(3), id(4)]);
 }
 
 #[tokio::test]
