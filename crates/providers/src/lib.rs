@@ -10,7 +10,7 @@ pub mod outcome;
 pub mod ses;
 pub mod settings;
 
-pub use message::{Attachment, Mailbox, OutgoingMessage};
+pub use message::{Attachment, Mailbox, OutgoingMessage, WriteGate};
 pub use outcome::SendOutcome;
 pub use ses::{ConnectError, Ses};
 pub use settings::{Credentials, SesSettings};

@@ -1,4 +1,7 @@
-//! What is handed to a provider: borrowed from the rendered message, so that a send copies nothing twice.
+//! What is handed to a provider: borrowed from the rendered message.
+
+use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use paceline_domain::id::MessageId;
@@ -32,6 +35,32 @@ pub struct OutgoingMessage<'a> {
     pub tenant_name: Option<&'a str>,
     /// W3C `traceparent`, sent as a header of the API call; empty without a trace.
     pub traceparent: &'a str,
+    /// Asked right before the request is written.
+    pub gate: WriteGate,
+}
+
+/// Whether a request may still be written: asked after credentials and signature, right before the request goes to a
+/// connection. Making the connection, which comes after it, is bounded by its own timeout.
+#[derive(Clone, Default)]
+pub struct WriteGate(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
+
+impl WriteGate {
+    /// Open while `may_write` says so. The default is open always.
+    #[must_use]
+    pub fn new(may_write: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(may_write)))
+    }
+
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.0.as_ref().is_none_or(|may_write| may_write())
+    }
+}
+
+impl fmt::Debug for WriteGate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WriteGate")
+    }
 }
 
 /// A normalised address and the name to show, both still unencoded.

@@ -99,7 +99,7 @@ impl Ses {
                 };
             }
         };
-        let transmission = Transmission::new(message.traceparent);
+        let transmission = Transmission::new(message.traceparent, message.gate.clone());
         let answer = request.customize().interceptor(transmission.clone()).send().await;
         let outcome = classify::classify(&answer, Parties::of(message), transmission.started());
         if let Err(error) = &answer {
@@ -155,7 +155,7 @@ mod tests {
     use paceline_domain::time::Millis;
 
     use super::Ses;
-    use crate::message::{Mailbox, OutgoingMessage};
+    use crate::message::{Mailbox, OutgoingMessage, WriteGate};
     use crate::outcome::SendOutcome;
     use crate::settings::SesSettings;
 
@@ -212,6 +212,7 @@ mod tests {
             configuration_set: "events",
             tenant_name: None,
             traceparent: "",
+            gate: WriteGate::default(),
         };
         Ses::assemble(config, &settings).send(&message).await
     }

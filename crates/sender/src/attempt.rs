@@ -8,8 +8,9 @@ use paceline_domain::id::MessageId;
 use paceline_domain::machine::Outcome;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::{Provider as ProviderName, Record};
+use paceline_kit::clock::Clock;
 use paceline_kit::trace;
-use paceline_providers::SendOutcome;
+use paceline_providers::{SendOutcome, WriteGate};
 use paceline_wire::v1;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument as _;
@@ -23,6 +24,9 @@ use crate::shared::{Shard, Shared};
 
 /// What the provider's own timeout gets on top, before the call is given up from outside.
 const TIMEOUT_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a look at the rate's lease is good for: well within the lease's lifetime of two seconds.
+const LOOK_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// A claimed message, until its result is handed over.
 pub(crate) struct Claim {
@@ -83,7 +87,14 @@ async fn attempt<P: Provider>(shared: &Shared<P>, claim: Claim) -> (Outcome, Own
     };
     let deadlines = (lapses_at, expires_at);
     let outcome = match last_look(shared, &admission, deadlines) {
-        Ok(()) => call(shared, (id, &record), &rendered, admission).await,
+        Ok(()) => {
+            let gate = write_gate(
+                Arc::clone(&shared.clock),
+                shared.limits.attempt_timeout,
+                deadlines,
+            );
+            call(shared, (id, &record), &rendered, admission, gate).await
+        }
         Err(Withdrawn { reason, delay }) => {
             shared.metrics.not_written(reason);
             Outcome::Deferred { reason, delay }
@@ -107,6 +118,16 @@ fn last_look<P>(
     admission.check(rand::random())
 }
 
+/// Closes when the claim or the message could run out, or when the look at the rate's lease is too old: credentials may take
+/// long to fetch, and a process may be frozen between the look and the write.
+fn write_gate(clock: Arc<dyn Clock>, call_max: Duration, deadlines: (Duration, Duration)) -> WriteGate {
+    let looked_at = clock.boot();
+    WriteGate::new(move || {
+        let now = clock.boot();
+        now.saturating_sub(looked_at) <= LOOK_AGE_MAX && !run_out(now, call_max, deadlines)
+    })
+}
+
 /// True if the claim could lapse before a call that begins now is over, or the message's own time is.
 fn run_out(now: Duration, call_max: Duration, (lapses_at, expires_at): (Duration, Duration)) -> bool {
     now + call_max >= lapses_at || now >= expires_at
@@ -117,6 +138,7 @@ async fn call<P: Provider>(
     (id, record): (MessageId, &Record),
     rendered: &v1::RenderedMessage,
     mut admission: Admission,
+    gate: WriteGate,
 ) -> Outcome {
     let span = tracing::info_span!(
         "attempt",
@@ -130,7 +152,8 @@ async fn call<P: Provider>(
     trace::set_parent(&span, &rendered.traceparent);
     let traceparent = trace::traceparent_of(&span);
     let identity = shared.identities.get(&record.identity);
-    let message = identity.and_then(|identity| outgoing(rendered, (id, record), &identity.ses, &traceparent));
+    let message =
+        identity.and_then(|identity| outgoing(rendered, (id, record), &identity.ses, &traceparent, gate));
     let (Some(identity), Some(message)) = (identity, message) else {
         // Only streams of known identities are read, and `unpack` has checked the parts.
         let reason = Reason::ConfigurationMissing;
@@ -172,9 +195,33 @@ fn log(span: &tracing::Span, answer: &SendOutcome) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
-    use super::run_out;
+    use paceline_domain::time::Millis;
+    use paceline_testkit::ManualClock;
+
+    use super::{LOOK_AGE_MAX, run_out, write_gate};
+
+    #[test]
+    fn a_process_that_was_frozen_after_its_look_writes_nothing() {
+        let seconds = Duration::from_secs;
+        let clock = ManualClock::at(Millis(0));
+        let gate = |lapses_in| {
+            use paceline_kit::clock::Clock as _;
+            let lapses_at = clock.boot() + seconds(lapses_in);
+            write_gate(Arc::new(clock.clone()), seconds(10), (lapses_at, lapses_at))
+        };
+        let (long, short) = (gate(40), gate(11));
+        assert!(long.is_open() && short.is_open());
+        clock.advance(LOOK_AGE_MAX);
+        assert!(
+            long.is_open() && !short.is_open(),
+            "the short claim could lapse during the call"
+        );
+        clock.advance(Duration::from_millis(1));
+        assert!(!long.is_open(), "the rate's lease may have lapsed");
+    }
 
     #[test]
     fn nothing_is_begun_that_could_outlast_its_claim_or_its_message() {

@@ -49,7 +49,7 @@ pub fn settle(
         }
         // Nobody was reached: that is never the message's fault.
         SendOutcome::Transient {
-            reason: reason @ Reason::NotConnected,
+            reason: reason @ (Reason::NotConnected | Reason::NotWritten),
         } => {
             gate.undecided(pass, now);
             Outcome::Deferred {

@@ -3,7 +3,7 @@
 use paceline_domain::id::MessageId;
 use paceline_domain::record::Record;
 use paceline_kit::identity::SesIdentity;
-use paceline_providers::{Attachment, Mailbox, OutgoingMessage};
+use paceline_providers::{Attachment, Mailbox, OutgoingMessage, WriteGate};
 use paceline_wire::v1;
 use prost::Message as _;
 
@@ -40,6 +40,7 @@ pub(crate) fn outgoing<'a>(
     (id, record): (MessageId, &Record),
     ses: &'a SesIdentity,
     traceparent: &'a str,
+    gate: WriteGate,
 ) -> Option<OutgoingMessage<'a>> {
     Some(OutgoingMessage {
         message_id: id,
@@ -67,6 +68,7 @@ pub(crate) fn outgoing<'a>(
         configuration_set: &ses.configuration_set,
         tenant_name: ses.tenant_name.as_deref(),
         traceparent,
+        gate,
     })
 }
 

@@ -86,7 +86,10 @@ fn refusal(status: u16, code: Option<&str>, text: &str, parties: Parties<'_>) ->
         503 => unavailable(code, text),
         _ => match code {
             Some(code) => by_code(status, code, text, parties),
-            None => by_status(status, text),
+            // SES names its refusals. What comes without a name may be a proxy's, at any time; a proxy's own refusals of whom
+            // or what it does not let through are the exception.
+            None if matches!(status, 401 | 403 | 413 | 429) => by_status(status, text),
+            None => unknown(Reason::AnswerUnclear),
         },
     }
 }
@@ -305,8 +308,18 @@ mod tests {
             reason: Reason::ProviderUnavailable,
         };
         check(400, Some("SomethingNewException"), "", expected.clone());
-        check(404, None, "", expected.clone());
         check(409, Some("ConflictException"), "", expected);
+    }
+
+    /// A proxy that forwarded the request may answer so at any time.
+    #[test]
+    fn a_refusal_that_ses_did_not_name_proves_nothing() {
+        let expected = Unknown {
+            reason: Reason::AnswerUnclear,
+        };
+        for status in [400, 404, 409, 460, 499] {
+            check(status, None, "", expected.clone());
+        }
     }
 
     #[test]

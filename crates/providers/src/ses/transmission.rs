@@ -2,7 +2,8 @@
 //!
 //! The SDK fails in the same ways before and after it has begun to write (a timeout while credentials are fetched looks
 //! like a timeout of the answer). Whether the request was handed to the connection at all separates what is provably unsent
-//! from what is in doubt.
+//! from what is in doubt. Right before that, the caller's gate is asked: fetching credentials takes time, and a process may
+//! be frozen.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,20 +13,29 @@ use aws_sdk_sesv2::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_sesv2::error::BoxError;
 use http::HeaderValue;
 
+use crate::message::WriteGate;
+
 #[derive(Clone, Debug)]
 pub(super) struct Transmission {
     started: Arc<AtomicBool>,
     traceparent: Option<HeaderValue>,
+    gate: WriteGate,
 }
 
+/// The caller no longer wants the request written.
+#[derive(Debug, thiserror::Error)]
+#[error("the time to write is over")]
+struct TooLate;
+
 impl Transmission {
-    pub(super) fn new(traceparent: &str) -> Self {
+    pub(super) fn new(traceparent: &str, gate: WriteGate) -> Self {
         let traceparent = HeaderValue::from_str(traceparent)
             .ok()
             .filter(|value| !value.is_empty());
         Self {
             started: Arc::default(),
             traceparent,
+            gate,
         }
     }
 
@@ -52,6 +62,9 @@ impl Intercept for Transmission {
                 .request_mut()
                 .headers_mut()
                 .try_insert("traceparent", traceparent.clone())?;
+        }
+        if !self.gate.is_open() {
+            return Err(TooLate.into());
         }
         self.started.store(true, Ordering::SeqCst);
         Ok(())

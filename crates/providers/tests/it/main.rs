@@ -10,7 +10,7 @@ use std::time::Duration;
 use paceline_domain::id::MessageId;
 use paceline_domain::time::Millis;
 use paceline_local::{Lookalike, LookalikeOptions};
-use paceline_providers::{Credentials, Mailbox, OutgoingMessage, SendOutcome, Ses, SesSettings};
+use paceline_providers::{Credentials, Mailbox, OutgoingMessage, SendOutcome, Ses, SesSettings, WriteGate};
 
 const RECIPIENT: &str = "ada@customer.example";
 const FROM: &str = "shop@x.example";
@@ -59,6 +59,7 @@ fn message() -> OutgoingMessage<'static> {
         configuration_set: "events",
         tenant_name: None,
         traceparent: "",
+        gate: WriteGate::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use paceline_domain::reason::Reason;
-use paceline_providers::{Attachment, Mailbox, OutgoingMessage, SendOutcome};
+use paceline_providers::{Attachment, Mailbox, OutgoingMessage, SendOutcome, WriteGate};
 
 use super::{client, message, start};
 
@@ -122,4 +122,15 @@ async fn a_broken_traceparent_costs_nothing() {
     let outcome = client(lookalike.url()).await.send(&message).await;
     assert!(matches!(outcome, SendOutcome::Accepted { .. }), "{outcome:?}");
     assert_eq!(lookalike.inbox(0, 1)[0].traceparent, None);
+}
+
+#[tokio::test]
+async fn nothing_is_written_once_the_gate_is_closed() {
+    let lookalike = start().await;
+    let mut message = message();
+    message.gate = WriteGate::new(|| false);
+    let outcome = client(lookalike.url()).await.send(&message).await;
+    let reason = Reason::NotWritten;
+    assert_eq!(outcome, SendOutcome::Transient { reason });
+    assert_eq!(lookalike.stats().requests, 0);
 }
