@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::server::Router;
+use tonic::transport::server::{Router, TcpIncoming};
 use tonic::transport::{Channel, Endpoint, Server};
 
 use crate::listen::ListenAddress;
@@ -30,7 +29,6 @@ pub fn server() -> Server {
         .max_concurrent_streams(Some(STREAMS_MAX))
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .tcp_nodelay(true)
 }
 
 /// A channel to `address` (`http://host:port`) that connects when it is first used and again whenever it must.
@@ -59,7 +57,8 @@ pub async fn bind(listen: ListenAddress) -> std::io::Result<(TcpListener, Socket
     Ok((listener, address))
 }
 
-/// Serves until `shutdown`, then finishes what is under way for at most `drain_max`; streams that are open still are cut.
+/// Serves until `shutdown`, then lets what is under way finish for at most `drain_max`. A handler that runs longer is no
+/// longer waited for; long streams must end themselves at the shutdown.
 ///
 /// # Errors
 /// If the listener fails.
@@ -70,9 +69,9 @@ pub async fn serve(
     drain_max: Duration,
 ) -> Result<(), tonic::transport::Error> {
     let stop = shutdown.clone();
-    let served = router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
-        stop.requested().await
-    });
+    // The server's own setting does not reach connections that come from outside of it.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let served = router.serve_with_incoming_shutdown(incoming, async move { stop.requested().await });
     tokio::pin!(served);
     tokio::select! {
         result = &mut served => return result,
@@ -81,7 +80,7 @@ pub async fn serve(
     match tokio::time::timeout(drain_max, served).await {
         Ok(result) => result,
         Err(_) => {
-            tracing::warn!("calls still open after the drain's time are cut");
+            tracing::warn!("calls are still open after the drain's time");
             Ok(())
         }
     }

@@ -1,5 +1,6 @@
 //! Sending identities: who may send as whom, and by what.
 
+use paceline_domain::address::Address;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::SettingsError;
@@ -27,6 +28,31 @@ pub struct SesIdentity {
     /// The SES tenant, where the account uses tenants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant_name: Option<String>,
+}
+
+impl SesIdentity {
+    /// The names as SES takes them; a wrong one would refuse every message.
+    fn validate(&self) -> Result<(), &'static str> {
+        if self.region.is_empty()
+            || !self
+                .region
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        {
+            return Err("ses.region must be the name of a region");
+        }
+        if !is_ses_name(&self.configuration_set) {
+            return Err("ses.configuration_set must be 1 to 64 of [A-Za-z0-9_-]");
+        }
+        if self
+            .tenant_name
+            .as_deref()
+            .is_some_and(|tenant| !is_ses_name(tenant))
+        {
+            return Err("ses.tenant_name must be 1 to 64 of [A-Za-z0-9_-]");
+        }
+        Ok(())
+    }
 }
 
 impl IdentitySettings {
@@ -67,9 +93,19 @@ pub fn validate(identities: &[IdentitySettings]) -> Result<(), SettingsError> {
         if identity.from_domains.is_empty() || identity.tenants.is_empty() {
             return invalid(format!("{name} needs from_domains and tenants"));
         }
-        if identity.ses.region.is_empty() || identity.ses.configuration_set.is_empty() {
-            return invalid(format!("{name} needs ses.region and ses.configuration_set"));
+        let unfit = identity
+            .from_domains
+            .iter()
+            .find(|domain| !is_normal_domain(domain));
+        if let Some(domain) = unfit {
+            return invalid(format!(
+                "{name}: the domain \"{domain}\" is not in lower case and punycode"
+            ));
         }
+        identity
+            .ses
+            .validate()
+            .map_err(|problem| SettingsError::invalid("identity", format!("{name}: {problem}")))?;
         if let Some(other) = identities[..index].iter().find(|other| collide(other, identity)) {
             return invalid(format!(
                 "{} and {name} claim one domain for one tenant",
@@ -78,6 +114,18 @@ pub fn validate(identities: &[IdentitySettings]) -> Result<(), SettingsError> {
         }
     }
     Ok(())
+}
+
+/// True for a domain in the form that a From's domain has after its normalisation.
+fn is_normal_domain(domain: &str) -> bool {
+    Address::parse(&format!("postmaster@{domain}")).is_ok_and(|address| address.domain() == domain)
+}
+
+fn is_ses_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 fn collide(a: &IdentitySettings, b: &IdentitySettings) -> bool {
@@ -126,6 +174,16 @@ mod tests {
         for identities in refused {
             assert!(validate(&identities).is_err(), "{identities:?}");
         }
+        for domain in ["Example.com", "bücher.example", "a@b.example", ""] {
+            let refusal = validate(&[identity("a", domain, "t")])
+                .expect_err(domain)
+                .to_string();
+            assert!(refusal.contains("punycode"), "{refusal}");
+        }
+        assert!(validate(&[identity("a", "xn--bcher-kva.example", "t")]).is_ok());
+        let mut misspelt = identity("a", "a.example", "t");
+        misspelt.ses.configuration_set = "my set".to_owned();
+        assert!(validate(&[misspelt]).is_err(), "a configuration set with a space");
         let mut without_set = identity("a", "a.example", "t");
         without_set.ses.configuration_set.clear();
         assert!(

@@ -1,6 +1,12 @@
 //! The wish to stop, shared by all tasks of a process.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// Two SIGINTs within this time are one wish: a wrapper forwards what its child got from the terminal as well.
+const SAME_PRESS_MAX: Duration = Duration::from_secs(1);
 
 /// A latch that is set once, by SIGTERM, SIGINT or a test.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +38,8 @@ impl Shutdown {
         Self(self.0.child_token())
     }
 
-    /// Sets the latch at the first SIGTERM or SIGINT; the second one ends the process at once with 130.
+    /// Sets the latch at the first SIGTERM or SIGINT. A repeated SIGTERM changes nothing (a supervisor and a parent may both
+    /// send one); a person who presses Ctrl-C again after a second ends the process at once with 130.
     ///
     /// # Errors
     /// If the process may not install signal handlers.
@@ -42,16 +49,19 @@ impl Shutdown {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let shutdown = self.clone();
         tokio::spawn(async move {
+            let mut requested_at = None;
             loop {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-                if shutdown.is_requested() {
-                    tracing::warn!("second signal, leaving without a drain");
+                let impatient = tokio::select! {
+                    _ = terminate.recv() => false,
+                    _ = interrupt.recv() => {
+                        requested_at.is_some_and(|at: Instant| at.elapsed() >= SAME_PRESS_MAX)
+                    }
+                };
+                if impatient {
+                    tracing::warn!("interrupted again, leaving without a drain");
                     std::process::exit(130);
                 }
-                tracing::info!("draining");
+                requested_at.get_or_insert_with(Instant::now);
                 shutdown.trigger();
             }
         });
