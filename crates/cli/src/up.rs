@@ -2,9 +2,11 @@
 //!
 //! A private redis-server (AOF on, `appendfsync always`), a look-alike of SES with an inbox page, and the four services:
 //! in this process, or with `--separate` as processes of their own. Both forms read the same settings files, which are
-//! written to the data folder and can be read there. Nothing outlives this process: children are told by the kernel when
-//! it dies.
+//! written to the data folder and can be read there. Nothing outlives this process: the kernel kills its children when it
+//! dies.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use crate::args::UpOptions;
 mod examples;
 mod files;
 mod lock;
+mod process;
 mod running;
 
 use files::Files;
@@ -36,11 +39,15 @@ pub(crate) async fn run(options: UpOptions) -> anyhow::Result<()> {
     let telemetry = Telemetry::install("paceline", &quiet)?;
     let shutdown = Shutdown::new();
     shutdown.on_signals()?;
-    std::fs::create_dir_all(&options.data)
-        .with_context(|| format!("can't make {}", options.data.display()))?;
+    private_folder(&options.data)?;
     let _lock = lock::take(&options.data)?;
 
-    let redis = PrivateRedis::start(&options.data.join("redis"), &RedisOptions::default()).await?;
+    let redis_folder = options.data.join("redis");
+    let redis_options = RedisOptions::default();
+    let redis = tokio::select! {
+        redis = PrivateRedis::start(&redis_folder, &redis_options) => redis?,
+        () = shutdown.requested() => return Ok(()),
+    };
     let lookalike = Lookalike::start(options.inbox, LookalikeOptions::default()).await?;
     let files = Files::new(&options, redis.url(), lookalike.address())?;
     let surroundings = Surroundings {
@@ -50,12 +57,24 @@ pub(crate) async fn run(options: UpOptions) -> anyhow::Result<()> {
     };
 
     let mut stack = Stack::default();
-    let outcome = stack.run(&options, &files, &surroundings, &shutdown).await;
-    stack.stop().await;
+    // Wherever the start stands, a wish to stop ends it; what has been started is drained.
+    let outcome = tokio::select! {
+        ended = stack.run(&options, &files, &surroundings) => ended,
+        () = shutdown.requested() => Ok(()),
+    };
+    let drained = stack.stop().await;
     lookalike.stop().await;
     redis.stop().await;
+    outcome.and(drained)?;
     println!("stopped");
-    outcome
+    Ok(())
+}
+
+/// Makes the folder for its owner alone: Redis writes recipients and bodies into it.
+fn private_folder(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
+    std::fs::set_permissions(folder, Permissions::from_mode(0o700))
+        .with_context(|| format!("can't close {} to others", folder.display()))
 }
 
 /// The running services, in the order in which they were started.
@@ -63,17 +82,15 @@ pub(crate) async fn run(options: UpOptions) -> anyhow::Result<()> {
 struct Stack(Vec<Running>);
 
 impl Stack {
+    /// Starts them all; returns only when one of them ends or can't be started.
     async fn run(
         &mut self,
         options: &UpOptions,
         files: &Files,
         surroundings: &Surroundings,
-        shutdown: &Shutdown,
     ) -> anyhow::Result<()> {
         let coordinator = self
             .start(Service::ThrottleCoordinator, &files.coordinator()?, surroundings)
-            .await?;
-        self.start(Service::Renderer, &files.renderer()?, surroundings)
             .await?;
         for number in 1..=options.senders {
             self.start(
@@ -83,18 +100,19 @@ impl Stack {
             )
             .await?;
         }
+        self.start(Service::Renderer, &files.renderer()?, surroundings)
+            .await?;
         let ingest = self
             .start(Service::Ingest, &files.ingest()?, surroundings)
             .await?;
         say_where(options, files, ingest);
-        if options.examples {
-            examples::send(ingest.grpc, &options.templates).await?;
+        if options.examples
+            && let Err(error) = examples::send(ingest.grpc, &options.templates).await
+        {
+            eprintln!("paceline: the examples were not sent: {error:#}");
         }
         println!("Ctrl-C stops it all.");
-        tokio::select! {
-            () = shutdown.requested() => Ok(()),
-            ended = first_to_end(&mut self.0) => Err(ended),
-        }
+        Err(first_to_end(&mut self.0).await)
     }
 
     async fn start(
@@ -112,11 +130,16 @@ impl Stack {
         Ok(bound)
     }
 
-    /// Drains what feeds before what it feeds: the last started first.
-    async fn stop(self) {
+    /// Drains what feeds before what it feeds: the last started first. Tells of those that did not end well.
+    async fn stop(self) -> anyhow::Result<()> {
+        let mut problems = Vec::new();
         for running in self.0.into_iter().rev() {
-            running.stop().await;
+            if let Err(problem) = running.stop().await {
+                problems.push(format!("{problem:#}"));
+            }
         }
+        anyhow::ensure!(problems.is_empty(), "{}", problems.join("; "));
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use fred::clients::{Client, SubscriberClient};
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, LuaInterface};
-use fred::types::config::{Config, ReconnectPolicy};
+use fred::types::config::{Config, ReconnectPolicy, ServerConfig};
 use fred::types::{Builder, Key, Value};
 
 use crate::script::Script;
@@ -129,7 +129,7 @@ pub(crate) async fn open_subscriber(config: &StoreConfig) -> Result<SubscriberCl
 }
 
 fn builder(config: &StoreConfig) -> Result<Builder, StoreError> {
-    let mut builder = Builder::from_config(Config::from_url(&config.url)?);
+    let mut builder = Builder::from_config(server(&config.url)?);
     builder.set_policy(ReconnectPolicy::new_exponential(
         0,
         RECONNECT_PAUSE_MS_MIN,
@@ -151,4 +151,16 @@ fn builder(config: &StoreConfig) -> Result<Builder, StoreError> {
         performance.broadcast_channel_capacity = HINTS_MAX;
     });
     Ok(builder)
+}
+
+/// Where the server is. The path of a socket is taken as it is: as part of a URL, a space in it would be encoded, and not
+/// decoded again.
+fn server(url: &str) -> Result<Config, StoreError> {
+    let Some(path) = url.strip_prefix("redis+unix://") else {
+        return Ok(Config::from_url(url)?);
+    };
+    Ok(Config {
+        server: ServerConfig::new_unix_socket(path),
+        ..Config::default()
+    })
 }

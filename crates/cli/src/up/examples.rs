@@ -52,7 +52,10 @@ pub(super) async fn send(ingest: SocketAddr, templates: &Path) -> anyhow::Result
 fn first_example(folder: &Path) -> anyhow::Result<Vec<u8>> {
     let entries =
         std::fs::read_dir(folder).with_context(|| format!("no examples at {}", folder.display()))?;
-    let first = entries.filter_map(|entry| Some(entry.ok()?.path())).min();
+    let first = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let first = first
+        .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
+        .min();
     let path = first.with_context(|| format!("{} is empty", folder.display()))?;
     std::fs::read(&path).with_context(|| format!("can't read {}", path.display()))
 }

@@ -1,6 +1,7 @@
 //! The settings files of the services, written to the data folder: what a person would write for this machine.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ tenants = ["*"]
 region = "eu-west-1"
 configuration_set = "paceline"
 "#;
+
+const DIGEST_KEY_CHARACTERS: usize = 64;
 
 pub(super) struct Files {
     folder: PathBuf,
@@ -63,9 +66,9 @@ impl Files {
 
     pub(super) fn renderer(&self) -> anyhow::Result<PathBuf> {
         let text = format!(
-            "{}\n[templates]\ndirectory = {:?}\n",
+            "{}\n[templates]\ndirectory = {}\n",
             self.common("127.0.0.1:0".parse()?),
-            self.templates.display().to_string()
+            quoted(&self.templates.display().to_string())
         );
         self.write("renderer", &text)
     }
@@ -82,18 +85,20 @@ impl Files {
 
     pub(super) fn ingest(&self) -> anyhow::Result<PathBuf> {
         let text = format!(
-            "digest_key = \"{}\"\n{}\n[templates]\ndirectory = {:?}\n{IDENTITY}",
+            "digest_key = \"{}\"\n{}\n[templates]\ndirectory = {}\n{IDENTITY}",
             self.digest_key,
             self.common(self.listen),
-            self.templates.display().to_string()
+            quoted(&self.templates.display().to_string())
         );
         self.write("ingest", &text)
     }
 
     fn common(&self, listen: SocketAddr) -> String {
+        // The line "ready" is read from the log, so its form is fixed.
         format!(
-            "listen = \"{listen}\"\nadmin_listen = \"127.0.0.1:0\"\n\n[redis]\nurl = {:?}\n",
-            self.redis_url
+            "listen = \"{listen}\"\nadmin_listen = \"127.0.0.1:0\"\n\n[telemetry]\nlog = \"info\"\nlog_format = \"json\"\n\n\
+             [redis]\nurl = {}\n",
+            quoted(&self.redis_url)
         )
     }
 
@@ -104,12 +109,21 @@ impl Files {
     }
 }
 
+/// A string as TOML writes it.
+fn quoted(text: &str) -> toml::Value {
+    toml::Value::String(text.to_owned())
+}
+
 /// The key of the digests by which two payloads under one idempotency key are compared: made once, kept with the data.
 fn digest_key(path: &Path) -> anyhow::Result<String> {
-    if let Ok(key) = fs::read_to_string(path) {
-        return Ok(key);
+    match fs::read_to_string(path) {
+        Ok(key) if key.len() >= DIGEST_KEY_CHARACTERS => return Ok(key),
+        // Cut off by a crash while it was written: nothing was accepted with it.
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(|| format!("can't read {}", path.display())),
     }
-    let key = HEXLOWER.encode(&rand::random::<[u8; 32]>());
+    let key = HEXLOWER.encode(&rand::random::<[u8; DIGEST_KEY_CHARACTERS / 2]>());
     write_private(path, &key)?;
     Ok(key)
 }

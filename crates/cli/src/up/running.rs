@@ -2,21 +2,18 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use paceline_kit::settings::{self, Settings};
 use paceline_kit::telemetry::Telemetry;
 use paceline_kit::{Bound, Context, Shutdown};
-use serde_json::Value;
-use tokio::fs::File;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
-/// How long a drain may take before the process is killed.
+use super::process::Process;
+
+/// How long a drain may take before the service is ended hard.
 const DRAIN_MAX: Duration = Duration::from_secs(45);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,137 +55,72 @@ pub(super) struct Running {
 }
 
 enum Form {
-    Task {
-        shutdown: Shutdown,
-        task: JoinHandle<anyhow::Result<()>>,
-    },
-    Process {
-        child: Child,
-        log: JoinHandle<()>,
-    },
+    Task(Task),
+    Process(Process),
 }
 
 impl Running {
-    /// Starts the service with the settings of `file` and waits until it is ready.
+    /// Starts the service with the settings of `file` and waits until it is ready. Dropped while it starts, it is ended.
     pub(super) async fn start(
         service: Service,
         file: &Path,
         surroundings: &Surroundings,
     ) -> anyhow::Result<Self> {
-        if surroundings.separate {
-            return Self::start_process(service, file, &surroundings.data).await;
-        }
-        let telemetry = surroundings.telemetry.clone();
-        match service {
-            Service::Ingest => {
-                Self::start_task(
-                    service,
-                    file,
-                    paceline_ingest::DEFAULTS,
-                    telemetry,
-                    paceline_ingest::run,
-                )
-                .await
+        let started = async {
+            if surroundings.separate {
+                let (process, bound) = Process::start(service.binary(), file, &surroundings.data).await?;
+                return anyhow::Ok((Form::Process(process), bound));
             }
-            Service::ThrottleCoordinator => {
-                let defaults = paceline_throttle_coordinator::DEFAULTS;
-                Self::start_task(
-                    service,
-                    file,
-                    defaults,
-                    telemetry,
-                    paceline_throttle_coordinator::run,
-                )
-                .await
-            }
-            Service::Renderer => {
-                Self::start_task(
-                    service,
-                    file,
-                    paceline_renderer::DEFAULTS,
-                    telemetry,
-                    paceline_renderer::run,
-                )
-                .await
-            }
-            Service::Sender => {
-                Self::start_task(
-                    service,
-                    file,
-                    paceline_sender::DEFAULTS,
-                    telemetry,
-                    paceline_sender::run,
-                )
-                .await
-            }
-        }
-    }
-
-    async fn start_task<S, F>(
-        service: Service,
-        file: &Path,
-        defaults: &str,
-        telemetry: Telemetry,
-        run: impl FnOnce(S, Context) -> F,
-    ) -> anyhow::Result<Self>
-    where
-        S: Settings,
-        F: Future<Output = anyhow::Result<()>> + Send + 'static,
-    {
-        let config: S = settings::load(service.binary(), defaults, Some(file))?;
-        let shutdown = Shutdown::new();
-        let (ready, bound) = oneshot::channel();
-        let context = Context::new(service.binary(), telemetry, shutdown.clone()).on_ready(move |bound| {
-            // Nobody waits any more where the start was given up.
-            let _ = ready.send(bound);
-        });
-        let mut task = tokio::spawn(run(config, context));
-        tokio::select! {
-            Ok(bound) = bound => Ok(Self { service, bound, form: Form::Task { shutdown, task } }),
-            ended = &mut task => {
-                ended.context("it panicked").flatten().with_context(|| format!("{service} did not start"))?;
-                anyhow::bail!("{service} ended before it was ready")
-            }
-        }
-    }
-
-    async fn start_process(service: Service, file: &Path, data: &Path) -> anyhow::Result<Self> {
-        let binary = std::env::current_exe()?.with_file_name(service.binary());
-        anyhow::ensure!(
-            binary.is_file(),
-            "no {} beside this binary; `make build` makes it",
-            service.binary()
-        );
-        // The kernel tells the child when this process dies, however it dies; Ctrl-C goes to this process alone, which
-        // then stops its children in their order.
-        let mut child = Command::new("setpriv")
-            .args(["--pdeathsig", "TERM", "--"])
-            .arg(&binary)
-            .arg("--config")
-            .arg(file)
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("can't run setpriv (Debian package util-linux)")?;
-        let stderr = child.stderr.take().context("no standard error")?;
-        let name = file.file_stem().unwrap_or_default();
-        let path = data.join(name).with_extension("log");
-        let log = File::create(&path)
+            let telemetry = &surroundings.telemetry;
+            let (task, bound) = match service {
+                Service::Ingest => {
+                    Task::start(
+                        service,
+                        file,
+                        paceline_ingest::DEFAULTS,
+                        telemetry,
+                        paceline_ingest::run,
+                    )
+                    .await
+                }
+                Service::ThrottleCoordinator => {
+                    let defaults = paceline_throttle_coordinator::DEFAULTS;
+                    Task::start(
+                        service,
+                        file,
+                        defaults,
+                        telemetry,
+                        paceline_throttle_coordinator::run,
+                    )
+                    .await
+                }
+                Service::Renderer => {
+                    Task::start(
+                        service,
+                        file,
+                        paceline_renderer::DEFAULTS,
+                        telemetry,
+                        paceline_renderer::run,
+                    )
+                    .await
+                }
+                Service::Sender => {
+                    Task::start(
+                        service,
+                        file,
+                        paceline_sender::DEFAULTS,
+                        telemetry,
+                        paceline_sender::run,
+                    )
+                    .await
+                }
+            }?;
+            Ok((Form::Task(task), bound))
+        };
+        let (form, bound) = started
             .await
-            .with_context(|| format!("can't make {}", path.display()))?;
-        let (ready, bound) = oneshot::channel();
-        let log = tokio::spawn(copy_log(BufReader::new(stderr), log, ready));
-        let bound = bound
-            .await
-            .with_context(|| format!("{service} did not start; see {}", path.display()))?;
-        Ok(Self {
-            service,
-            bound,
-            form: Form::Process { child, log },
-        })
+            .with_context(|| format!("{service} did not start"))?;
+        Ok(Self { service, bound, form })
     }
 
     pub(super) const fn bound(&self) -> Bound {
@@ -198,103 +130,81 @@ impl Running {
     /// Waits until the service ends, which it should not, and says how.
     pub(super) async fn ended(&mut self) -> anyhow::Error {
         let how = match &mut self.form {
-            Form::Task { task, .. } => match task.await {
-                Ok(Ok(())) => "it stopped".to_owned(),
-                Ok(Err(error)) => format!("{error:#}"),
-                Err(error) => error.to_string(),
-            },
-            Form::Process { child, .. } => child
-                .wait()
-                .await
-                .map_or_else(|error| error.to_string(), |status| status.to_string()),
+            Form::Task(task) => task.ended().await,
+            Form::Process(process) => process.ended().await,
         };
         anyhow::anyhow!("{} ended: {how}", self.service)
     }
 
-    /// Drains the service, and ends it hard if that takes too long.
-    pub(super) async fn stop(self) {
-        let Self { service, form, .. } = self;
-        let drained = match form {
-            Form::Task { shutdown, mut task } => {
-                shutdown.trigger();
-                let drained = task.is_finished() || tokio::time::timeout(DRAIN_MAX, &mut task).await.is_ok();
-                task.abort();
-                drained
-            }
-            Form::Process { mut child, log } => {
-                terminate(&child);
-                let drained = tokio::time::timeout(DRAIN_MAX, child.wait()).await.is_ok();
-                if !drained && let Err(error) = child.kill().await {
-                    eprintln!("paceline: {service} can't be killed: {error}");
-                }
-                let _ = log.await;
-                drained
-            }
-        };
-        if !drained {
-            eprintln!(
-                "paceline: {service} did not drain within {} s",
-                DRAIN_MAX.as_secs()
-            );
+    /// Drains the service.
+    ///
+    /// # Errors
+    /// If it fails, or does not drain in time and is ended hard.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        match self.form {
+            Form::Task(task) => task.stop().await,
+            Form::Process(process) => process.stop(DRAIN_MAX).await,
         }
+        .with_context(|| self.service.to_string())
     }
 }
 
-fn terminate(child: &Child) {
-    let pid = child
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid
-        && let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+/// A service as a task of this process.
+struct Task {
+    shutdown: Shutdown,
+    /// `None` once its end was told.
+    task: Option<AbortOnDropHandle<anyhow::Result<()>>>,
+}
+
+impl Task {
+    async fn start<S, F>(
+        service: Service,
+        file: &Path,
+        defaults: &str,
+        telemetry: &Telemetry,
+        run: impl FnOnce(S, Context) -> F,
+    ) -> anyhow::Result<(Self, Bound)>
+    where
+        S: Settings,
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        eprintln!("paceline: can't signal process {pid:?}: {error}");
-    }
-}
-
-/// Copies a service's log to its file, and tells the addresses of its line "ready".
-async fn copy_log(
-    stderr: BufReader<tokio::process::ChildStderr>,
-    mut log: File,
-    ready: oneshot::Sender<Bound>,
-) {
-    let mut ready = Some(ready);
-    let mut lines = stderr.lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        if ready.is_some()
-            && let Some(bound) = bound_in(&line)
-            && let Some(ready) = ready.take()
-        {
-            let _ = ready.send(bound);
-        }
-        let written = log.write_all(format!("{line}\n").as_bytes()).await;
-        if written.and(log.flush().await).is_err() {
-            return;
+        let config: S = settings::load(service.binary(), defaults, Some(file))?;
+        let shutdown = Shutdown::new();
+        let (ready, bound) = oneshot::channel();
+        let context =
+            Context::new(service.binary(), telemetry.clone(), shutdown.clone()).on_ready(move |bound| {
+                // Nobody waits any more where the start was given up.
+                let _ = ready.send(bound);
+            });
+        let mut task = AbortOnDropHandle::new(tokio::spawn(run(config, context)));
+        tokio::select! {
+            Ok(bound) = bound => Ok((Self { shutdown, task: Some(task) }, bound)),
+            ended = &mut task => {
+                ended.context("it panicked")??;
+                anyhow::bail!("it ended before it was ready")
+            }
         }
     }
-}
 
-fn bound_in(line: &str) -> Option<Bound> {
-    let line: Value = serde_json::from_str(line).ok()?;
-    if line.get("message")?.as_str()? != "ready" {
-        return None;
+    async fn ended(&mut self) -> String {
+        let Some(task) = &mut self.task else {
+            return "before".to_owned();
+        };
+        let how = match task.await {
+            Ok(Ok(())) => "it stopped".to_owned(),
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(error) => error.to_string(),
+        };
+        self.task = None;
+        how
     }
-    Some(Bound {
-        grpc: line.get("grpc")?.as_str()?.parse().ok()?,
-        admin: line.get("admin")?.as_str()?.parse().ok()?,
-    })
-}
 
-#[cfg(test)]
-mod tests {
-    use super::bound_in;
-
-    #[test]
-    fn addresses_are_read_from_the_ready_line_alone() {
-        let line = r#"{"level":"INFO","message":"ready","grpc":"127.0.0.1:1","admin":"127.0.0.1:2"}"#;
-        let bound = bound_in(line).expect("the ready line");
-        assert_eq!((bound.grpc.port(), bound.admin.port()), (1, 2));
-        assert!(bound_in(r#"{"message":"draining"}"#).is_none());
-        assert!(bound_in("not JSON").is_none());
+    async fn stop(self) -> anyhow::Result<()> {
+        self.shutdown.trigger();
+        let Some(task) = self.task else { return Ok(()) };
+        let ended = tokio::time::timeout(DRAIN_MAX, task).await;
+        ended
+            .with_context(|| format!("it did not drain within {} s", DRAIN_MAX.as_secs()))?
+            .context("it panicked")?
     }
 }

@@ -38,7 +38,8 @@ impl Up {
                 "127.0.0.1:0",
             ])
             .args(["--templates", &templates(), "--data"])
-            .arg(data.path())
+            // A folder as people have them.
+            .arg(data.path().join("my data, 100 % José"))
             .args(options)
             .process_group(0)
             .stdout(Stdio::piped())
