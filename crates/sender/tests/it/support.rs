@@ -53,6 +53,11 @@ impl World {
         connect(url, &self.time).await
     }
 
+    /// A further store whose commands may take longer.
+    pub(crate) async fn patient_store(&self, command_timeout: Duration) -> Store {
+        connect_for(self.redis.url(), &self.time, command_timeout).await
+    }
+
     pub(crate) fn time(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.time)
     }
@@ -178,10 +183,14 @@ impl World {
 }
 
 pub(crate) async fn connect(url: &str, time: &Arc<AtomicU64>) -> Store {
+    connect_for(url, time, Duration::from_secs(1)).await
+}
+
+async fn connect_for(url: &str, time: &Arc<AtomicU64>, command_timeout: Duration) -> Store {
     let config = StoreConfig {
         url: url.to_owned(),
         shards: 1,
-        command_timeout: Duration::from_secs(1),
+        command_timeout,
         allow_unsafe: false,
         log_entries_max: 10_000,
     };
