@@ -122,3 +122,16 @@ async fn a_command_is_never_sent_twice_behind_our_back() {
     .await;
     assert!(matches!(again[0], Enqueued::Duplicate(_)));
 }
+
+#[tokio::test]
+async fn a_socket_is_found_by_its_path_as_it_is() {
+    let redis = TestRedis::start().await;
+    let socket = redis.url().trim_start_matches("redis+unix://");
+    let dir = std::env::temp_dir().join(format!("paceline socket {}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a directory");
+    let link = dir.join("redis.sock");
+    std::os::unix::fs::symlink(socket, &link).expect("a link");
+    let connected = Store::connect(&config(&format!("redis+unix://{}", link.display()), 1)).await;
+    std::fs::remove_dir_all(&dir).expect("removed");
+    connected.expect("a path with spaces is a path");
+}

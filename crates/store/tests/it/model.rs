@@ -1,13 +1,16 @@
 //! The scripts against the model: random operations of several logical workers, with claims that expire, on real Redis and
 //! on `domain::machine`; after each, whole records, the sets of waiting ids and the entries are compared.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod check;
+mod operation;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use paceline_domain::id::MessageId;
 use paceline_domain::machine::{self, Event, Outcome, Step, invariants};
 use paceline_domain::reason::Reason;
-use paceline_domain::record::{DoubtPolicy, Fence, Nonce, Provider, Record, State, Ticket};
+use paceline_domain::record::{DoubtPolicy, Fence, Nonce, Provider, Record, State};
 use paceline_domain::time::Millis;
 use paceline_store::{
     Change, ClaimItem, Claimed, Enqueued, Entry, Evidence, Finding, NewMessage, Report, Stage, StreamKey,
@@ -16,6 +19,8 @@ use paceline_store::{
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
+use self::check::packed;
+use self::operation::{Operation, operation, outcome_of};
 use crate::support::{
     Bench, DOUBT_WINDOW, LEASE, claim_of, hand_off_of, id, message, stream_key, ticket_of, wish,
 };
@@ -24,79 +29,6 @@ const MESSAGES: u8 = 4;
 const WORKERS: usize = 3;
 const CASES: u32 = 96;
 const TTL: Duration = Duration::from_secs(4_000);
-
-#[derive(Clone, Debug)]
-enum Operation {
-    Enqueue(Vec<(u8, bool, u64)>),
-    Advance(u64),
-    ReadQueued(usize),
-    HandOff {
-        worker: usize,
-        dies_between: bool,
-    },
-    Bury(usize),
-    Postpone(usize),
-    ReadReady(usize),
-    TakeOver {
-        worker: usize,
-        stage: Stage,
-    },
-    Claim {
-        worker: usize,
-        suppressed: bool,
-    },
-    Pump(usize),
-    Report {
-        worker: usize,
-        outcome: u8,
-        again: bool,
-        forged: bool,
-    },
-    Promote(Vec<u8>),
-    Lapse(Vec<(u8, bool)>),
-    Resolve(Vec<(u8, bool)>),
-    Evidence(Vec<(u8, Option<u32>)>),
-    Cancel(u8),
-    Redrive(u8),
-    Discard(u8),
-}
-
-fn operation() -> impl Strategy<Value = Operation> {
-    use Operation as O;
-    let one = || 1..=MESSAGES;
-    let worker = || 0..WORKERS;
-    let rarely = || prop::bool::weighted(0.2);
-    let some = || prop_oneof![Just((1..=MESSAGES).collect()), prop::collection::vec(one(), 1..4)];
-    let claimed = || prop::collection::vec((one(), rarely()), 3..6);
-    let send_in = prop_oneof![4 => Just(0), 1 => Just(30)];
-    let evidence = (
-        one(),
-        prop_oneof![Just(None), (1_u32..3).prop_map(Some), (1_u32..3).prop_map(Some)],
-    );
-    let stage = prop_oneof![Just(Stage::Queued), Just(Stage::Ready)];
-    let seconds = prop_oneof![2 => Just(1_u64), 2 => Just(30), 4 => Just(61), 3 => Just(901)];
-    let report = (worker(), 0_u8..12, rarely(), rarely());
-    prop_oneof![
-        4 => prop::collection::vec((one(), any::<bool>(), send_in), 1..4).prop_map(O::Enqueue),
-        5 => seconds.prop_map(O::Advance),
-        2 => worker().prop_map(O::ReadQueued),
-        2 => (worker(), rarely()).prop_map(|(worker, dies_between)| O::HandOff { worker, dies_between }),
-        1 => worker().prop_map(O::Bury),
-        1 => worker().prop_map(O::Postpone),
-        2 => worker().prop_map(O::ReadReady),
-        2 => (worker(), stage).prop_map(|(worker, stage)| O::TakeOver { worker, stage }),
-        2 => (worker(), rarely()).prop_map(|(worker, suppressed)| O::Claim { worker, suppressed }),
-        6 => worker().prop_map(O::Pump),
-        5 => report.prop_map(|(worker, outcome, again, forged)| O::Report { worker, outcome, again, forged }),
-        4 => some().prop_map(O::Promote),
-        4 => claimed().prop_map(O::Lapse),
-        5 => claimed().prop_map(O::Resolve),
-        2 => prop::collection::vec(evidence, 1..3).prop_map(O::Evidence),
-        1 => one().prop_map(O::Cancel),
-        3 => one().prop_map(O::Redrive),
-        1 => one().prop_map(O::Discard),
-    ]
-}
 
 /// What a message asks for; every second one's policy resends.
 fn wished(number: u8) -> Record {
@@ -516,126 +448,10 @@ impl<'a> World<'a> {
         }
         assert_eq!(changes.next(), None);
     }
-
-    /// Redis holds what the model says, and where some worker looks for it.
-    async fn check(&self) {
-        let ids: Vec<_> = (1..=MESSAGES).map(id).collect();
-        let records = self.bench.store.get_many(0, &ids).await.expect("readable");
-        for (id, record) in ids.iter().zip(records) {
-            assert_eq!(record.as_ref(), self.model.get(id));
-        }
-        let entries = self.entries().await;
-        let mut waiting: BTreeMap<&str, BTreeSet<(MessageId, u64)>> = BTreeMap::new();
-        for (&id, record) in &self.model {
-            let (set, at) = match record.state {
-                State::Sending => ("open", record.due_at),
-                State::Scheduled | State::Deferred => ("later", record.due_at),
-                State::InDoubt => ("doubt", record.due_at),
-                State::Dead => ("dead", record.changed_at),
-                State::Queued => {
-                    assert!(
-                        entries.contains(&(id, record.ticket())),
-                        "nothing names {id}: {record:?}"
-                    );
-                    continue;
-                }
-                _ => continue,
-            };
-            waiting.entry(set).or_default().insert((id, at.0));
-        }
-        for set in ["open", "later", "doubt", "dead", "held"] {
-            let expected = waiting.remove(set).unwrap_or_default();
-            assert_eq!(
-                self.bench.waiting(set).await.into_iter().collect::<BTreeSet<_>>(),
-                expected,
-                "{set}"
-            );
-        }
-    }
-
-    /// The tickets in both streams.
-    async fn entries(&self) -> BTreeSet<(MessageId, Ticket)> {
-        let mut tickets = BTreeSet::new();
-        for stage in Stage::ALL {
-            let range = self
-                .bench
-                .redis
-                .command(&["XRANGE", &stream_key(stage), "-", "+"])
-                .await;
-            for entry in range.array() {
-                let bytes = entry.array()[1].array()[1].bytes();
-                let id = MessageId(bytes[..16].try_into().expect("26 bytes"));
-                for (&known, record) in &self.model {
-                    if known == id && packed(id, record.ticket())[..] == bytes[..] {
-                        tickets.insert((id, record.ticket()));
-                    }
-                }
-            }
-        }
-        tickets
-    }
-
-    /// What holds at the end: lifetimes, requests, and a log that tells every revision once.
-    async fn check_the_end(&self) {
-        let log = self.bench.store.log_since(0, "0", 10_000).await.expect("there");
-        let moves: Vec<_> = log.into_iter().flat_map(|(_, moves)| moves).collect();
-        for (&id, record) in &self.model {
-            let ended = record.state.at_rest() && record.state != State::Dead;
-            assert_eq!(self.bench.ttl(id).await > 0, ended, "{record:?}");
-            assert_eq!(self.bench.has_request(id).await, !ended, "{record:?}");
-            let own: Vec<_> = moves.iter().filter(|t| t.id == id).collect();
-            let revisions: Vec<_> = own.iter().map(|t| t.revision).collect();
-            assert_eq!(revisions, (1..=record.revision).collect::<Vec<_>>());
-            let last = own.last().expect("at least the acceptance");
-            assert_eq!(
-                (last.state, last.reason, last.attempt, last.at, last.accepted_at),
-                (
-                    record.state,
-                    record.reason,
-                    record.attempt,
-                    record.changed_at,
-                    record.accepted_at
-                )
-            );
-        }
-    }
 }
 
 fn consumer(worker: usize, stage: Stage) -> String {
     format!("{}-{worker}", stage.as_str())
-}
-
-/// Positive ones are rare: they end the message.
-fn outcome_of(number: u8) -> Outcome {
-    let delay = Duration::from_secs(20);
-    match number {
-        0 => Outcome::Accepted {
-            provider_id: "p-1".to_owned(),
-        },
-        1 => Outcome::Refused {
-            reason: Reason::MessageRefused,
-        },
-        2..=5 => Outcome::Failed {
-            reason: Reason::ProviderUnavailable,
-            delay,
-        },
-        6 => Outcome::Deferred {
-            reason: Reason::Throttled,
-            delay: TTL * 2,
-        },
-        7 => Outcome::Deferred {
-            reason: Reason::Throttled,
-            delay,
-        },
-        _ => Outcome::Unknown {
-            reason: Reason::Timeout,
-        },
-    }
-}
-
-fn packed(id: MessageId, ticket: Ticket) -> Vec<u8> {
-    let accepted_at = ticket.accepted_at.0.to_be_bytes();
-    [&id.0[..], &accepted_at[2..], &ticket.generation.to_be_bytes()].concat()
 }
 
 #[test]
