@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use fred::clients::Client;
 use fred::error::Error;
@@ -22,6 +23,9 @@ use crate::{StoreConfig, StoreError};
 const VERSION_MIN: u32 = 7;
 /// The format of all that is stored.
 const FORMAT: &str = "1";
+
+/// Until a check that got no answer is made again.
+const RECHECK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Whether the Redis at the other end may be used. Clones share the finding.
 #[derive(Clone)]
@@ -55,22 +59,25 @@ impl Guard {
         mut reconnections: tokio::sync::broadcast::Receiver<Server>,
         allow_unsafe: bool,
     ) {
+        let mut pause = Duration::MAX;
         loop {
-            match reconnections.recv().await {
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return,
+            // After a check without an answer, the time is up before another reconnection may come.
+            let event = tokio::time::timeout(pause, reconnections.recv()).await;
+            if matches!(event, Ok(Err(RecvError::Closed))) {
+                return;
             }
+            pause = Duration::MAX;
             let problem = match check_nodes(&link, allow_unsafe).await {
+                Ok(()) => None,
                 Err(error @ StoreError::Misconfigured { .. }) => {
                     tracing::error!(%error, "redis is not safe any more, nothing is written to it");
                     Some(error)
                 }
-                // Not available: the next reconnection will tell.
                 Err(error) => {
                     tracing::warn!(%error, "could not check redis after reconnecting");
+                    pause = RECHECK_PAUSE;
                     continue;
                 }
-                Ok(()) => None,
             };
             *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
         }
