@@ -8,7 +8,6 @@ use paceline_domain::id::MessageId;
 use paceline_domain::machine::Outcome;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::{Provider as ProviderName, Record};
-use paceline_kit::clock::Clock;
 use paceline_kit::trace;
 use paceline_providers::{SendOutcome, WriteGate};
 use paceline_wire::v1;
@@ -24,9 +23,6 @@ use crate::shared::{Shard, Shared};
 
 /// What the provider's own timeout gets on top, before the call is given up from outside.
 const TIMEOUT_GRACE: Duration = Duration::from_secs(1);
-
-/// How long a look at the rate's lease is good for: well within the lease's lifetime of two seconds.
-const LOOK_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// A claimed message, until its result is handed over.
 pub(crate) struct Claim {
@@ -88,11 +84,9 @@ async fn attempt<P: Provider>(shared: &Shared<P>, claim: Claim) -> (Outcome, Own
     let deadlines = (lapses_at, expires_at);
     let outcome = match last_look(shared, &admission, deadlines) {
         Ok(()) => {
-            let gate = write_gate(
-                Arc::clone(&shared.clock),
-                shared.limits.attempt_timeout,
-                deadlines,
-            );
+            let (clock, call_max) = (Arc::clone(&shared.clock), shared.limits.attempt_timeout);
+            let stands = admission.stands();
+            let gate = WriteGate::new(move || stands() && !run_out(clock.boot(), call_max, deadlines));
             call(shared, (id, &record), &rendered, admission, gate).await
         }
         Err(Withdrawn { reason, delay }) => {
@@ -103,7 +97,8 @@ async fn attempt<P: Provider>(shared: &Shared<P>, claim: Claim) -> (Outcome, Own
     (outcome, permit)
 }
 
-/// Whatever has run out by now, the request must not be written.
+/// Whatever has run out by now, the request must not be written. The gate looks once more, after credentials and signature:
+/// fetching them may take long, and a process may be frozen meanwhile.
 fn last_look<P>(
     shared: &Shared<P>,
     admission: &Admission,
@@ -116,16 +111,6 @@ fn last_look<P>(
         });
     }
     admission.check(rand::random())
-}
-
-/// Closes when the claim or the message could run out, or when the look at the rate's lease is too old: credentials may take
-/// long to fetch, and a process may be frozen between the look and the write.
-fn write_gate(clock: Arc<dyn Clock>, call_max: Duration, deadlines: (Duration, Duration)) -> WriteGate {
-    let looked_at = clock.boot();
-    WriteGate::new(move || {
-        let now = clock.boot();
-        now.saturating_sub(looked_at) <= LOOK_AGE_MAX && !run_out(now, call_max, deadlines)
-    })
 }
 
 /// True if the claim could lapse before a call that begins now is over, or the message's own time is.
@@ -172,6 +157,9 @@ async fn call<P: Provider>(
             reason: Reason::Timeout,
         });
     let took = shared.clock.boot().saturating_sub(began);
+    if answer.reason() == Reason::NotWritten {
+        shared.metrics.not_written(Reason::NotWritten);
+    }
     span.record("outcome", answer.as_str());
     span.record("reason", answer.reason().as_str());
     shared
@@ -195,33 +183,9 @@ fn log(span: &tracing::Span, answer: &SendOutcome) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
-    use paceline_domain::time::Millis;
-    use paceline_testkit::ManualClock;
-
-    use super::{LOOK_AGE_MAX, run_out, write_gate};
-
-    #[test]
-    fn a_process_that_was_frozen_after_its_look_writes_nothing() {
-        let seconds = Duration::from_secs;
-        let clock = ManualClock::at(Millis(0));
-        let gate = |lapses_in| {
-            use paceline_kit::clock::Clock as _;
-            let lapses_at = clock.boot() + seconds(lapses_in);
-            write_gate(Arc::new(clock.clone()), seconds(10), (lapses_at, lapses_at))
-        };
-        let (long, short) = (gate(40), gate(11));
-        assert!(long.is_open() && short.is_open());
-        clock.advance(LOOK_AGE_MAX);
-        assert!(
-            long.is_open() && !short.is_open(),
-            "the short claim could lapse during the call"
-        );
-        clock.advance(Duration::from_millis(1));
-        assert!(!long.is_open(), "the rate's lease may have lapsed");
-    }
+    use super::run_out;
 
     #[test]
     fn nothing_is_begun_that_could_outlast_its_claim_or_its_message() {

@@ -2,15 +2,15 @@
 //!
 //! The way of a message, one module each, in order:
 //!
-//! 1. [`read_ahead`] reads ready streams into the [`buffer`], as [`read_plan`] deals out the room;
-//! 2. [`dispatch`] takes an entry out once [`pacing`] admits it: a token of the rate lease that [`leases`] keeps, and the
-//!    leave of the [`key_gate`];
-//! 3. [`claim`] claims a batch in one script;
-//! 4. [`attempt`] looks at every deadline once more, calls the [`provider`], and [`outcome`] says what the answer means;
-//! 5. [`results`] keeps what is to be reported until Redis has it.
+//! 1. `read_ahead` reads ready streams into the `buffer`, as `read_plan` deals out the room;
+//! 2. `dispatch` takes an entry out once `pacing` admits it: a token of the rate lease that `leases` keeps, and the
+//!    leave of the `key_gate`;
+//! 3. `claim` claims a batch in one script;
+//! 4. `attempt` looks at every deadline once more, calls the `provider`, and `outcome` says what the answer means;
+//! 5. `results` keeps what is to be reported until Redis has it.
 //!
-//! Beside them [`sweep`] ends the claims of senders that are gone, and doubts whose window is over. [`pipeline`] starts and drains
-//! the tasks; [`run()`] builds them from the settings.
+//! Beside them `sweep` ends the claims of senders that are gone, and doubts whose window is over. `pipeline` starts and drains
+//! the tasks; `run` builds them from the settings.
 //!
 //! **Invariant: token, then claim, then write, then record.** Nothing is written without a live lease, a live claim and an open
 //! gate; nothing is claimed while results can't be recorded; nothing is read that may not be sent soon.

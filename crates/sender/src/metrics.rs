@@ -115,7 +115,10 @@ impl Metrics {
 /// The published types of `email.error.rate`.
 const fn error_type(answer: &SendOutcome) -> Option<&'static str> {
     match answer {
-        SendOutcome::Accepted { .. } => None,
+        SendOutcome::Accepted { .. }
+        | SendOutcome::Transient {
+            reason: Reason::NotWritten,
+        } => None,
         SendOutcome::Throttled { .. } => Some("throttling"),
         SendOutcome::Refused { .. } | SendOutcome::AccountRefused { .. } => Some("validation"),
         SendOutcome::Transient { .. } | SendOutcome::Unknown { .. } => Some("transport"),

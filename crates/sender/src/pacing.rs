@@ -149,7 +149,11 @@ impl Pacing {
         let items = self.keys.iter().map(|(identity, key)| {
             let mut key = lock(key);
             let sent = key.counts.sent_total();
-            let wants = key.demand.wants(sent, self.in_flight_per_key_max, now);
+            let mut wants = key.demand.wants(sent, self.in_flight_per_key_max, now);
+            if key.gate.paused().is_some() {
+                // All that a closed key can use is a probe.
+                wants = wants.min(1.0);
+            }
             let ask = key.lease.ask(now);
             v1::RefreshItem {
                 key: Some(self.throttle_key(identity)),
@@ -284,6 +288,15 @@ impl Admission {
         }
     }
 
+    /// Looks the same without a reason, for as long as the request is being made.
+    pub(crate) fn stands(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let (key, clock, pass) = (Arc::clone(&self.key), Arc::clone(&self.clock), self.pass);
+        move || {
+            let key = lock(&key);
+            key.gate.stands(pass) && key.lease.is_live(clock.boot())
+        }
+    }
+
     /// The request is written now: the token is spent.
     pub(crate) fn written(&mut self) {
         self.stage = Stage::Written;
@@ -306,6 +319,10 @@ impl Admission {
         match &answer {
             SendOutcome::Accepted { .. } => key.counts.accepted(1),
             SendOutcome::Throttled { daily: false } => key.counts.throttled(self.version, 1),
+            // The provider was not asked, so it has not failed.
+            SendOutcome::Transient {
+                reason: Reason::NotWritten,
+            } => {}
             SendOutcome::Transient { .. } | SendOutcome::Unknown { .. } => key.counts.error(1),
             SendOutcome::Throttled { .. }
             | SendOutcome::Refused { .. }
@@ -434,13 +451,14 @@ mod tests {
         let (clock, pacing) = pacing(10);
         grant(&pacing, &clock, None);
         let admission = pacing.admit(MAIN, FIRST).expect("a token");
-        assert_eq!(admission.check(0.5), Ok(()));
+        let stands = admission.stands();
+        assert_eq!((admission.check(0.5), stands()), (Ok(()), true));
         clock.advance(Duration::from_secs(2));
         let withdrawn = Withdrawn {
             reason: Reason::NotWritten,
             delay: Duration::ZERO,
         };
-        assert_eq!(admission.check(0.5), Err(withdrawn));
+        assert_eq!((admission.check(0.5), stands()), (Err(withdrawn), false));
     }
 
     #[test]
@@ -458,12 +476,17 @@ mod tests {
                 Duration::from_secs(1),
             );
         }
+        assert!(!admission.stands()());
         let withdrawn = admission.check(0.5).expect_err("closed");
         assert_eq!(withdrawn.reason, Reason::KeyPaused);
         assert!(withdrawn.delay >= Duration::from_secs(30), "{withdrawn:?}");
         assert_eq!(pacing.room(MAIN, Duration::from_secs(2)), 0);
         let (_, items) = pacing.ask();
         assert_eq!(items[0].refused_reason, "account_paused");
+        pacing.saw(MAIN, true);
+        clock.advance(Duration::from_millis(1));
+        let (_, items) = pacing.ask();
+        assert!((items[0].wants - 1.0).abs() < 1e-9, "a probe");
     }
 
     #[test]

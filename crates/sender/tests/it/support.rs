@@ -328,6 +328,7 @@ impl Provider for Scripted {
             calls.push(call);
             call
         };
+        assert!(message.gate.is_open(), "the request may be written");
         match (self.script)(call) {
             Answer::Now(outcome) => outcome,
             Answer::Hang => std::future::pending().await,
