@@ -43,6 +43,8 @@ pub(crate) struct Reader<P> {
     turn: usize,
     entry_bytes: usize,
     reclaimed_at: Duration,
+    /// Streams of which another sender had left more than there was room for.
+    left: BTreeSet<StreamKey>,
     retired_at: Duration,
     /// Identities of active streams that the settings do not have; told once.
     strangers: HashSet<String>,
@@ -68,6 +70,7 @@ impl<P: Send + Sync + 'static> Reader<P> {
             turn: 0,
             entry_bytes: ENTRY_BYTES,
             reclaimed_at: now,
+            left: BTreeSet::new(),
             retired_at: now,
             strangers: HashSet::new(),
         }
@@ -107,10 +110,10 @@ impl<P: Send + Sync + 'static> Reader<P> {
     async fn look(&mut self) -> Result<Look, StoreError> {
         let streams = self.active().await?;
         self.give_back_unwanted().await;
-        self.reclaim(&streams).await?;
+        // What is taken over is demand like what is read.
+        let mut full = self.reclaim(&streams).await?;
         self.turn = self.turn.wrapping_add(1);
         let mut drained = HashSet::new();
-        let mut full = BTreeSet::new();
         let mut short = true;
         for lane in Lane::ALL {
             if !short {
@@ -283,37 +286,38 @@ impl<P: Send + Sync + 'static> Reader<P> {
         }
     }
 
-    /// Takes over what others have read and left.
-    async fn reclaim(&mut self, streams: &[StreamKey]) -> Result<(), StoreError> {
+    /// Takes over what others have read and left, as far as there is room. Streams of which more was left than there was room
+    /// for are looked at each time, the others now and then. Says of which identities there is more: they want a rate for it.
+    async fn reclaim(&mut self, streams: &[StreamKey]) -> Result<BTreeSet<String>, StoreError> {
         let now = self.shared.clock.boot();
         let idle = self.shared.limits.read_ahead.reclaim_idle;
-        if now.saturating_sub(self.reclaimed_at) < idle / 2 || streams.is_empty() {
-            return Ok(());
+        self.left.retain(|stream| streams.contains(stream));
+        let mut candidates: Vec<StreamKey> = self.left.iter().cloned().collect();
+        if now.saturating_sub(self.reclaimed_at) >= idle / 2 && !streams.is_empty() {
+            self.reclaimed_at = now;
+            let in_turn = streams.iter().cycle().skip(self.turn % streams.len());
+            candidates.extend(in_turn.take(streams.len().min(RECLAIM_STREAMS_MAX)).cloned());
         }
-        self.reclaimed_at = now;
-        let first = self.turn % streams.len();
-        let in_turn = streams
-            .iter()
-            .cycle()
-            .skip(first)
-            .take(streams.len().min(RECLAIM_STREAMS_MAX));
-        for stream in in_turn {
-            let plan = self.plan(std::slice::from_ref(stream), stream.lane);
+        for stream in candidates {
+            let plan = self.plan(std::slice::from_ref(&stream), stream.lane);
             let Some((&count, _)) = plan.first_key_value() else {
                 continue;
             };
-            let name = &self.shared.limits.name;
-            let entries = self
-                .shared
-                .store
-                .reclaim(self.shard.number, stream, name, idle, count)
+            let (store, name) = (&self.shared.store, &self.shared.limits.name);
+            let entries = store
+                .reclaim(self.shard.number, &stream, name, idle, count)
                 .await?;
             if !entries.is_empty() {
                 tracing::info!(%stream, entries = entries.len(), "entries taken over that another sender had left");
             }
+            if entries.len() >= count as usize {
+                self.left.insert(stream);
+            } else {
+                self.left.remove(&stream);
+            }
             self.keep(entries).await;
         }
-        Ok(())
+        Ok(self.left.iter().map(|stream| stream.identity.clone()).collect())
     }
 
     /// Tells each key what waits for it: it wants at least something while its streams hold mail, and all that it can use while
