@@ -225,9 +225,7 @@ fn header_problem(name: &str, value: &str) -> Option<String> {
         ));
     }
     let begins = |prefix: &&str| lower.starts_with(prefix);
-    if RESERVED_HEADERS.contains(&lower.as_str())
-        || RESERVED_HEADER_PREFIXES.iter().any(|prefix| begins(&prefix))
-    {
+    if RESERVED_HEADERS.contains(&lower.as_str()) || RESERVED_HEADER_PREFIXES.iter().any(begins) {
         return Some("its name is reserved: Paceline or the provider writes it".to_owned());
     }
     if !(1..=HEADER_VALUE_BYTES_MAX).contains(&value.len()) || value.chars().any(char::is_control) {

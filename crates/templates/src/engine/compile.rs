@@ -13,6 +13,9 @@ const BRACKETS_MAX: usize = 4_000;
 /// file within the bounds above needs. Only touched pages cost memory.
 const STACK_BYTES: usize = 256 << 20;
 
+/// What is told of a parser's error.
+const PROBLEM_CHARS_MAX: usize = 300;
+
 /// A compiled source file.
 pub(crate) struct Compiled {
     /// Its path in the bundle.
@@ -60,7 +63,13 @@ pub(crate) fn compile(file: &'static str, source: &[u8]) -> Result<Compiled, Vec
             let (line, _) = error.pos().unzip();
             vec![SourceError {
                 line,
-                problem: error.reason().to_string(),
+                // It may quote the whole file.
+                problem: error
+                    .reason()
+                    .to_string()
+                    .chars()
+                    .take(PROBLEM_CHARS_MAX)
+                    .collect(),
             }]
         })?;
         let usage = scan::scan(&parsed)?;

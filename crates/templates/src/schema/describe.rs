@@ -77,6 +77,7 @@ fn describe(kind: &ValidationErrorKind) -> String {
         ValidationErrorKind::Format { format } => format!("must be of format {format}"),
         ValidationErrorKind::Pattern { .. } => "does not match the schema's pattern".to_owned(),
         ValidationErrorKind::Enum { .. } => "is none of the values that the schema lists".to_owned(),
+        ValidationErrorKind::FalseSchema => "must not be there".to_owned(),
         ValidationErrorKind::UniqueItems => "has an item twice".to_owned(),
         kind => format!("breaks the schema's rule `{}`", kind.keyword()),
     }

@@ -118,14 +118,20 @@ fn the_shorthand_is_a_schema() {
 
 #[test]
 fn violations_are_bounded() {
-    let schema = schema(&json!({ "items": { "type": "string" }, "additionalProperties": false }));
+    let schema = schema(&json!({
+        "items": { "type": "string" }, "properties": { "known": {} }, "additionalProperties": false
+    }));
     let many = schema.validate(&json!(vec![1; 10_000])).expect_err("all of them");
     assert_eq!(many.len(), 32);
     let object: serde_json::Map<_, _> = (0..1_000)
         .map(|n| (format!("{n}{}", "x".repeat(500)), json!(1)))
         .collect();
     let many = schema.validate(&Value::Object(object)).expect_err("all of them");
-    assert!(many.len() == 32 && many.iter().all(|violation| violation.path.len() < 100));
+    assert_eq!(many.len(), 32);
+    assert!(
+        many.iter().all(|violation| violation.path.len() < 100),
+        "{many:?}"
+    );
 }
 
 #[test]
@@ -138,7 +144,7 @@ fn schemas_that_mean_harm_are_refused() {
         .chain([("d40".to_owned(), json!({}))])
         .collect();
     let mut deep = json!({});
-    for _ in 0..40 {
+    for _ in 0..70 {
         deep = json!({ "not": deep });
     }
     for (schema, expected) in [
