@@ -1,0 +1,273 @@
+//! Hostile templates and data: each is refused, or costs at most its bound. None takes the process down; tests run on
+//! threads with 2 MiB of stack, as a runtime's workers do.
+
+use std::time::Duration;
+
+use paceline_templates::{Limits, RenderFault, Template, check};
+use serde_json::json;
+
+use super::{compile, files, files_with, input, patient, problem, render};
+
+fn nested(open: &str, inner: &str, close: &str, depth: usize) -> String {
+    format!("{}{inner}{}", open.repeat(depth), close.repeat(depth))
+}
+
+#[test]
+fn nesting_is_bounded_and_what_is_within_it_fits_the_stack() {
+    let deep = nested("{{#if a}}", "x", "{{/if}}", 63);
+    assert_eq!(
+        render(&deep, &json!({ "a": true }))
+            .map(|r| r.html)
+            .ok()
+            .as_deref(),
+        Some("x")
+    );
+    let each = format!(
+        "{{{{#each a}}}}{}{{{{/each}}}}",
+        nested("{{#each this}}", "x", "{{/each}}", 62)
+    );
+    let mut data = json!([1]);
+    for _ in 0..63 {
+        data = json!([data]);
+    }
+    assert!(render(&each, &json!({ "a": data })).is_ok());
+    let chain = format!("{{{{#if a}}}}{}{{{{/if}}}}", "{{else if a}}".repeat(61));
+    assert!(render(&chain, &json!({ "a": false })).is_ok());
+    let calls = format!("{{{{#if {}}}}}x{{{{/if}}}}", nested("(not ", "a", ")", 62));
+    assert!(render(&calls, &json!({ "a": true })).is_ok());
+
+    for hostile in [
+        nested("{{#if a}}", "x", "{{/if}}", 64),
+        nested("{{#if a}}", "x", "{{/if}}", 999),
+        nested("{{#with a}}", "x", "{{/with}}", 999),
+        nested("{{#each a}}", "x", "{{/each}}", 999),
+        format!("{{{{#if a}}}}{}{{{{/if}}}}", "{{else if a}}".repeat(1_990)),
+        format!(
+            "{{{{#if a}}}}{}{{{{/if}}}}",
+            "{{else}}{{#if b}}{{/if}}".repeat(600)
+        ),
+        format!("{{{{#if {}}}}}x{{{{/if}}}}", nested("(not ", "a", ")", 3_900)),
+        format!("{{{{not {}}}}}", nested("[", "1", "]", 3_900)),
+        format!("{{{{not {}}}}}", nested("{\"a\":", "1", "}", 3_900)),
+        format!("{{{{not x={}}}}}", nested("(not ", "a", ")", 3_900)),
+    ] {
+        let problem = problem(&hostile);
+        assert!(
+            ["within each other", "syntax", "invalid parameter"]
+                .iter()
+                .any(|expected| problem.contains(expected)),
+            "{}: {problem}",
+            &hostile[..60]
+        );
+    }
+}
+
+#[test]
+fn a_file_has_a_bounded_number_of_tags_brackets_and_bytes() {
+    assert!(problem(&"{{a}}".repeat(2_001)).contains("2001 tags"));
+    assert!(problem(&"{{#if a}}".repeat(2_001)).contains("tags"));
+    assert!(problem(&nested("{{#if a}}", "", "{{/if}}", 2_000)).contains("tags"));
+    for bracket in ["(", "[", "{ "] {
+        assert!(problem(&bracket.repeat(4_001)).contains("4001 of"), "{bracket}");
+    }
+    assert!(problem(&"x".repeat(50 * 1024 + 1)).contains("51201 bytes"));
+    assert!(Template::from_files(&files(&"x".repeat(50 * 1024))).is_ok());
+    assert!(Template::from_files(&files(&"{{a}}".repeat(2_000))).is_ok());
+}
+
+#[test]
+fn what_can_call_itself_is_refused() {
+    for (source, expected) in [
+        ("{{> header}}", "partials"),
+        ("{{> (lookup this \"p\")}}", "partials"),
+        ("{{#> layout}}x{{/layout}}", "partials"),
+        ("{{> @partial-block}}", "partials"),
+        ("{{#*inline \"q\"}}{{> q}}{{/inline}}{{> q}}", "decorators"),
+        ("{{* set a=1}}", "decorators"),
+        ("{{log secret}}", "`log` is not one of the helpers"),
+        ("{{frob secret}}", "`frob` is not one of the helpers"),
+        ("{{#frob secret}}{{/frob}}", "`frob` is not one of the helpers"),
+        ("{{#if (frob secret)}}{{/if}}", "`frob` is not one of the helpers"),
+        ("{{#eq a b}}{{/eq}}", "`eq` is not one of the helpers"),
+        ("{{each a}}", "`each` is not one of the helpers"),
+        ("{{#each}}{{/each}}", "needs a parameter"),
+        ("{{len}}", "needs a parameter"),
+        ("{{#items}}x{{/items}}", "`items` is not one of the helpers"),
+        ("{{#if a}}x", "syntax"),
+        ("{{#if a}}x{{/each}}", "each"),
+        ("{{a b", "syntax"),
+    ] {
+        let problem = problem(source);
+        assert!(problem.contains(expected), "{source}: {problem}");
+    }
+    assert!(
+        problem("a\nb\n{{> header}}").contains("body.html.hbs line 3:"),
+        "{}",
+        problem("a\nb\n{{> header}}")
+    );
+}
+
+#[test]
+fn loops_within_loops_end_by_their_rounds() {
+    let list: Vec<_> = (0..1_000).collect();
+    let data = json!({ "a": list, "o": { "a": list } });
+    for source in [
+        "{{#each a}}{{#each ../a}}{{#each ../../a}}{{/each}}{{/each}}{{/each}}",
+        "{{#each a}}{{#each @root.a}}{{#each @root.a}}x{{/each}}{{/each}}{{/each}}",
+        "{{#each o.a}}{{#each (lookup @root.o \"a\")}}{{/each}}{{/each}}",
+    ] {
+        let error = render(source, &data).err().expect(source);
+        assert_eq!(error.fault, RenderFault::TooManyRounds, "{source}");
+    }
+    let map: serde_json::Map<_, _> = (0..1_000).map(|n| (n.to_string(), json!(n))).collect();
+    let error = render(
+        "{{#each m}}{{#each @root.m}}{{/each}}{{/each}}",
+        &json!({ "m": map }),
+    )
+    .err();
+    assert_eq!(error.expect("a million").fault, RenderFault::TooManyRounds);
+}
+
+#[test]
+fn output_is_bounded_over_all_parts() {
+    let big = "x".repeat(200_000);
+    let error = render(&"{{b}}".repeat(6), &json!({ "b": big }))
+        .err()
+        .expect("1.2 MB");
+    assert_eq!(error.fault, RenderFault::OutputTooLarge);
+    let escaped = render("{{b}}", &json!({ "b": "&".repeat(250_000) }))
+        .err()
+        .expect("1.25 MB once escaped");
+    assert_eq!(escaped.fault, RenderFault::OutputTooLarge);
+    let both = compile(&files_with(&[
+        ("body.html.hbs", Some("{{b}}{{b}}{{b}}")),
+        ("body.txt.hbs", Some("{{b}}{{b}}{{b}}")),
+    ]));
+    let error = both
+        .render_within(input(&json!({ "b": big })), &patient())
+        .err()
+        .expect("1.2 MB together");
+    assert_eq!(
+        (error.file, error.fault),
+        ("body.txt.hbs", RenderFault::OutputTooLarge)
+    );
+    assert!(render("{{b}}{{b}}{{b}}{{b}}{{b}}", &json!({ "b": big })).is_ok());
+}
+
+#[test]
+fn time_is_bounded_where_nothing_is_written() {
+    let limits = Limits {
+        time_max: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let big: Vec<_> = (0..60_000).collect();
+    let data = json!({ "a": vec![0; 50_000], "b": big, "o": { "b": big }, "e": "" });
+    for source in [
+        // Each comparison reads 60,000 items; each lookup copies them.
+        format!(
+            "{{{{#each a}}}}{}{{{{/each}}}}",
+            "{{#if (eq @root.b @root.b)}}{{/if}}".repeat(600)
+        ),
+        format!(
+            "{{{{#each a}}}}{}{{{{/each}}}}",
+            "{{#if (lookup @root.o \"b\")}}{{/if}}".repeat(600)
+        ),
+        format!(
+            "{{{{#with (lookup @root.o \"b\")}}}}{}{{{{/with}}}}",
+            "{{#if this}}{{/if}}".repeat(900)
+        ),
+        format!("{{{{#each a}}}}{}{{{{/each}}}}", "{{@root.e}}".repeat(1_900)),
+        "{{#each a}}{{#if (and this this)}}{{/if}}{{/each}}".repeat(2),
+    ] {
+        let template = compile(&files(&source));
+        let error = template
+            .render_within(input(&data), &limits)
+            .err()
+            .expect("hostile");
+        assert_eq!(error.fault, RenderFault::TooSlow, "{}", &source[..60]);
+    }
+}
+
+#[test]
+fn one_render_s_end_is_not_the_next_one_s() {
+    let template = compile(&files("{{#each a}}{{../b}}{{/each}}"));
+    let hostile = json!({ "a": vec![1; 100_001], "b": "x" });
+    let good = json!({ "a": [1, 2], "b": "x" });
+    for _ in 0..3 {
+        assert!(template.render_within(input(&hostile), &patient()).is_err());
+        assert!(template.render_within(input(&good), &patient()).is_ok());
+    }
+}
+
+#[test]
+fn html_that_means_harm_is_bounded_when_text_is_derived() {
+    let template = compile(&files_with(&[
+        ("body.html.hbs", Some("{{{h}}}")),
+        ("body.txt.hbs", None),
+    ]));
+    let derive = |html: String| {
+        template
+            .render_within(input(&json!({ "h": html })), &patient())
+            .map(|r| r.text)
+    };
+    for hostile in [
+        "<div>".repeat(40_000),
+        "<ul><li>".repeat(20_000),
+        "<blockquote>".repeat(3_001),
+        "x".repeat(300_000),
+        "<p></p>".to_owned(),
+    ] {
+        let shown = hostile[..7].to_owned();
+        let error = derive(hostile)
+            .err()
+            .unwrap_or_else(|| panic!("{shown} was derived"));
+        assert!(
+            matches!(error.fault, RenderFault::TextNotDerivable { .. }),
+            "{shown}: {error}"
+        );
+    }
+    // Within the bound: whatever comes of it, the process and its stack stay whole.
+    for hostile in [
+        "<div>",
+        "<b>",
+        "<ul><li>",
+        "<blockquote>",
+        "<font>",
+        "<svg>",
+        "<select>",
+    ] {
+        let tags = hostile.matches('<').count();
+        let _ = derive(format!("{}x", hostile.repeat(2_900 / tags)));
+    }
+    let _ = derive("<table><tr><td>x".repeat(900));
+    let rows = "<tr><td>a</td><td>b</td></tr>".repeat(900);
+    assert!(derive(format!("<table>{rows}</table>")).is_ok());
+}
+
+#[test]
+fn hostile_bundles_are_findings_of_the_check() {
+    for source in [
+        nested("{{#if a}}", "x", "{{/if}}", 999),
+        "{{#each a}}{{> b}}{{/each}}".to_owned(),
+        "{{{{{{{{".repeat(200),
+        "\\".repeat(50_000),
+        "{{!--".repeat(1_500),
+        "{{\"".repeat(1_500),
+        "\u{202e}\u{200b}{{\u{feff}}}".to_owned(),
+    ] {
+        let findings = check(&files(&source));
+        assert!(
+            source.starts_with('\\') || !findings.is_empty(),
+            "{}",
+            source.chars().take(20).collect::<String>()
+        );
+    }
+    let deep = format!("{}1{}", "[".repeat(20_000), "]".repeat(20_000));
+    let findings = check(&files_with(&[(
+        "examples/first.json",
+        Some(&format!("{{\"a\":{deep}}}")),
+    )]));
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    let findings = check(&files_with(&[("schema.json", Some(&deep))]));
+    assert_eq!(findings.len(), 1, "{findings:?}");
+}

@@ -1,0 +1,119 @@
+//! Directories of templates, and bundles on their way through Redis.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use paceline_templates::{BundleCache, Catalog, Files, Template};
+
+use super::{compile, files_with};
+
+fn write(directory: &Path, folder: &str, files: &Files) {
+    for (path, content) in files {
+        let path = directory.join(folder).join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
+        std::fs::write(path, content).expect("writable");
+    }
+}
+
+fn version(name: &str, version: u32) -> Files {
+    let manifest = format!("name = \"{name}\"\nversion = {version}\nlane = \"bulk\"\n");
+    files_with(&[("template.toml", Some(&manifest))])
+}
+
+fn refusal(directory: &Path) -> String {
+    match Catalog::load(directory) {
+        Ok(_) => panic!("loaded"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn templates_are_found_by_name_and_version() {
+    let directory = tempfile::tempdir().expect("a directory");
+    write(directory.path(), "a", &version("a", 9));
+    write(directory.path(), "a@10", &version("a", 10));
+    write(directory.path(), "b", &version("b", 1));
+    write(directory.path(), ".git", &files_with(&[]));
+    std::fs::write(directory.path().join("README.md"), "not a folder").expect("writable");
+    std::fs::write(directory.path().join("a/.DS_Store"), "hidden").expect("writable");
+    std::fs::write(directory.path().join("a/subject.hbs~"), "a backup").expect("writable");
+    let catalog = Catalog::load(directory.path()).unwrap_or_else(|error| panic!("{error}"));
+    let found = |name, version| {
+        catalog
+            .get(name, version)
+            .map(|template| template.manifest().version)
+    };
+    assert_eq!(found("a", None), Some(10));
+    assert_eq!(found("a", Some("9")), Some(9));
+    assert_eq!(found("a", Some("11")), None);
+    assert_eq!(found("a", Some("x")), None);
+    assert_eq!(found("b", None), Some(1));
+    assert_eq!(found("c", None), None);
+    assert_eq!(catalog.iter().count(), 3);
+}
+
+#[test]
+fn a_directory_with_a_broken_template_is_not_used() {
+    let directory = tempfile::tempdir().expect("a directory");
+    assert!(refusal(directory.path()).contains("no template's folder"));
+    assert!(refusal(&directory.path().join("missing")).contains("can't be read"));
+    write(directory.path(), "good", &version("good", 1));
+    write(directory.path(), "other", &version("name", 1));
+    write(directory.path(), "same", &version("same", 1));
+    write(directory.path(), "same@1", &version("same", 1));
+    let mut broken = version("broken", 1);
+    broken.insert("body.html.hbs".to_owned(), b"{{#if}}".to_vec());
+    write(directory.path(), "broken", &broken);
+    let mut unfit = version("unfit", 1);
+    unfit.insert("body.html.hbs".to_owned(), b"{{missing}}".to_vec());
+    write(directory.path(), "unfit", &unfit);
+    let mut large = version("large", 1);
+    large.insert("subject.hbs".to_owned(), vec![b'x'; 1 << 20]);
+    write(directory.path(), "large", &large);
+    let text = refusal(directory.path());
+    for part in [
+        "other: holds the template `name`",
+        "same@1: version 1 of `same` is there twice",
+        "broken: body.html.hbs",
+        "unfit: examples/first.json: template unfit 1",
+        "large: subject.hbs has",
+    ] {
+        assert!(text.contains(part), "{part}\n---\n{text}");
+    }
+    assert!(!text.contains("good"), "{text}");
+}
+
+#[test]
+fn a_bundle_comes_back_as_the_same_template() {
+    let original = compile(&version("a", 4));
+    let copy =
+        Template::from_bundle_bytes(&original.bundle_bytes()).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(copy.hash(), original.hash());
+    assert_eq!(copy.bundle_bytes(), original.bundle_bytes());
+    assert_eq!((copy.manifest().name.as_str(), copy.manifest().version), ("a", 4));
+    assert_ne!(compile(&version("a", 5)).hash(), original.hash());
+    assert!(Template::from_bundle_bytes(b"nonsense").is_err());
+}
+
+#[test]
+fn the_cache_forgets_what_was_used_longest_ago() {
+    let sized = |name: &str| {
+        let mut files = version(name, 1);
+        files.insert("body.html.hbs".to_owned(), vec![b'x'; 40_000]);
+        Arc::new(compile(&files))
+    };
+    let (a, b, c) = (sized("a"), sized("b"), sized("c"));
+    let cache = BundleCache::new(100_000);
+    cache.insert(Arc::clone(&a));
+    cache.insert(Arc::clone(&b));
+    cache.insert(Arc::clone(&b));
+    assert!(cache.get(&a.hash()).is_some());
+    cache.insert(Arc::clone(&c));
+    assert!(cache.get(&a.hash()).is_some() && cache.get(&c.hash()).is_some());
+    assert!(cache.get(&b.hash()).is_none());
+    let tiny = BundleCache::new(1);
+    tiny.insert(Arc::clone(&a));
+    assert!(tiny.get(&a.hash()).is_some());
+    tiny.insert(b);
+    assert!(tiny.get(&a.hash()).is_none());
+}

@@ -1,0 +1,46 @@
+//! The templates of the repository.
+
+use std::path::Path;
+
+use paceline_templates::{Catalog, RenderInput};
+
+use super::patient;
+
+#[test]
+fn every_example_of_the_repository_renders() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../templates");
+    let catalog = Catalog::load(&directory).unwrap_or_else(|error| panic!("{error}"));
+    let names: Vec<_> = catalog
+        .iter()
+        .map(|template| template.manifest().name.clone())
+        .collect();
+    assert_eq!(names, ["order-receipt", "password-reset", "welcome"]);
+    for template in catalog.iter() {
+        let name = &template.manifest().name;
+        assert!(template.examples().len() >= 2, "{name}");
+        assert!(
+            template.examples().iter().any(|example| example.name == "first"),
+            "{name}"
+        );
+        for example in template.examples() {
+            let input = RenderInput {
+                data: example.data.clone(),
+                message_id: paceline_domain::id::MessageId([3; 16]),
+                lane: template.manifest().lane,
+            };
+            let rendered = template
+                .render_within(input, &patient())
+                .unwrap_or_else(|error| panic!("{name} {}: {error}", example.name));
+            assert!(
+                rendered.html.len() < 102 * 1024 && rendered.text.len() > 100,
+                "{name}"
+            );
+            for part in [&rendered.subject, &rendered.html, &rendered.text] {
+                assert!(
+                    !part.contains("{{") && !part.contains("[object]"),
+                    "{name}: {part}"
+                );
+            }
+        }
+    }
+}
