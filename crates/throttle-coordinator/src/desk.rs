@@ -19,6 +19,10 @@ pub(crate) use key::{Description, Item, Lease};
 
 use crate::config::Config;
 
+/// How far beyond what is known here a sender's epoch or version is believed. A store that lost its counters is behind by what it
+/// ever counted, which is far less; a sender gone wrong must not use the counters up.
+const LEAP_MAX: u64 = 1 << 20;
+
 /// The state behind one lock. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Desk(Arc<Mutex<State>>);
@@ -110,6 +114,7 @@ impl Desk {
     /// A sender has met `epoch`. True if that ends the lead: somebody leads, or led, who is newer.
     pub(crate) fn meet_epoch(&self, epoch: u64) -> bool {
         let mut state = self.state();
+        let epoch = epoch.min(state.epoch_floor.saturating_add(LEAP_MAX));
         state.epoch_floor = state.epoch_floor.max(epoch);
         let is_over = state.lead.as_ref().is_some_and(|lead| lead.term.epoch < epoch);
         if is_over {

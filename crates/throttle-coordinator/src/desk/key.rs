@@ -6,6 +6,7 @@ use paceline_domain::aimd::{Aimd, Decision, Event, LimitedBy, Limits, Meter, Sav
 use paceline_domain::lease::invariant::granted_within_bound;
 use paceline_domain::lease::{Books, HolderId, Request};
 
+use super::LEAP_MAX;
 use super::Refused;
 
 /// Senders of one key; further ones are refused.
@@ -87,7 +88,8 @@ impl PacedKey {
         item: &Item,
         now: Duration,
     ) -> Result<Lease, Refused> {
-        self.step(Event::VersionSeen(item.has_version), now);
+        let seen = item.has_version.min(self.aimd.version().saturating_add(LEAP_MAX));
+        self.step(Event::VersionSeen(seen), now);
         self.count(holder, item, now);
         let request = Request {
             sequence,

@@ -88,6 +88,13 @@ fn a_sender_that_met_a_newer_leader_ends_this_lead() {
 }
 
 #[test]
+fn a_sender_gone_wrong_does_not_use_the_epochs_up() {
+    let desk = leading(None);
+    assert!(desk.meet_epoch(1 << 51));
+    assert!(desk.epoch_floor() < 1 << 21, "{}", desk.epoch_floor());
+}
+
+#[test]
 fn an_older_call_changes_nothing() {
     let desk = leading(None);
     assert_eq!(rate(&desk, A, 5, item(90.0, 0.0), 3_000), Ok(90.0));

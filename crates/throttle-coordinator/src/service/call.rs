@@ -14,8 +14,9 @@ use crate::desk::Item;
 const SENDER_ID_MAX: usize = 128;
 const ITEMS_MAX: usize = 1_000;
 const VERSIONS_MAX: usize = 8;
-/// Epochs rise by one; what is beyond this is a sender gone wrong, and would lock every leader out.
-const EPOCH_MAX: u64 = 1 << 48;
+/// Epochs and versions rise by one, and scripts count in doubles: what is beyond this is a sender gone wrong. What is below it is
+/// believed by leaps only (`desk`), so that no single call brings the counters near it.
+const EPOCH_MAX: u64 = 1 << 52;
 
 /// Who calls, and what it says of each key.
 pub(super) struct Call {
