@@ -123,7 +123,7 @@ impl State {
             return Ok(());
         }
         self.steps = 0;
-        if false {
+        if cpu_time() > self.deadline {
             return Err(Exceeded::Time);
         }
         Ok(())
