@@ -210,15 +210,35 @@ fn html_that_means_harm_is_bounded_when_text_is_derived() {
             .render_within(input(&json!({ "h": html })), &patient())
             .map(|r| r.text)
     };
-    // Each is laid out or refused: what matters is that the process lives and the render's bounds hold.
+    let refusal = |html: String| derive(html).err().map(|error| error.fault);
+    // Seconds, and beyond that minutes, if they were parsed.
+    let too_large = RenderFault::TextNotDerivable {
+        problem: "it is too large for that; write a body.txt.hbs",
+    };
     for hostile in [
-        "<div>".repeat(4_000),
-        "<table><tr><td>".repeat(1_000),
-        "<ul><li>".repeat(2_000),
-        "<blockquote>".repeat(1_000),
-        "<a href=x>".repeat(2_000),
+        "<div>x".repeat(3_001),
+        "<ul><li>x".repeat(1_501),
+        "x".repeat(300_000),
     ] {
-        let text = derive(hostile);
+        let shown = hostile[..9].to_owned();
+        assert_eq!(refusal(hostile), Some(too_large.clone()), "{shown}");
+    }
+    let no_text = RenderFault::TextNotDerivable {
+        problem: "it has no text",
+    };
+    assert_eq!(refusal("<p></p>".to_owned()), Some(no_text));
+    // Within the bound each is laid out or refused: what matters is that process and stack stay whole.
+    for hostile in [
+        "<div>",
+        "<b>",
+        "<ul><li>",
+        "<blockquote>",
+        "<a href=x>",
+        "<svg>",
+        "<table><tr><td>x",
+    ] {
+        let tags = hostile.matches('<').count();
+        let text = derive(format!("{}x", hostile.repeat(3_000 / tags)));
         assert!(text.is_err() || text.is_ok_and(|text| text.len() < 1 << 20));
     }
     let rows = "<tr><td>a</td><td>b</td></tr>".repeat(900);
