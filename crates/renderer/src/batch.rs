@@ -10,7 +10,7 @@ use paceline_domain::reason::Reason;
 use paceline_domain::record::{Record, State, Ticket};
 use paceline_kit::{Shutdown, trace};
 use paceline_store::{
-    Change, Entry, EntryBody, ErrorClass, HandOff, Stage, StoreError, StreamKey, Unrendered,
+    Change, Entry, EntryBody, ErrorClass, HandOff, HandOffError, Stage, StoreError, StreamKey, Unrendered,
 };
 use paceline_templates::{BundleHash, Template};
 use paceline_wire::v1::StoredRequest;
@@ -251,19 +251,28 @@ impl Batch {
             let answers = self.shared.store.hand_off(self.shard, items.clone()).await;
             let answers = match answers {
                 Ok(answers) => answers,
-                Err(error) => vec![Err(error); items.len()],
+                Err(error) => vec![Err(HandOffError::NotAdded(error)); items.len()],
             };
             let mut again = Vec::new();
+            let mut unsettled = Vec::new();
             for (item, answer) in items.into_iter().zip(answers) {
                 match answer {
                     Ok(()) => handed_off += 1,
-                    Err(StoreError::OutOfMemory) => full.push(unrendered(&item, Reason::StoreFull)),
-                    Err(error) => {
+                    Err(HandOffError::NotSettled(error)) => {
+                        note(self.shard, &error);
+                        unsettled.push(item);
+                    }
+                    Err(HandOffError::NotAdded(StoreError::OutOfMemory)) => {
+                        full.push(unrendered(&item, Reason::StoreFull));
+                    }
+                    Err(HandOffError::NotAdded(error)) => {
                         note(self.shard, &error);
                         again.push(item);
                     }
                 }
             }
+            handed_off += unsettled.len();
+            self.settle_handed_off(unsettled).await;
             items = again;
             if !items.is_empty() {
                 self.shared.metrics.store_error("hand_off");
@@ -278,6 +287,17 @@ impl Batch {
             self.shared.store.hint(Stage::Ready);
         }
         self.put_off(full, self.shared.work.full_wait).await;
+    }
+
+    /// Ends the queued entries of what is ready already. At a stop they stay pending: who takes them over adds one copy more.
+    async fn settle_handed_off(&self, items: Vec<HandOff>) {
+        if items.is_empty() {
+            return;
+        }
+        self.shared.metrics.store_error("hand_off");
+        let store = &self.shared.store;
+        self.persist("settle", || store.settle_handed_off(self.shard, &items))
+            .await;
     }
 
     async fn put_off(&self, items: Vec<Unrendered>, delay: Duration) {

@@ -40,6 +40,6 @@ pub use keys::{Stage, StreamKey};
 pub use packed::Transition;
 pub use store::Store;
 pub use types::{
-    Change, ClaimItem, Claimed, Depths, Enqueued, Entry, EntryBody, Evidence, Finding, HandOff, NewMessage,
-    Report, StreamDepth, Unrendered, Verdict,
+    Change, ClaimItem, Claimed, Depths, Enqueued, Entry, EntryBody, Evidence, Finding, HandOff, HandOffError,
+    NewMessage, Report, StreamDepth, Unrendered, Verdict,
 };

@@ -11,7 +11,7 @@ use crate::batch::{Batch, Item, number};
 use crate::keys::{Stage, StreamKey};
 use crate::packed::{millis, pack_ticket};
 use crate::script::{self, Script};
-use crate::{Change, HandOff, Store, StoreError, Unrendered};
+use crate::{Change, HandOff, HandOffError, Store, StoreError, Unrendered};
 
 impl Store {
     /// Hands rendered messages of one shard to the senders, at least once; the claim refuses a second copy.
@@ -21,33 +21,51 @@ impl Store {
     /// commands: Lua would copy and hash each.
     ///
     /// # Errors
-    /// None of its own: each message is answered for itself, in order. Where one failed, its queued entry is still there and
-    /// is delivered again.
+    /// If nothing was tried. Else each message is answered for itself, in order. Where one failed, its queued entry is still
+    /// there and is delivered again.
     pub async fn hand_off(
         &self,
         shard: u16,
         items: Vec<HandOff>,
-    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
-        let mut ready: Vec<StreamKey> = items.iter().map(|item| item.stream.at(Stage::Ready)).collect();
-        ready.sort_unstable();
-        ready.dedup();
-        self.ensure_groups(shard, &ready, true).await?;
+    ) -> Result<Vec<Result<(), HandOffError>>, StoreError> {
+        self.check_safe()?;
+        self.ensure_groups(shard, &ready_streams(&items), true).await?;
         let added = join_all(items.iter().map(|item| self.add_ready(shard, item))).await;
+        let both = items.iter().zip(&added);
+        let handed_on = both.filter(|(_, added)| added.is_ok()).map(|(item, _)| item);
+        let settled = self.settle_handed_off(shard, handed_on).await;
+        let answer = |added: Result<(), StoreError>| {
+            added.map_err(HandOffError::NotAdded)?;
+            settled.clone().map_err(HandOffError::NotSettled)
+        };
+        Ok(added.into_iter().map(answer).collect())
+    }
+
+    /// The second flight of [`Store::hand_off`] alone, for what was answered with [`HandOffError::NotSettled`]: notes that
+    /// the ready streams hold entries, and ends the queued ones.
+    ///
+    /// # Errors
+    /// If Redis refuses or does not answer; the same call again is safe.
+    pub async fn settle_handed_off(
+        &self,
+        shard: u16,
+        items: impl IntoIterator<Item = &HandOff>,
+    ) -> Result<(), StoreError> {
+        let items: Vec<&HandOff> = items.into_iter().collect();
         let mut ended: Vec<(&StreamKey, Vec<String>)> = Vec::new();
-        for (item, added) in items.iter().zip(&added) {
-            if added.is_err() {
-                continue;
-            }
+        for item in &items {
             match ended.iter_mut().find(|(stream, _)| **stream == item.stream) {
                 Some((_, ids)) => ids.push(item.entry_id.clone()),
                 None => ended.push((&item.stream, vec![item.entry_id.clone()])),
             }
         }
-        let settled = self.settle(shard, Stage::Queued, &ready, &ended).await;
-        Ok(added
-            .into_iter()
-            .map(|added| added.and_then(|()| settled.clone()))
-            .collect())
+        self.settle(
+            shard,
+            Stage::Queued,
+            &ready_streams(items.iter().copied()),
+            &ended,
+        )
+        .await
     }
 
     async fn add_ready(&self, shard: u16, item: &HandOff) -> Result<(), StoreError> {
@@ -109,4 +127,14 @@ impl Store {
         }
         self.change_batch(script, shard, batch).await
     }
+}
+
+fn ready_streams<'a>(items: impl IntoIterator<Item = &'a HandOff>) -> Vec<StreamKey> {
+    let mut ready: Vec<_> = items
+        .into_iter()
+        .map(|item| item.stream.at(Stage::Ready))
+        .collect();
+    ready.sort_unstable();
+    ready.dedup();
+    ready
 }

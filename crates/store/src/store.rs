@@ -115,8 +115,17 @@ impl Store {
         keys: Vec<Key>,
         args: Vec<Value>,
     ) -> Result<Value, StoreError> {
-        self.guard.check()?;
+        self.check_safe()?;
         self.commands.run(script, keys, args).await
+    }
+
+    /// Before every plain command that writes or delivers, as before every script: on an unsafe Redis a part that is done
+    /// while the rest is refused would be done again and again.
+    ///
+    /// # Errors
+    /// The setting that makes Redis unsafe.
+    pub(crate) fn check_safe(&self) -> Result<(), StoreError> {
+        self.guard.check()
     }
 
     /// Runs a script on a batch of records.
@@ -170,6 +179,7 @@ impl Store {
 
     /// Makes the group of a stream, and the stream.
     pub(crate) async fn create_group(&self, shard: u16, stream: &StreamKey) -> Result<(), StoreError> {
+        self.check_safe()?;
         let create = self.commands.client().xgroup_create::<(), _, _, _>(
             self.keys.stream(shard, stream),
             stream.stage.group(),

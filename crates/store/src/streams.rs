@@ -51,6 +51,7 @@ impl Store {
         if streams.is_empty() || count == 0 {
             return Ok(Vec::new());
         }
+        self.check_safe()?;
         let keys: Vec<Key> = streams
             .iter()
             .map(|stream| self.keys.stream(shard, stream))
@@ -92,6 +93,7 @@ impl Store {
         min_idle: Duration,
         count: u32,
     ) -> Result<Vec<Entry>, StoreError> {
+        self.check_safe()?;
         let key = self.keys.stream(shard, stream);
         let idle = u64::try_from(min_idle.as_millis()).unwrap_or(u64::MAX);
         let mut from = "0-0".to_owned();

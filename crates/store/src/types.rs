@@ -9,6 +9,7 @@ use paceline_domain::reason::Reason;
 use paceline_domain::record::{Fence, Provider, Record, Ticket};
 use paceline_domain::time::Millis;
 
+use crate::StoreError;
 use crate::keys::StreamKey;
 
 /// A message to accept.
@@ -91,6 +92,18 @@ pub struct HandOff {
     pub ticket: Ticket,
     /// The rendered parts, compressed.
     pub rendered: Bytes,
+}
+
+/// How far the hand-off of a message came.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum HandOffError {
+    /// It may be tried again as a whole.
+    #[error("not added to the ready stream: {0}")]
+    NotAdded(StoreError),
+    /// The rendered message is ready and only its queued entry is still there: another hand-off would add another copy, so
+    /// only `settle_handed_off` may follow.
+    #[error("added to the ready stream, the queued entry not ended: {0}")]
+    NotSettled(StoreError),
 }
 
 /// A queued message that can't be rendered.

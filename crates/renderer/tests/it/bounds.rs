@@ -100,3 +100,35 @@ async fn an_entry_that_ends_its_renderer_again_and_again_is_buried_alone() {
     );
     renderer.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_scripts_are_refused_the_ready_stream_does_not_grow() {
+    let bench = Bench::start().await;
+    bench.put_bundle().await;
+    let sent = message(1, ADA);
+    bench.accept(sent.clone()).await;
+    let refuse = ["ACL", "SETUSER", "default", "-eval", "-evalsha"];
+    bench.redis.command(&refuse).await;
+    let renderer = bench.renderer("");
+    // Several rounds of the renderer, as Redis counts them.
+    eventually("it tries to settle several times", PATIENCE, async || {
+        let stats = bench.redis.command(&["INFO", "commandstats"]).await.bytes();
+        let stats = String::from_utf8_lossy(&stats).into_owned();
+        let line = stats.lines().find(|line| line.starts_with("cmdstat_evalsha:"));
+        let rejected = line.and_then(|line| line.split("rejected_calls=").nth(1)?.split(',').next());
+        let rejected = rejected.and_then(|count| count.parse::<u32>().ok());
+        if rejected.is_some_and(|count| count >= 12) && bench.backlog(Stage::Ready).await > 0 {
+            Ok(())
+        } else {
+            Err(rejected)
+        }
+    })
+    .await;
+    assert_eq!(bench.backlog(Stage::Ready).await, 1);
+    let allow = ["ACL", "SETUSER", "default", "+eval", "+evalsha"];
+    bench.redis.command(&allow).await;
+    let entries = bench.ready(1).await;
+    assert!(matches!(bench.claim(&entries).await[..], [Claimed::Sending(_)]));
+    renderer.stop().await;
+    assert_eq!(bench.backlog(Stage::Queued).await, 0);
+}

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use paceline_store::{Claimed, Stage, StreamKey};
-use paceline_testkit::Proxy;
+use paceline_store::{Claimed, HandOffError, Stage, StoreError, StreamKey};
 use paceline_testkit::proxy::Moment;
+use paceline_testkit::{Proxy, eventually};
 
 use crate::support::{Bench, hand_off_of, id, message, stream_key, wish};
 
@@ -161,5 +161,59 @@ async fn a_renderer_killed_between_the_flights_leaves_copies_that_are_dropped() 
         let add: [&[u8]; 5] = [b"XADD", key.as_bytes(), b"*", b"e", &packed];
         bench.redis.command(&add).await;
     }
+    assert_each_is_claimed_once(&bench).await;
+}
+
+#[tokio::test]
+async fn an_unsafe_redis_gets_no_copies_and_delivers_nothing() {
+    let bench = Bench::start().await;
+    bench.enqueue((1..=MESSAGES).map(message).collect()).await;
+    let entries = bench.read(Stage::Queued, "first").await;
+    let queued = StreamKey::of(&wish(), Stage::Queued);
+    bench.redis.configure("appendonly", "no").await;
+    bench.redis.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    eventually(
+        "the guard sees it",
+        Duration::from_secs(20),
+        async || match bench.store.ping().await {
+            Err(StoreError::Misconfigured { .. }) => Ok(()),
+            other => Err(other),
+        },
+    )
+    .await;
+    for _ in 0..3 {
+        let items = entries.iter().map(hand_off_of).collect();
+        let refused = bench.store.hand_off(0, items).await;
+        assert!(matches!(refused, Err(StoreError::Misconfigured { .. })));
+        let streams = [queued.clone()];
+        let read = bench.store.read(0, Stage::Queued, "second", &streams, 1).await;
+        assert!(matches!(read, Err(StoreError::Misconfigured { .. })));
+        let taken = bench.store.reclaim(0, &queued, "second", Duration::ZERO, 1).await;
+        assert!(matches!(taken, Err(StoreError::Misconfigured { .. })));
+    }
+    assert_eq!(bench.backlog(Stage::Ready).await, 0);
+}
+
+#[tokio::test]
+async fn what_is_added_and_not_settled_is_settled_without_a_second_copy() {
+    let bench = Bench::start().await;
+    bench.enqueue((1..=MESSAGES).map(message).collect()).await;
+    let entries = bench.read(Stage::Queued, "first").await;
+    let items: Vec<_> = entries.iter().map(hand_off_of).collect();
+    let refuse = ["ACL", "SETUSER", "default", "-eval", "-evalsha"];
+    bench.redis.command(&refuse).await;
+    let answers = bench.store.hand_off(0, items.clone()).await.expect("there");
+    let unsettled = |answer| matches!(answer, &Err(HandOffError::NotSettled(_)));
+    assert!(answers.iter().all(unsettled), "{answers:?}");
+    bench
+        .store
+        .settle_handed_off(0, &items)
+        .await
+        .expect_err("still refused");
+    let allow = ["ACL", "SETUSER", "default", "+eval", "+evalsha"];
+    bench.redis.command(&allow).await;
+    bench.store.settle_handed_off(0, &items).await.expect("allowed");
+    assert_eq!(bench.backlog(Stage::Ready).await, i64::from(MESSAGES));
+    // The ready stream is found by who reads the active ones.
     assert_each_is_claimed_once(&bench).await;
 }
