@@ -186,7 +186,9 @@ impl Batch {
             }
         }
         let metrics = self.shared.metrics.clone();
-        // Rendering is work for a processor: not on the runtime's own threads.
+        // Rendering is work for a processor: not on the runtime's own threads, and no more at a time than there are cores.
+        // The semaphore is never closed.
+        let _core = self.shared.cores.acquire().await;
         let rendered = tokio::task::spawn_blocking(move || {
             let render = |(job, request, template): (Job, StoredRequest, Arc<Template>)| {
                 let began = Instant::now();

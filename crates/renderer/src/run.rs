@@ -1,5 +1,6 @@
 //! Builds the renderer from its settings and runs it until a stop is wished for. The only place that names concrete adapters.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use paceline_store::{Store, StoreConfig};
 use paceline_templates::Catalog;
 use paceline_wire::DESCRIPTORS;
 use paceline_wire::v1::templates_service_server::TemplatesServiceServer;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::bundles::Bundles;
@@ -57,9 +59,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         .add_service(health_server)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .add_service(TemplatesServiceServer::new(Templates {
-            catalog: Arc::new(catalog),
-        }));
+        .add_service(TemplatesServiceServer::new(Templates::new(catalog)));
     context.ready(Bound {
         grpc: grpc_address,
         admin: admin_address,
@@ -85,6 +85,7 @@ fn shared(config: Config, store: &Store, context: &Context) -> Shared {
         clock: Arc::new(SystemClock),
         bundles: Bundles::new(store.clone(), cache_max),
         room: Room::new(store.clone(), &config.work),
+        cores: Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get)),
         metrics: Metrics::new(&context.telemetry.meter("paceline_renderer")),
         name: name(config.name),
         work: config.work,

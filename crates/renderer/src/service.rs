@@ -8,13 +8,50 @@ use paceline_templates::{Catalog, Files, RenderInput, Template, check};
 use paceline_wire::status::{InvalidFields, RpcError, reason};
 use paceline_wire::v1;
 use paceline_wire::v1::templates_service_server::TemplatesService;
+use tokio::sync::Semaphore;
 use tonic::{Code, Request, Response, Status};
 
 /// The id that a preview shows: no message has it.
 const PREVIEW_ID: MessageId = MessageId([0; 16]);
 
+/// Previews and checks at one time. A hostile bundle takes a second to compile: mail must not wait for that.
+const AT_ONE_TIME: usize = 2;
+
 pub(crate) struct Templates {
-    pub(crate) catalog: Arc<Catalog>,
+    catalog: Catalog,
+    turns: Arc<Semaphore>,
+}
+
+impl Templates {
+    pub(crate) fn new(catalog: Catalog) -> Self {
+        Self {
+            catalog,
+            turns: Arc::new(Semaphore::new(AT_ONE_TIME)),
+        }
+    }
+
+    /// Compiling and rendering are work for a processor: not on the runtime's own threads.
+    async fn on_worker<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        // Never closed. A caller that goes while it waits has no work started for it; one that goes later leaves the turn
+        // to the work, which can't be stopped.
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let work = move || {
+            let _turn = turn;
+            work()
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|error| {
+            tracing::error!(%error, "a template's work ended badly");
+            RpcError::new(
+                Code::Internal,
+                reason::INTERNAL,
+                "the template's work ended badly",
+            )
+            .into()
+        })
+    }
 }
 
 #[tonic::async_trait]
@@ -40,7 +77,9 @@ impl TemplatesService for Templates {
             RpcError::new(Code::NotFound, reason::NOT_FOUND, "there is no such template")
                 .naming("template", "is unknown")
         })?;
-        let rendered = on_worker(move || preview(&template, &data, &example)).await??;
+        let rendered = self
+            .on_worker(move || preview(&template, &data, &example))
+            .await??;
         Ok(Response::new(rendered))
     }
 
@@ -51,7 +90,7 @@ impl TemplatesService for Templates {
             .into_iter()
             .map(|(path, file)| (path, file.to_vec()))
             .collect();
-        let findings = on_worker(move || check(&files)).await?;
+        let findings = self.on_worker(move || check(&files)).await?;
         let findings = findings.into_iter().map(|finding| v1::CheckFinding {
             description: match finding.line {
                 Some(line) => format!("line {line}: {}", finding.description),
@@ -113,19 +152,6 @@ fn preview(template: &Template, data: &[u8], example: &str) -> Result<v1::Previe
         subject: rendered.subject,
         html: rendered.html,
         text: rendered.text,
-    })
-}
-
-/// Compiling and rendering are work for a processor: not on the runtime's own threads.
-async fn on_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        tracing::error!(%error, "a template's work ended badly");
-        RpcError::new(
-            Code::Internal,
-            reason::INTERNAL,
-            "the template's work ended badly",
-        )
-        .into()
     })
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use paceline_kit::Shutdown;
 use paceline_kit::clock::Clock;
 use paceline_store::Store;
+use tokio::sync::Semaphore;
 
 use crate::bundles::Bundles;
 use crate::config::{TemplateSettings, WorkSettings};
@@ -20,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) bundles: Bundles,
     pub(crate) room: Room,
+    /// One permit for each core: more batches at a time would only take turns.
+    pub(crate) cores: Semaphore,
     pub(crate) metrics: Metrics,
     /// The consumer's name.
     pub(crate) name: String,
