@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paceline_domain::id::MessageId;
+use paceline_domain::record::State;
 use paceline_domain::time::Millis;
 use paceline_kit::Shutdown;
 use paceline_store::{Change, Stage, StoreError, StreamKey};
@@ -22,10 +23,14 @@ const BATCH: usize = 64;
 
 /// Promotes what is due in one shard until `stop`.
 pub(crate) async fn run(shared: Arc<Shared>, shard: u16, stop: Shutdown) {
+    let mut skip = 0;
     while !stop.is_requested() {
-        match look(&shared, shard).await {
-            Ok(full) if full => {}
-            Ok(_) => pause(EVERY, &stop).await,
+        match look(&shared, shard, skip).await {
+            Ok(Some(next)) => skip = next,
+            Ok(None) => {
+                skip = 0;
+                pause(EVERY, &stop).await;
+            }
             Err(error) => {
                 shared.metrics.store_error("promote");
                 tracing::debug!(shard, %error, "promoting failed");
@@ -35,41 +40,51 @@ pub(crate) async fn run(shared: Arc<Shared>, shard: u16, stop: Shutdown) {
     }
 }
 
-/// One look; true if there is more.
-async fn look(shared: &Shared, shard: u16) -> Result<bool, StoreError> {
-    let due = shared.store.later_due(shard, LOOK_MAX).await?;
+/// One look past the first `skip`; where there may be more, how many the next one must skip: all that have to stay. Ids of
+/// records that can't be read go along, for the script takes them off the list.
+async fn look(shared: &Shared, shard: u16, skip: u32) -> Result<Option<u32>, StoreError> {
+    let due = shared.store.later_due_after(shard, skip, LOOK_MAX).await?;
     let ripe = ripe(&due, shared.clock.wall());
-    let mut promoted = 0;
+    let (mut promoted, mut stayed) = (0, 0);
     for ids in ripe.chunks(BATCH) {
         let records = shared.store.get_readable(shard, ids).await?;
-        let known = ids
+        let streams = records
             .iter()
-            .zip(records)
-            .filter_map(|(id, record)| Some((*id, record?)));
-        let items: Vec<_> = known
-            .map(|(id, record)| (id, StreamKey::of(&record, Stage::Queued)))
-            .collect();
-        if items.len() < ids.len() {
-            tracing::error!(
-                shard,
-                ids = ids.len() - items.len(),
-                "ids are due whose records can't be read"
-            );
+            .map(|record| record.as_ref().map(|record| StreamKey::of(record, Stage::Queued)));
+        let items: Vec<_> = ids.iter().copied().zip(streams).collect();
+        for (id, change) in ids.iter().zip(shared.store.promote(shard, &items).await?) {
+            note(shard, *id, &change);
+            promoted += u64::from(matches!(change, Change::Moved(_)));
+            stayed += u32::from(stays(&change));
         }
-        if items.is_empty() {
-            continue;
-        }
-        let changes = shared.store.promote(shard, &items).await?;
-        promoted += changes
-            .iter()
-            .filter(|change| matches!(change, Change::Moved(_)))
-            .count();
     }
     if promoted > 0 {
-        shared.metrics.promoted.add(promoted as u64, &[]);
+        shared.metrics.promoted.add(promoted, &[]);
         shared.store.hint(Stage::Queued);
     }
-    Ok(promoted > 0 && due.len() == LOOK_MAX as usize)
+    // Behind what is not ripe nothing is: the earliest come first.
+    let more = ripe.len() == LOOK_MAX as usize;
+    Ok(more.then(|| skip.saturating_add(stayed)))
+}
+
+/// True if the id may still be on the list: a newer release's, one that another worker has put there again, or one that the
+/// script can read and this release can't. One too many only waits for the next round.
+const fn stays(change: &Change) -> bool {
+    match change {
+        Change::Newer | Change::Corrupt => true,
+        Change::Unchanged(record) => matches!(record.state, State::Scheduled | State::Deferred),
+        Change::Moved(_) | Change::Missing => false,
+    }
+}
+
+fn note(shard: u16, id: MessageId, change: &Change) {
+    match change {
+        Change::Missing => tracing::warn!(shard, message_id = %id, "an id without a record was due"),
+        Change::Corrupt => {
+            tracing::error!(shard, message_id = %id, "a due record can't be read, it is among the dead letters");
+        }
+        Change::Moved(_) | Change::Unchanged(_) | Change::Newer => {}
+    }
 }
 
 /// Those whose time has come by this worker's wall clock too.

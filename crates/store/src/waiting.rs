@@ -19,7 +19,7 @@ impl Store {
     /// # Errors
     /// If Redis does not answer.
     pub async fn open_due(&self, shard: u16, count: u32) -> Result<Vec<(MessageId, Millis)>, StoreError> {
-        self.due(shard, Waiting::Open, count).await
+        self.due(shard, Waiting::Open, 0, count).await
     }
 
     /// Messages in doubt whose window is over, and when it ended.
@@ -27,7 +27,7 @@ impl Store {
     /// # Errors
     /// If Redis does not answer.
     pub async fn doubt_due(&self, shard: u16, count: u32) -> Result<Vec<(MessageId, Millis)>, StoreError> {
-        self.due(shard, Waiting::Doubt, count).await
+        self.due(shard, Waiting::Doubt, 0, count).await
     }
 
     /// Scheduled and deferred messages whose time has come, and when it came.
@@ -35,7 +35,21 @@ impl Store {
     /// # Errors
     /// If Redis does not answer.
     pub async fn later_due(&self, shard: u16, count: u32) -> Result<Vec<(MessageId, Millis)>, StoreError> {
-        self.due(shard, Waiting::Later, count).await
+        self.later_due_after(shard, 0, count).await
+    }
+
+    /// As [`Store::later_due`], without the first `skip`: those that were seen and have to stay, as records of a newer
+    /// release do, must not hide the others.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn later_due_after(
+        &self,
+        shard: u16,
+        skip: u32,
+        count: u32,
+    ) -> Result<Vec<(MessageId, Millis)>, StoreError> {
+        self.due(shard, Waiting::Later, skip, count).await
     }
 
     /// Dead letters, the oldest first, and since when they are.
@@ -43,19 +57,19 @@ impl Store {
     /// # Errors
     /// If Redis does not answer.
     pub async fn dead(&self, shard: u16, count: u32) -> Result<Vec<(MessageId, Millis)>, StoreError> {
-        self.due(shard, Waiting::Dead, count).await
+        self.due(shard, Waiting::Dead, 0, count).await
     }
 
     async fn due(
         &self,
         shard: u16,
         waiting: Waiting,
+        skip: u32,
         count: u32,
     ) -> Result<Vec<(MessageId, Millis)>, StoreError> {
         let keys = vec![self.keys.waiting(shard, waiting)];
-        let answer = self
-            .run(&script::DUE, keys, vec![self.now(), number(count.into())])
-            .await?;
+        let args = vec![self.now(), number(count.into()), number(skip.into())];
+        let answer = self.run(&script::DUE, keys, args).await?;
         let mut parts = list(answer)?.into_iter();
         let mut due = Vec::new();
         while let (Some(member), Some(score)) = (parts.next(), parts.next()) {
@@ -96,18 +110,20 @@ impl Store {
         self.change_batch(&script::RESOLVE, shard, batch).await
     }
 
-    /// Puts what is due into its queue; the answers are in order. The stream is that of the message's record.
+    /// Puts what is due into its queue; the answers are in order. The stream is that of the message's record, and `None`
+    /// where there is none to read: such an id leaves the list, a corrupt one for the dead letters.
     ///
     /// # Errors
     /// If Redis refuses or does not answer.
-    pub async fn promote(
-        &self,
-        shard: u16,
-        items: &[(MessageId, StreamKey)],
-    ) -> Result<Vec<Change>, StoreError> {
+    pub async fn promote<S>(&self, shard: u16, items: &[(MessageId, S)]) -> Result<Vec<Change>, StoreError>
+    where
+        S: Clone + Into<Option<StreamKey>>,
+    {
         let mut batch = Batch::default();
         for (id, stream) in items {
-            let number = batch.stream(&stream.at(Stage::Queued))?;
+            let stream: Option<StreamKey> = stream.clone().into();
+            let queued = stream.map(|stream| stream.at(Stage::Queued));
+            let number = batch.stream_or_none(queued.as_ref())?;
             batch.push(*id, Item::new(*id).u16(number));
         }
         self.ensure_groups(shard, batch.streams(), false).await?;

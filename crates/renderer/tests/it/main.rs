@@ -2,4 +2,5 @@
 
 mod bounds;
 mod fates;
+mod promote;
 mod support;

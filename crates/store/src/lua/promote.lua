@@ -2,7 +2,7 @@
 -- promote: what is due goes to its queue, or ends if its time is over. What stands in `later` without waiting for a time
 -- leaves it.
 -- KEYS, ARGV 1-4: see record.lua; streams are the queued ones
--- ARGV  for each item: id (16), number of its stream (2)
+-- ARGV  for each item: id (16), number of its stream or 0 (2)
 -- Returns for each item: moved, unchanged, missing, newer or corrupt; packed record
 local PAST_EXPIRY = 61
 local out = {}
@@ -15,7 +15,7 @@ for i = 1, N do
     if r[DUE_AT] <= NOW then
       if r[EXPIRES_AT] <= NOW then
         packed = move(i, id, r, EXPIRED, PAST_EXPIRY)
-      else
+      elseif s > 0 then
         packed = enqueue(i, id, r, 0, s)
       end
     end

@@ -207,3 +207,33 @@ async fn a_ticket_of_another_acceptance_claims_nothing() {
     assert_eq!(bench.claim(1, vec![item]).await, [Claimed::Dropped]);
     assert_eq!(bench.get(id(1)).await.state, State::Queued);
 }
+
+#[tokio::test]
+async fn a_due_id_without_a_stream_is_judged_by_its_record_and_queues_nothing() {
+    let bench = Bench::start().await;
+    let messages = [1, 2, 3].map(|n| {
+        let mut later = message(n);
+        later.record.send_at = bench.now() + std::time::Duration::from_secs(1);
+        later
+    });
+    bench.enqueue(messages.to_vec()).await;
+    spoil(&bench).await;
+    bench.advance(std::time::Duration::from_secs(1));
+    let items = [1, 2, 3, 4].map(|n| (id(n), None));
+    let changes = bench.store.promote(0, &items).await.expect("there");
+    assert!(
+        matches!(
+            changes.as_slice(),
+            [
+                Change::Newer,
+                Change::Corrupt,
+                Change::Unchanged(_),
+                Change::Missing
+            ]
+        ),
+        "{changes:?}"
+    );
+    assert_eq!(bench.waiting("dead").await, [(id(2), bench.now().0)]);
+    let past_the_newer = bench.store.later_due_after(0, 1, 10).await.expect("there");
+    assert_eq!(past_the_newer, [(id(3), bench.now())]);
+}
