@@ -57,7 +57,7 @@ impl Batch {
     /// Repeats each step until Redis has answered; at a stop what has not come to its end stays pending, and is taken over.
     pub(crate) async fn run(self, entries: Vec<Entry>) {
         let mut fates = Fates::default();
-        let jobs = self.sort(entries, &mut fates).await;
+        let jobs = Self::sort(entries, &mut fates);
         let Some(requests) = self.persist("requests", || self.requests(&jobs)).await else {
             return;
         };
@@ -81,7 +81,7 @@ impl Batch {
     }
 
     /// Sorts out what is no message, and what has been delivered alone too often.
-    async fn sort(&self, entries: Vec<Entry>, fates: &mut Fates) -> Vec<Job> {
+    fn sort(entries: Vec<Entry>, fates: &mut Fates) -> Vec<Job> {
         let mut jobs = Vec::with_capacity(entries.len());
         for entry in entries {
             let Entry {
@@ -104,14 +104,9 @@ impl Batch {
                         jobs.push(job);
                     }
                 }
-                EntryBody::Newer => {
-                    let given_back = self
-                        .shared
-                        .store
-                        .give_back(self.shard, &stream, &[entry_id])
-                        .await;
-                    tracing::debug!(%stream, given_back = given_back.is_ok(), "entry of a newer release");
-                }
+                // Left pending: whoever reads it next may be a newer release, and given back it would come to us at once,
+                // again and again.
+                EntryBody::Newer => tracing::debug!(%stream, entry = entry_id, "entry of a newer release"),
                 EntryBody::Corrupt => {
                     tracing::error!(%stream, entry = entry_id, "entry that is none of ours is dropped");
                     fates.drop.push((stream, entry_id));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use paceline_domain::lane::Lane;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::State;
 use paceline_store::{Claimed, Stage};
@@ -131,4 +132,34 @@ async fn while_scripts_are_refused_the_ready_stream_does_not_grow() {
     assert!(matches!(bench.claim(&entries).await[..], [Claimed::Sending(_)]));
     renderer.stop().await;
     assert_eq!(bench.backlog(Stage::Queued).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_release_s_entries_are_left_pending_and_bulk_goes_on() {
+    let bench = Bench::start().await;
+    bench.put_bundle().await;
+    bench.accept(message(1, ADA)).await;
+    let streams = bench.store.active(0).await.expect("redis is there");
+    let queued = streams.iter().find(|stream| stream.stage == Stage::Queued);
+    let key = format!("{{pl1:0}}:{}", queued.expect("one is queued"));
+    for _ in 0..10 {
+        bench
+            .redis
+            .command(&["XADD", &key, "*", "e2", "of a newer release"])
+            .await;
+    }
+    let renderer = bench.renderer("[work]\nbatch_max = 5\nbatches_max = 1\n");
+    let mut bulk = message(2, ADA);
+    bulk.record.lane = Lane::Bulk;
+    bench.ready(1).await;
+    bench.accept(bulk).await;
+    bench.ready(1).await;
+    renderer.stop().await;
+    let info = bench.redis.command(&["XINFO", "STREAM", &key]).await;
+    let fields = info.array();
+    let added = fields
+        .chunks(2)
+        .find(|pair| pair[0].bytes()[..] == b"entries-added"[..]);
+    assert_eq!(added.expect("counted")[1].integer(), 11, "nothing is given back");
+    assert_eq!(bench.backlog(Stage::Queued).await, 10);
 }
