@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use fred::error::Error;
 use fred::interfaces::{SetsInterface, StreamsInterface};
 use fred::types::{Key, Value};
 use futures_util::future::try_join_all;
@@ -56,22 +57,23 @@ impl Store {
             .iter()
             .map(|stream| self.keys.stream(shard, stream))
             .collect();
-        let read = |keys: Vec<Key>| {
-            let news = vec![">"; keys.len()];
-            let client = self.reader.client();
-            let count = Some(u64::from(count));
-            client.xreadgroup::<Value, _, _, _, _>(stage.group(), consumer, count, None, false, keys, news)
-        };
-        let mut answer = self.reader.ask(read(keys.clone())).await;
-        // One missing group fails the whole command, and nothing was delivered.
-        if answer.as_ref().is_err_and(|error| is_code(error, "NOGROUP")) {
-            for stream in streams {
-                self.create_group(shard, stream).await?;
+        let answers = match self.read_new(stage, consumer, count, keys.clone()).await {
+            // One missing group fails the whole command, and nothing was delivered.
+            Err(error) if is_code(&error, "NOGROUP") => {
+                if self.make_groups(shard, &streams).await? {
+                    vec![self.read_new(stage, consumer, count, keys).await?]
+                } else {
+                    self.read_with_group(stage, consumer, count, keys).await?
+                }
             }
-            answer = self.reader.ask(read(keys)).await;
+            answer => vec![answer?],
+        };
+        let mut read = Vec::new();
+        for answer in answers {
+            read.extend(by_stream(answer)?);
         }
         let mut entries = Vec::new();
-        for (key, raw) in by_stream(answer?)? {
+        for (key, raw) in read {
             let stream = self
                 .keys
                 .parse_stream(shard, &key)
@@ -79,6 +81,51 @@ impl Store {
             entries.extend(raw.into_iter().map(|raw| entry(&stream, raw, 1)));
         }
         Ok(entries)
+    }
+
+    async fn read_new(
+        &self,
+        stage: Stage,
+        consumer: &str,
+        count: u32,
+        keys: Vec<Key>,
+    ) -> Result<Value, Error> {
+        let news = vec![">"; keys.len()];
+        let (client, count) = (self.reader.client(), Some(u64::from(count)));
+        let read =
+            client.xreadgroup::<Value, _, _, _, _>(stage.group(), consumer, count, None, false, keys, news);
+        self.reader.ask(read).await
+    }
+
+    /// Makes the groups that are missing; false where Redis is too full for that. It then refuses those that are there too,
+    /// so that nothing is known of any.
+    async fn make_groups(&self, shard: u16, streams: &[&StreamKey]) -> Result<bool, StoreError> {
+        for stream in streams {
+            match self.create_group(shard, stream).await {
+                Err(StoreError::OutOfMemory) => return Ok(false),
+                made => made?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads each stream for itself and leaves out those without a group: one that can't get its group now must not hold up
+    /// the others, whose mail makes room.
+    async fn read_with_group(
+        &self,
+        stage: Stage,
+        consumer: &str,
+        count: u32,
+        keys: Vec<Key>,
+    ) -> Result<Vec<Value>, StoreError> {
+        let mut answers = Vec::new();
+        for key in keys {
+            match self.read_new(stage, consumer, count, vec![key]).await {
+                Err(error) if is_code(&error, "NOGROUP") => {}
+                answer => answers.push(answer?),
+            }
+        }
+        Ok(answers)
     }
 
     /// Delivers up to `count` entries to this consumer that another has held for `min_idle` without handling them.

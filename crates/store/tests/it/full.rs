@@ -71,3 +71,24 @@ async fn without_replicas_nothing_is_written_and_the_error_says_so() {
     bench.redis.configure("min-replicas-to-write", "0").await;
     moved(bench.report(id(1), sending.fence(), accepted()).await);
 }
+
+#[tokio::test]
+async fn at_oom_a_stream_that_lost_its_group_does_not_hold_up_the_others() {
+    let bench = Bench::start().await;
+    let mut other = message(2);
+    other.record.tenant = "another".to_owned();
+    bench.enqueue(vec![message(1), other]).await;
+    let key = crate::support::stream_key(Stage::Queued);
+    bench
+        .redis
+        .command(&["XGROUP", "DESTROY", &key, Stage::Queued.group()])
+        .await;
+    bench.redis.configure("maxmemory", "1").await;
+    let read = bench.read(Stage::Queued, "r").await;
+    let tenants: Vec<_> = read.iter().map(|entry| entry.stream.tenant.as_str()).collect();
+    assert_eq!(tenants, ["another"]);
+    bench.redis.configure("maxmemory", "0").await;
+    let read = bench.read(Stage::Queued, "r").await;
+    assert_eq!(read.len(), 1, "its group is made once there is room: {read:?}");
+    assert_eq!(read[0].stream.tenant, crate::support::wish().tenant);
+}
