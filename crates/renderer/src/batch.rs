@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use paceline_domain::id::MessageId;
@@ -47,15 +48,28 @@ pub(crate) struct Batch {
     shared: Arc<Shared>,
     shard: u16,
     stop: Shutdown,
+    /// True once the store has failed.
+    failed: AtomicBool,
 }
 
 impl Batch {
     pub(crate) const fn new(shared: Arc<Shared>, shard: u16, stop: Shutdown) -> Self {
-        Self { shared, shard, stop }
+        let failed = AtomicBool::new(false);
+        Self {
+            shared,
+            shard,
+            stop,
+            failed,
+        }
+    }
+
+    /// True if the store failed at any step so far, also if it has answered since.
+    pub(crate) fn has_met_errors(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
     /// Repeats each step until Redis has answered; at a stop what has not come to its end stays pending, and is taken over.
-    pub(crate) async fn run(self, entries: Vec<Entry>) {
+    pub(crate) async fn run(&self, entries: Vec<Entry>) {
         let mut fates = Fates::default();
         let jobs = Self::sort(entries, &mut fates);
         let Some(requests) = self.persist("requests", || self.requests(&jobs)).await else {
@@ -272,7 +286,7 @@ impl Batch {
             self.settle_handed_off(unsettled).await;
             items = again;
             if !items.is_empty() {
-                self.shared.metrics.store_error("hand_off");
+                self.failed("hand_off");
                 if self.stop.is_requested() {
                     break;
                 }
@@ -291,7 +305,7 @@ impl Batch {
         if items.is_empty() {
             return;
         }
-        self.shared.metrics.store_error("hand_off");
+        self.failed("hand_off");
         let store = &self.shared.store;
         self.persist("settle", || store.settle_handed_off(self.shard, &items))
             .await;
@@ -319,6 +333,11 @@ impl Batch {
         }
     }
 
+    fn failed(&self, operation: &'static str) {
+        self.failed.store(true, Ordering::Relaxed);
+        self.shared.metrics.store_error(operation);
+    }
+
     /// Repeats an operation of the store until it has an answer; `None` at a stop without one.
     async fn persist<T, F>(&self, operation: &'static str, ask: impl Fn() -> F) -> Option<T>
     where
@@ -328,7 +347,7 @@ impl Batch {
             match ask().await {
                 Ok(answer) => return Some(answer),
                 Err(error) => {
-                    self.shared.metrics.store_error(operation);
+                    self.failed(operation);
                     note(self.shard, &error);
                 }
             }

@@ -132,7 +132,7 @@ impl Reader {
         let read = entries.len();
         if read > 0 {
             let batch = Batch::new(Arc::clone(&self.shared), self.shard, stop.clone());
-            self.batches.spawn(batch.run(entries));
+            self.batches.spawn(async move { batch.run(entries).await });
         }
         Ok((count * chosen.len(), read))
     }
@@ -149,7 +149,8 @@ impl Reader {
     }
 
     /// Takes over what another renderer has read and left, one by one: an entry that ends its renderer must not take its
-    /// neighbours along.
+    /// neighbours along. A failing store ends the round: each delivery counts against its entry, and those made while nothing
+    /// can be brought to its end would have good mail buried.
     async fn take_over(&mut self, stream: &StreamKey, stop: &Shutdown) -> Result<(), StoreError> {
         let idle = self.shared.work.reclaim_idle;
         for _ in 0..RECLAIM_MAX {
@@ -165,9 +166,11 @@ impl Reader {
                 return Ok(());
             }
             tracing::info!(%stream, "an entry taken over that another renderer had left");
-            Batch::new(Arc::clone(&self.shared), self.shard, stop.clone())
-                .run(entries)
-                .await;
+            let batch = Batch::new(Arc::clone(&self.shared), self.shard, stop.clone());
+            batch.run(entries).await;
+            if batch.has_met_errors() {
+                return Ok(());
+            }
         }
         Ok(())
     }
