@@ -1,13 +1,18 @@
 //! The same scripts on a Redis Cluster of three nodes with 16 shards: every key of a script in one slot.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use paceline_domain::id::MessageId;
-use paceline_domain::record::{Nonce, Provider, State};
-use paceline_store::{Change, Claimed, Enqueued, NewMessage, Report, Stage, Store};
+use paceline_domain::record::{DoubtPolicy, Nonce, Provider, State};
+use paceline_store::{Change, Claimed, Enqueued, NewMessage, Report, Stage, Store, StreamKey};
 use paceline_testkit::RedisCluster;
 
-use crate::support::{LEASE, accepted, claim_of, config, hand_off_of, message, ticket_of};
+use crate::support::{
+    DOUBT_WINDOW, LEASE, START, accepted, claim_of, config, hand_off_of, message, ticket_of,
+};
 
 const SHARDS: u16 = 16;
 const MESSAGES: u16 = 160;
@@ -120,9 +125,9 @@ async fn an_unsafe_node_is_refused_and_hints_cross_the_nodes() {
         .await
         .expect("safe nodes");
     store.hint(Stage::Queued);
-    let long = std::time::Duration::from_secs(600);
+    let long = Duration::from_secs(600);
     let woken = other.wait_hint(Stage::Queued, long);
-    tokio::time::timeout(std::time::Duration::from_secs(10), woken)
+    tokio::time::timeout(Duration::from_secs(10), woken)
         .await
         .expect("woken");
     let words: [&[u8]; 4] = [b"CONFIG", b"SET", b"maxmemory-policy", b"allkeys-lru"];
@@ -132,4 +137,81 @@ async fn an_unsafe_node_is_refused_and_hints_cross_the_nodes() {
         .expect("there");
     let refused = Store::connect(&config(&cluster.url(), SHARDS)).await;
     assert!(refused.is_err_and(|error| error.to_string().contains("maxmemory-policy")));
+}
+
+fn assert_all(changes: &[Change], state: State) {
+    let there = |change: &Change| matches!(change, Change::Moved(record) if record.state == state);
+    assert!(changes.iter().all(there), "{state}: {changes:?}");
+}
+
+/// Reads all that is queued in one shard after giving it back once, hands it off and claims it.
+async fn claim_all(store: &Store, shard: u16) {
+    let streams = store.active(shard).await.expect("there");
+    let read = async |stage| store.read(shard, stage, "c", &streams, 100).await.expect("there");
+    let entries = read(Stage::Queued).await;
+    let ids: Vec<_> = entries.iter().map(|entry| entry.entry_id.clone()).collect();
+    store
+        .give_back(shard, &entries[0].stream, &ids)
+        .await
+        .expect("there");
+    let items = read(Stage::Queued).await.iter().map(hand_off_of).collect();
+    let answers = store.hand_off(shard, items).await.expect("there");
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    let streams = store.active(shard).await.expect("there");
+    let ready = store
+        .read(shard, Stage::Ready, "c", &streams, 100)
+        .await
+        .expect("there");
+    let items = ready.iter().map(claim_of).collect();
+    let claims = store
+        .claim(shard, Nonce([1; 8]), LEASE, Provider::Ses, items)
+        .await;
+    let claims = claims.expect("there");
+    assert!(claims.iter().all(|claim| matches!(claim, Claimed::Sending(_))));
+}
+
+#[tokio::test]
+async fn schedules_doubts_and_wishes_work_on_three_nodes() {
+    let cluster = RedisCluster::start().await;
+    let time = Arc::new(AtomicU64::new(START.0));
+    let advance = |by: Duration| {
+        time.fetch_add(u64::try_from(by.as_millis()).expect("short"), Ordering::SeqCst);
+    };
+    let store = Store::connect(&config(&cluster.url(), SHARDS)).await;
+    let store = store.expect("safe nodes").with_time(Arc::clone(&time));
+    let by_shard = messages();
+    for (&shard, messages) in &by_shard {
+        let mut later = messages.clone();
+        for message in &mut later {
+            message.record.send_at = START + Duration::from_secs(1);
+            message.record.policy = DoubtPolicy::Hold;
+        }
+        store.enqueue(shard, later).await.expect("there");
+    }
+    advance(Duration::from_secs(1));
+    for &shard in by_shard.keys() {
+        let due = store.later_due(shard, 100).await.expect("there");
+        let stream = StreamKey::of(&message(0).record, Stage::Queued);
+        let items: Vec<_> = due.iter().map(|(id, _)| (*id, stream.clone())).collect();
+        assert_all(&store.promote(shard, &items).await.expect("there"), State::Queued);
+        claim_all(&store, shard).await;
+    }
+    advance(LEASE);
+    for (&shard, messages) in &by_shard {
+        let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
+        let records = store.get_many(shard, &ids).await.expect("there");
+        let fences = records
+            .iter()
+            .map(|record| record.as_ref().expect("kept").fence());
+        let items: Vec<_> = ids.iter().copied().zip(fences).collect();
+        assert_all(&store.lapse(shard, &items).await.expect("there"), State::InDoubt);
+        advance(DOUBT_WINDOW);
+        assert_all(&store.resolve(shard, &items).await.expect("there"), State::Dead);
+        let redriven = store.redrive(ids[0]).await.expect("there");
+        assert_all(&[redriven], State::Queued);
+        let cancelled = store.cancel(ids[0]).await.expect("there");
+        assert_all(&[cancelled], State::Cancelled);
+        let discarded = store.discard(ids[1]).await.expect("there");
+        assert_all(&[discarded], State::Discarded);
+    }
 }
