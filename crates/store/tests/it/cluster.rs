@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use paceline_domain::id::MessageId;
+use paceline_domain::reason::Reason;
 use paceline_domain::record::{DoubtPolicy, Nonce, Provider, State};
-use paceline_store::{Change, Claimed, Enqueued, NewMessage, Report, Stage, Store, StreamKey};
+use paceline_store::{
+    Change, Claimed, Enqueued, Evidence, Finding, NewMessage, Report, Stage, Store, StreamKey, Unrendered,
+};
 use paceline_testkit::RedisCluster;
 
 use crate::support::{
@@ -213,5 +216,71 @@ async fn schedules_doubts_and_wishes_work_on_three_nodes() {
         assert_all(&[cancelled], State::Cancelled);
         let discarded = store.discard(ids[1]).await.expect("there");
         assert_all(&[discarded], State::Discarded);
+    }
+}
+
+#[tokio::test]
+async fn evidence_and_what_can_t_be_rendered_work_on_three_nodes() {
+    let cluster = RedisCluster::start().await;
+    let store = Store::connect(&config(&cluster.url(), SHARDS))
+        .await
+        .expect("safe nodes");
+    for (shard, messages) in messages() {
+        store.enqueue(shard, messages.clone()).await.expect("there");
+        let streams = store.active(shard).await.expect("there");
+        let read = store
+            .read(shard, Stage::Queued, "r", &streams, 100)
+            .await
+            .expect("there");
+        let unrendered: Vec<_> = read
+            .iter()
+            .map(|entry| {
+                let (id, ticket) = ticket_of(entry);
+                let (stream, entry_id) = (entry.stream.clone(), entry.entry_id.clone());
+                Unrendered {
+                    stream,
+                    entry_id,
+                    id,
+                    ticket,
+                    reason: Reason::RenderFailed,
+                }
+            })
+            .collect();
+        let [first, second, rest @ ..] = &unrendered[..] else {
+            panic!("{} entries", read.len())
+        };
+        assert_all(
+            &store.bury(shard, vec![first.clone()]).await.expect("there"),
+            State::Dead,
+        );
+        let wait = Duration::from_secs(5);
+        assert_all(
+            &store
+                .postpone(shard, wait, vec![second.clone()])
+                .await
+                .expect("there"),
+            State::Deferred,
+        );
+        let sent = rest.iter().map(|item| Evidence {
+            id: item.id,
+            finding: Finding::Sent {
+                provider: Provider::Ses,
+                provider_id: "event".to_owned(),
+            },
+        });
+        assert_all(
+            &store.evidence(shard, sent.collect()).await.expect("there"),
+            State::Accepted,
+        );
+        let ids: Vec<_> = rest.iter().map(|item| item.entry_id.clone()).collect();
+        store
+            .drop_entries(shard, &read[0].stream, &ids)
+            .await
+            .expect("there");
+        let removed = store
+            .remove_idle_consumers(shard, &read[0].stream, Duration::ZERO)
+            .await
+            .expect("there");
+        assert_eq!(removed, 1, "the reader holds nothing any more");
     }
 }
