@@ -18,6 +18,9 @@ use crate::outcome::SendOutcome;
 
 pub(super) type SendError = SdkError<SendEmailError, HttpResponse>;
 
+/// What the stored record has room for.
+const PROVIDER_ID_BYTES_MAX: usize = 255;
+
 /// Whom a refusal's text may name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parties<'a> {
@@ -43,7 +46,7 @@ pub(super) fn classify(
     match answer {
         Ok(output) => match output.message_id() {
             Some(id) if !id.is_empty() => SendOutcome::Accepted {
-                provider_id: id.to_owned(),
+                provider_id: storable(id),
             },
             _ => unknown(Reason::AnswerUnclear),
         },
@@ -55,6 +58,16 @@ pub(super) fn classify(
         ),
         Err(error) => no_answer(error, started),
     }
+}
+
+/// The provider's id as a record can hold it. SES's has 60 characters; what is longer is none, and the message is accepted
+/// all the same.
+fn storable(id: &str) -> String {
+    if id.len() > PROVIDER_ID_BYTES_MAX {
+        tracing::warn!(bytes = id.len(), "the provider's id is too long to keep");
+        return String::new();
+    }
+    id.to_owned()
 }
 
 /// The code of SES, for logs.
@@ -220,7 +233,7 @@ fn source<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'
 mod tests {
     use paceline_domain::reason::Reason;
 
-    use super::{Parties, refusal};
+    use super::{Parties, SendEmailOutput, classify, refusal};
     use crate::outcome::SendOutcome::{self, AccountRefused, Refused, Throttled, Transient, Unknown};
 
     const PARTIES: Parties<'_> = Parties {
@@ -319,6 +332,18 @@ mod tests {
         };
         for status in [400, 404, 409, 460, 499] {
             check(status, None, "", expected.clone());
+        }
+    }
+
+    #[test]
+    fn an_id_that_no_record_can_hold_does_not_make_the_message_less_accepted() {
+        for (bytes, kept) in [(60, 60), (255, 255), (256, 0), (100_000, 0)] {
+            let output = SendEmailOutput::builder().message_id("i".repeat(bytes)).build();
+            let outcome = classify(&Ok(output), PARTIES, true);
+            assert!(
+                matches!(&outcome, SendOutcome::Accepted { provider_id } if provider_id.len() == kept),
+                "{bytes}: {outcome:?}"
+            );
         }
     }
 
