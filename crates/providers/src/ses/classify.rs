@@ -60,11 +60,11 @@ pub(super) fn classify(
     }
 }
 
-/// The provider's id as a record can hold it. SES's has 60 characters; what is longer is none, and the message is accepted
-/// all the same.
+/// The provider's id as a record can hold it. SES's has 60 characters of ASCII; what is longer or of others is none, and
+/// the message is accepted all the same.
 fn storable(id: &str) -> String {
-    if id.len() > PROVIDER_ID_BYTES_MAX {
-        tracing::warn!(bytes = id.len(), "the provider's id is too long to keep");
+    if id.len() > PROVIDER_ID_BYTES_MAX || !id.is_ascii() {
+        tracing::warn!(bytes = id.len(), "the provider's id is none that can be kept");
         return String::new();
     }
     id.to_owned()
@@ -337,12 +337,20 @@ mod tests {
 
     #[test]
     fn an_id_that_no_record_can_hold_does_not_make_the_message_less_accepted() {
-        for (bytes, kept) in [(60, 60), (255, 255), (256, 0), (100_000, 0)] {
-            let output = SendEmailOutput::builder().message_id("i".repeat(bytes)).build();
+        for (letter, bytes, kept) in [
+            ("i", 60, 60),
+            ("i", 255, 255),
+            ("i", 256, 0),
+            ("i", 100_000, 0),
+            ("é", 60, 0),
+        ] {
+            let output = SendEmailOutput::builder()
+                .message_id(letter.repeat(bytes))
+                .build();
             let outcome = classify(&Ok(output), PARTIES, true);
             assert!(
                 matches!(&outcome, SendOutcome::Accepted { provider_id } if provider_id.len() == kept),
-                "{bytes}: {outcome:?}"
+                "{letter} {bytes}: {outcome:?}"
             );
         }
     }
