@@ -1,7 +1,7 @@
 //! Keeps each result until it is written.
 //!
 //! A result that is lost leaves its message in doubt, so it is written again and again until Redis has it, however long that
-//! takes, and the shard claims nothing meanwhile. Only one that the store can never take is given up. What is kept is bounded: each result holds the permit of its message.
+//! takes, and the shard claims nothing meanwhile. What is kept is bounded: each result holds the permit of its message.
 //! Writing twice is harmless, since a report counts only for the claim that it names.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use paceline_domain::id::MessageId;
 use paceline_domain::machine::Outcome;
 use paceline_domain::record::{Fence, State};
-use paceline_store::{Change, ErrorClass, Report, StoreError};
+use paceline_store::{Change, Report};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::mpsc::error::TryRecvError;
@@ -85,62 +85,31 @@ async fn gather(first: Finished, shard: &Shard, results: &mut Receiver<Finished>
     batch
 }
 
-/// Writes the results, singly if the store can't take them together: what is wrong with one must not keep the others. One
-/// that it can't take at all is given up, since repeating it would stop its shard for ever: its claim lapses into doubt.
 async fn write<P>(shared: &Shared<P>, shard: &Shard, batch: Vec<Finished>) {
-    if batch.len() > 1 && persist(shared, shard, &batch).await.is_ok() {
-        return;
-    }
-    for finished in batch {
-        if let Err(error) = persist(shared, shard, std::slice::from_ref(&finished)).await {
-            give_up(shared, shard, &finished.report, &error);
-        }
-    }
-}
-
-/// Writes until it is written; fails only where no repetition helps.
-async fn persist<P>(shared: &Shared<P>, shard: &Shard, batch: &[Finished]) -> Result<(), StoreError> {
     let mut pause = PAUSE_MIN;
     loop {
         let reports = batch.iter().map(|finished| finished.report.clone()).collect();
-        let error = match shared.store.finish(shard.number, reports).await {
+        match shared.store.finish(shard.number, reports).await {
             Ok(changes) => {
                 for (finished, change) in batch.iter().zip(changes) {
                     written(shared, &finished.report, &change);
                 }
-                writable(shard);
-                return Ok(());
+                if shard.unwritable.swap(false, Ordering::Relaxed) {
+                    tracing::info!(shard = shard.number, "results are written again");
+                    shard.ready.notify_one();
+                }
+                return;
             }
-            Err(error) => error,
-        };
-        shared.metrics.store_error("finish");
-        if error.class() == ErrorClass::Bug {
-            return Err(error);
+            Err(error) => {
+                shared.metrics.store_error("finish");
+                if !shard.unwritable.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(shard = shard.number, %error, "results can't be written, claiming stops");
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
         }
-        if !shard.unwritable.swap(true, Ordering::Relaxed) {
-            tracing::warn!(shard = shard.number, %error, "results can't be written, claiming stops");
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
     }
-}
-
-/// Nothing stands before the shard's next results: it may claim again.
-fn writable(shard: &Shard) {
-    if shard.unwritable.swap(false, Ordering::Relaxed) {
-        tracing::info!(shard = shard.number, "results are written again");
-        shard.ready.notify_one();
-    }
-}
-
-fn give_up<P>(shared: &Shared<P>, shard: &Shard, report: &Report, error: &StoreError) {
-    shared.metrics.report("unwritable");
-    tracing::error!(
-        message_id = %report.id,
-        %error,
-        "result can't be written at all, the message will be in doubt"
-    );
-    writable(shard);
 }
 
 fn written<P>(shared: &Shared<P>, report: &Report, change: &Change) {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use paceline_domain::reason::Reason;
 use paceline_domain::record::{Record, State};
-use paceline_providers::SendOutcome;
 use paceline_store::Stage;
 use paceline_testkit::eventually;
 use paceline_testkit::proxy::{Moment, Proxy};
@@ -67,7 +66,13 @@ async fn a_result_that_can_t_be_written_is_kept_and_nothing_is_claimed_meanwhile
 
     world.redis.configure("min-replicas-to-write", "1").await;
     open.add_permits(5);
-    until_problem(&sender, "results can't be written").await;
+    eventually("the sender says so", SOON, || async {
+        match sender.pipeline.problem() {
+            Some("results can't be written") => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
     assert_eq!(provider.calls().len(), 1, "no claim, no call");
     let first = provider.calls()[0].id;
     assert_eq!(world.get(first).await.state, State::Sending);
@@ -76,75 +81,6 @@ async fn a_result_that_can_t_be_written_is_kept_and_nothing_is_claimed_meanwhile
     world.until(&ids, State::Accepted).await;
     sender.drain().await;
     assert!(ids.iter().all(|&id| provider.calls_of(id) == 1));
-}
-
-async fn until_problem(sender: &Sender<Scripted>, expected: &str) {
-    eventually("the sender says so", SOON, || async {
-        let problem = sender.pipeline.problem();
-        if problem == Some(expected) {
-            Ok(())
-        } else {
-            Err(problem)
-        }
-    })
-    .await;
-}
-
-/// Accepted, under an id that no record has room for.
-fn accepted_unwritable() -> SendOutcome {
-    SendOutcome::Accepted {
-        provider_id: "x".repeat(256),
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_result_that_no_record_can_hold_does_not_keep_those_beside_it() {
-    let world = World::start().await;
-    let (first, rest) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let gates = (Arc::clone(&first), Arc::clone(&rest));
-    let provider = Scripted::new(move |call| match call.number {
-        0 => Answer::After(Arc::clone(&gates.0), accepted(call.id)),
-        2 => Answer::After(Arc::clone(&gates.1), accepted_unwritable()),
-        _ => Answer::After(Arc::clone(&gates.1), accepted(call.id)),
-    });
-    let sender = Sender::start(
-        parts(world.store.clone(), provider.clone(), limits("sender-1")),
-        Granting::rate(2_000.0),
-    );
-    let mut ids = world.ready(5, wish()).await;
-    provider.until_called(5).await;
-    // The recorder is kept busy with the first, so that the others come to it together.
-    world.redis.configure("min-replicas-to-write", "1").await;
-    first.add_permits(1);
-    until_problem(&sender, "results can't be written").await;
-    rest.add_permits(4);
-    world.redis.configure("min-replicas-to-write", "0").await;
-
-    let unwritable = provider.calls()[2].id;
-    ids.retain(|&id| id != unwritable);
-    world.until(&ids, State::Accepted).await;
-    sender.drain().await;
-    let left = world.get(unwritable).await;
-    assert_eq!(left.state, State::Sending, "its claim lapses into doubt");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_result_that_no_record_can_hold_gives_its_place_to_the_next() {
-    let world = World::start().await;
-    let provider = Scripted::new(|call| match call.number {
-        0 => Answer::Now(accepted_unwritable()),
-        _ => Answer::Now(accepted(call.id)),
-    });
-    let mut limits = limits("sender-1");
-    limits.in_flight_max = 1;
-    let parts = parts(world.store.clone(), provider.clone(), limits);
-    let sender = Sender::start(parts, Granting::rate(2_000.0));
-    world.ready(1, wish()).await;
-    provider.until_called(1).await;
-    let next = world.ready(2, wish()).await;
-    world.until(&next, State::Accepted).await;
-    assert_eq!(sender.pipeline.problem(), None);
-    sender.drain().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
