@@ -18,6 +18,10 @@ export const defaults = { workers: 2, conc: 128, renderers: 1, profile: 'release
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 let ingestAddress;
 
+// Whatever ends the harness, a start that failed included, ends the services.
+const children = [];
+process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
+
 /** The benchmark's template as a bundle. */
 function writeTemplate(folder) {
   const bundle = join(folder, 'order-confirmation');
@@ -50,6 +54,7 @@ async function start(folder, profile, service, file, settings) {
   const path = join(folder, `${file}.toml`);
   writeFileSync(path, settings);
   const child = spawn(join(root, 'target', profile, service), ['--config', path], { stdio: ['ignore', 'ignore', 'pipe'] });
+  children.push(child);
   const log = createWriteStream(join(folder, `${file}.log`));
   child.stderr.pipe(log);
   const lines = createInterface({ input: child.stderr });
