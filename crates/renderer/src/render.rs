@@ -5,11 +5,7 @@ use paceline_domain::canonical;
 use paceline_domain::id::MessageId;
 use paceline_domain::time::Millis;
 use paceline_templates::{Manifest, RenderError, RenderInput, Template};
-use paceline_wire::{convert, v1};
-use prost::Message as _;
-
-/// Fast, and html shrinks to a quarter even so.
-const COMPRESSION: i32 = 1;
+use paceline_wire::{convert, rendered, v1};
 
 /// A message that can't be rendered, for good.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +49,7 @@ pub(crate) fn render(
     let reply_to = request
         .reply_to
         .or_else(|| manifest.reply_to.as_ref().map(v1::Mailbox::from));
-    let rendered = v1::RenderedMessage {
+    let parts = v1::RenderedMessage {
         recipient: Some(request.recipient.ok_or(RenderFailure::NoRecipient)?),
         from: Some(from.ok_or(RenderFailure::NoFrom)?),
         reply_to,
@@ -68,7 +64,7 @@ pub(crate) fn render(
         template: request.template,
         rendered_at: Some(convert::timestamp(now)),
     };
-    Ok(zstd::bulk::compress(&rendered.encode_to_vec(), COMPRESSION)?.into())
+    Ok(rendered::pack(&parts)?)
 }
 
 /// The template's headers, but for those that the request has its own of, and the request's.

@@ -4,6 +4,7 @@
 //! here too, so that the same compatibility rules cover it.
 
 pub mod convert;
+pub mod rendered;
 pub mod status;
 
 /// Generated from `proto/paceline/v1`.

@@ -270,6 +270,5 @@ pub(crate) fn rendered(entry: &Entry) -> RenderedMessage {
     else {
         panic!("parts expected")
     };
-    let bytes = zstd::bulk::decompress(compressed, 1 << 20).expect("compressed parts");
-    RenderedMessage::decode(bytes.as_slice()).expect("rendered parts")
+    paceline_wire::rendered::unpack(compressed).expect("rendered parts")
 }

@@ -22,7 +22,6 @@ use paceline_sender::{LeaseSource, Limits, Parts, Pipeline, Provider, ReadAheadS
 use paceline_store::{Enqueued, EntryBody, HandOff, NewMessage, Stage, Store, StoreConfig, StreamKey};
 use paceline_testkit::{TestRedis, eventually};
 use paceline_wire::v1;
-use prost::Message as _;
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 const START: Millis = Millis(1_800_000_000_000);
@@ -253,8 +252,7 @@ fn rendered(id: MessageId) -> Bytes {
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
         ..v1::RenderedMessage::default()
     };
-    let packed = zstd::bulk::compress(&message.encode_to_vec(), 1);
-    packed.expect("compressible").into()
+    paceline_wire::rendered::pack(&message).expect("compressible")
 }
 
 /// What the script says to one call.
