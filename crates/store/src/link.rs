@@ -2,7 +2,8 @@
 //!
 //! fred is used so that it never does a thing twice behind our back: one attempt for each command, no MULTI, timeouts on
 //! the client. A peer that is gone without a word is noticed by nobody in fred as long as writes go on; so two timeouts in a
-//! row without an answer between them force a new connection.
+//! row without an answer between them force a new connection. In a Cluster the answers of the other nodes say nothing of the
+//! silent one, so that timeouts add up there, whatever is answered between them.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,12 +15,15 @@ use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, LuaInterface};
 use fred::types::config::{Config, ReconnectPolicy, ServerConfig};
 use fred::types::{Builder, Key, Value};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::script::Script;
 use crate::{StoreConfig, StoreError};
 
 /// Timeouts in a row after which the connection counts as dead.
 const TIMEOUTS_MAX: u64 = 2;
+/// Between two attempts to connect to a Cluster anew.
+const CONNECT_PAUSE: Duration = Duration::from_millis(200);
 /// Commands that wait to be written; more are refused at once.
 const COMMAND_BUFFER_MAX: usize = 20_000;
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
@@ -35,6 +39,8 @@ pub(crate) struct Link {
     /// The number of this connection (upper half) and its timeouts in a row (lower half), in one word so that they change
     /// together.
     silence: Arc<AtomicU64>,
+    /// Held while it connects anew, so that one attempt does not end another.
+    reconnecting: Arc<Mutex<()>>,
 }
 
 impl Link {
@@ -45,6 +51,7 @@ impl Link {
         Ok(Self {
             client,
             silence: Arc::default(),
+            reconnecting: Arc::default(),
         })
     }
 
@@ -58,6 +65,7 @@ impl Link {
         let answer = command.await;
         match &answer {
             Err(error) if *error.kind() == ErrorKind::Timeout => self.timed_out(connection),
+            _ if self.client.is_clustered() => {}
             _ => self.answered(connection),
         }
         answer
@@ -111,13 +119,26 @@ impl Link {
             });
         if counted.is_ok_and(|before| (before & u64::from(u32::MAX)) + 1 >= TIMEOUTS_MAX) {
             tracing::warn!(timeouts = TIMEOUTS_MAX, "redis does not answer, reconnecting");
-            let client = self.client.clone();
-            tokio::spawn(async move {
-                if let Err(error) = client.force_reconnection().await {
-                    tracing::warn!(%error, "could not reconnect to redis");
-                }
-            });
+            if let Ok(turn) = Arc::clone(&self.reconnecting).try_lock_owned() {
+                tokio::spawn(reconnect(self.client.clone(), turn));
+            }
         }
+    }
+}
+
+/// Makes every connection anew.
+async fn reconnect(client: Client, _turn: OwnedMutexGuard<()>) {
+    if !client.is_clustered() {
+        // After a failure fred goes on by itself.
+        if let Err(error) = client.force_reconnection().await {
+            tracing::warn!(%error, "could not reconnect to redis");
+        }
+        return;
+    }
+    // There fred keeps each connection to a node that is still part of the Cluster, the silent one too.
+    while let Err(error) = client.init().await {
+        tracing::warn!(%error, "could not reconnect to redis");
+        tokio::time::sleep(CONNECT_PAUSE).await;
     }
 }
 
