@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use paceline_local::private_redis::{Endpoint, PrivateRedis, RedisOptions};
+use paceline_local::private_redis::{Address, Endpoint, PrivateRedis, RedisOptions};
 use tempfile::TempDir;
 
 use crate::eventually;
@@ -18,7 +19,10 @@ const FORM_TIME_MAX: Duration = Duration::from_secs(30);
 /// Three primaries that share the slots evenly; they go with the value.
 #[derive(Debug)]
 pub struct RedisCluster {
+    url: String,
     nodes: Vec<PrivateRedis>,
+    /// The node that answered last: a test's keys mostly lie together.
+    last: AtomicUsize,
     _dir: TempDir,
 }
 
@@ -67,18 +71,91 @@ impl RedisCluster {
         for node in &nodes {
             eventually("a cluster of three", FORM_TIME_MAX, || sees_all(node)).await;
         }
-        Self { nodes, _dir: dir }
+        Self {
+            url: nodes[0].url().replace("redis://", "redis-cluster://"),
+            nodes,
+            last: AtomicUsize::new(0),
+            _dir: dir,
+        }
     }
 
     /// For `StoreConfig::url`.
     #[must_use]
-    pub fn url(&self) -> String {
-        self.nodes[0].url().replace("redis://", "redis-cluster://")
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
+    /// In the order of their slots.
     #[must_use]
     pub fn nodes(&self) -> &[PrivateRedis] {
         &self.nodes
+    }
+
+    /// Sends one command beside the code under test to the node that has its keys; an error that Redis answers is a
+    /// [`Reply::Error`].
+    ///
+    /// # Panics
+    /// If a node can't be reached.
+    pub async fn command<A: AsRef<[u8]>>(&self, arguments: &[A]) -> Reply {
+        let last = self.last.load(Ordering::Relaxed);
+        let reply = command(&self.nodes[last], arguments).await;
+        let Some(owner) = self.moved_to(&reply) else {
+            return reply;
+        };
+        self.last.store(owner, Ordering::Relaxed);
+        command(&self.nodes[owner], arguments).await
+    }
+
+    /// Sends one command to each node.
+    ///
+    /// # Panics
+    /// If a node can't be reached or answers an error.
+    pub async fn on_every_node<A: AsRef<[u8]>>(&self, arguments: &[A]) {
+        for node in &self.nodes {
+            let reply = command(node, arguments).await;
+            assert!(!matches!(reply, Reply::Error(_)), "{reply:?}");
+        }
+    }
+
+    /// Changes a setting of every node.
+    ///
+    /// # Panics
+    /// If a node refuses it.
+    pub async fn configure(&self, name: &str, value: &str) {
+        self.on_every_node(&["CONFIG", "SET", name, value]).await;
+    }
+
+    /// Lets the cluster name another loopback port for a node, so that clients come through a proxy; `None` for its own
+    /// again. Returns when all nodes do.
+    ///
+    /// # Panics
+    /// If a node can't be reached or the nodes do not agree.
+    pub async fn announce(&self, node: usize, proxy: Option<u16>) {
+        let setting = proxy.unwrap_or(0).to_string();
+        assert_ok(
+            &self.nodes[node],
+            &["CONFIG", "SET", "cluster-announce-port", &setting],
+        )
+        .await;
+        let expected = i64::from(proxy.unwrap_or_else(|| port(&self.nodes[node])));
+        for asked in &self.nodes {
+            eventually("the announced port", FORM_TIME_MAX, || async move {
+                let ports = ports_seen_by(asked).await;
+                (ports[node] == expected).then_some(()).ok_or(ports)
+            })
+            .await;
+        }
+    }
+
+    /// The node that holds the slot, if the answer is `MOVED <slot> <host>:<port>`.
+    fn moved_to(&self, reply: &Reply) -> Option<usize> {
+        let Reply::Error(error) = reply else {
+            return None;
+        };
+        let slot: u16 = error.strip_prefix("MOVED ")?.split(' ').next()?.parse().ok()?;
+        (0..NODES)
+            .find(|&node| slot < slot_bound(node + 1))
+            .map(usize::from)
     }
 }
 
@@ -98,8 +175,15 @@ fn slot_bound(node: u16) -> u16 {
     u16::try_from(u32::from(SLOTS) * u32::from(node) / u32::from(NODES)).expect("at most 16384")
 }
 
-async fn command(node: &PrivateRedis, words: &[&str]) -> Reply {
-    let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
+fn port(node: &PrivateRedis) -> u16 {
+    match node.address() {
+        Address::Loopback(port) => *port,
+        Address::Socket(path) => unreachable!("{} is no port", path.display()),
+    }
+}
+
+async fn command<A: AsRef<[u8]>>(node: &PrivateRedis, words: &[A]) -> Reply {
+    let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
     resp::command(node.address(), &words)
         .await
         .expect("the node is there")
@@ -107,6 +191,18 @@ async fn command(node: &PrivateRedis, words: &[&str]) -> Reply {
 
 async fn assert_ok(node: &PrivateRedis, words: &[&str]) {
     assert_eq!(command(node, words).await, Reply::Bytes("OK".into()), "{words:?}");
+}
+
+/// The ports of the nodes, in the order of their slots, as one of them names them.
+async fn ports_seen_by(node: &PrivateRedis) -> Vec<i64> {
+    let slots = command(node, &["CLUSTER", "SLOTS"]).await;
+    let mut ranges: Vec<_> = slots
+        .array()
+        .iter()
+        .map(|range| (range.array()[0].integer(), range.array()[2].array()[1].integer()))
+        .collect();
+    ranges.sort_unstable();
+    ranges.into_iter().map(|(_, port)| port).collect()
 }
 
 async fn sees_all(node: &PrivateRedis) -> Result<(), String> {

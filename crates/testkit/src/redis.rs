@@ -67,6 +67,12 @@ impl TestRedis {
         &self.server
     }
 
+    /// The one node, as [`RedisCluster::nodes`](crate::RedisCluster::nodes).
+    #[must_use]
+    pub const fn nodes(&self) -> &[PrivateRedis] {
+        std::slice::from_ref(&self.server)
+    }
+
     /// Sends one command beside the code under test; an error that Redis answers is a [`Reply::Error`].
     ///
     /// # Panics
@@ -76,6 +82,15 @@ impl TestRedis {
         resp::command(self.server.address(), &arguments)
             .await
             .expect("the server is there")
+    }
+
+    /// The same, so that a test reads as on a [`RedisCluster`](crate::RedisCluster): the one node is every node.
+    ///
+    /// # Panics
+    /// If the server can't be reached or answers an error.
+    pub async fn on_every_node<A: AsRef<[u8]>>(&self, arguments: &[A]) {
+        let reply = self.command(arguments).await;
+        assert!(!matches!(reply, Reply::Error(_)), "{reply:?}");
     }
 
     /// Changes a setting of the running server.

@@ -10,6 +10,7 @@ use paceline_domain::record::State;
 use paceline_domain::time::Millis;
 use paceline_store::{Change, Claimed, Enqueued, NewMessage, Stage, StoreError, StreamKey};
 
+use crate::SHARD;
 use crate::support::{Bench, DOUBT_WINDOW, START, TTL, accepted, id, message, moved, ticket_of, wish};
 
 #[tokio::test]
@@ -18,7 +19,7 @@ async fn a_new_message_is_queued_with_its_request() {
     let record = bench.accept(&message(1)).await;
     assert_eq!(record, machine::accept(wish(), TTL, START));
     assert_eq!(bench.get(id(1)).await, record);
-    let requests = bench.store.requests(0, &[id(1), id(2)]).await.expect("there");
+    let requests = bench.store.requests(SHARD, &[id(1), id(2)]).await.expect("there");
     assert_eq!(requests, [Some(Bytes::from_static(b"request 1")), None]);
     let entries = bench.read(Stage::Queued, "r").await;
     assert_eq!(entries.len(), 1);
@@ -40,11 +41,11 @@ async fn a_scheduled_message_waits_for_its_time() {
     assert_eq!(bench.waiting("later").await, [(id(1), send_at.0)]);
     assert_eq!(bench.backlog(Stage::Queued).await, 0);
 
-    assert_eq!(bench.store.later_due(0, 10).await.expect("there"), []);
+    assert_eq!(bench.store.later_due(SHARD, 10).await.expect("there"), []);
     assert!(matches!(bench.promote(id(1)).await, Change::Unchanged(_)));
     bench.advance(Duration::from_secs(3600));
     assert_eq!(
-        bench.store.later_due(0, 10).await.expect("there"),
+        bench.store.later_due(SHARD, 10).await.expect("there"),
         [(id(1), send_at)]
     );
     let queued = moved(bench.promote(id(1)).await);
@@ -88,8 +89,8 @@ async fn of_two_clients_with_one_message_exactly_one_creates_it() {
     let other = bench.another_store(bench.redis.url()).await;
     for number in 0..50 {
         let (a, b) = tokio::join!(
-            bench.store.enqueue(0, vec![message(number)]),
-            other.enqueue(0, vec![message(number)])
+            bench.store.enqueue(SHARD, vec![message(number)]),
+            other.enqueue(SHARD, vec![message(number)])
         );
         let answers = [a.expect("there").remove(0), b.expect("there").remove(0)];
         let new = answers.iter().filter(|answer| matches!(answer, Enqueued::New(_)));
@@ -106,7 +107,7 @@ async fn lanes_and_tenants_have_streams_of_their_own() {
     let mut other = message(3);
     other.record.tenant = "globex:eu".to_owned();
     bench.enqueue(vec![message(1), bulk.clone(), other.clone()]).await;
-    let mut active = bench.store.active(0).await.expect("there");
+    let mut active = bench.store.active(SHARD).await.expect("there");
     active.sort();
     let mut expected = [&message(1), &bulk, &other].map(|m| StreamKey::of(&m.record, Stage::Queued));
     expected.sort();
@@ -150,7 +151,7 @@ async fn what_ended_unsent_is_taken_up_again_only_when_asked_to() {
     );
     assert_eq!(record.expires_at, bench.now() + TTL);
     assert_eq!(bench.ttl(id(1)).await, -1);
-    let requests = bench.store.requests(0, &[id(1)]).await.expect("there");
+    let requests = bench.store.requests(SHARD, &[id(1)]).await.expect("there");
     assert_eq!(requests, [Some(Bytes::from_static(b"again"))]);
     // The entry of the first generation matches no more, the second one does.
     bench.render_all().await;
@@ -173,7 +174,7 @@ async fn what_may_have_been_sent_is_never_resubmitted() {
     let dead = moved(
         bench
             .store
-            .resolve(0, &[(id(1), sending.fence())])
+            .resolve(SHARD, &[(id(1), sending.fence())])
             .await
             .expect("there")
             .remove(0),
@@ -216,7 +217,7 @@ async fn a_record_that_does_not_fit_is_refused_before_anything_is_written() {
     let bench = Bench::start().await;
     let mut large = message(1);
     large.record.tenant = "t".repeat(256);
-    let answer = bench.store.enqueue(0, vec![message(2), large]).await;
+    let answer = bench.store.enqueue(SHARD, vec![message(2), large]).await;
     assert!(matches!(answer, Err(StoreError::Bug { .. })), "{answer:?}");
     assert_eq!(bench.store.get(id(2)).await.expect("there"), None);
 }

@@ -7,6 +7,7 @@ use paceline_domain::reason::Reason;
 use paceline_domain::record::{Fence, Nonce, Provider, State};
 use paceline_store::{Change, Claimed, Stage, Verdict};
 
+use crate::SHARD;
 use crate::support::{Bench, LEASE, TRIES_MAX, accepted, claim_of, id, message, moved};
 
 #[tokio::test]
@@ -37,7 +38,7 @@ async fn a_second_copy_is_dropped_even_within_one_call() {
     for _ in 0..3 {
         bench
             .store
-            .hand_off(0, items.clone())
+            .hand_off(SHARD, items.clone())
             .await
             .expect("there")
             .remove(0)
@@ -194,12 +195,12 @@ async fn a_report_on_a_message_that_is_gone_is_answered_so() {
 #[tokio::test]
 async fn the_log_tells_each_revision_once() {
     let bench = Bench::start().await;
-    let end = bench.store.log_end(0).await.expect("there");
+    let end = bench.store.log_end(SHARD).await.expect("there");
     assert_eq!(end, "0-0");
     let sending = bench.sending(&message(1)).await;
     bench.report(id(1), sending.fence(), accepted()).await;
     bench.report(id(1), sending.fence(), accepted()).await;
-    let log = bench.store.log_since(0, &end, 100).await.expect("there");
+    let log = bench.store.log_since(SHARD, &end, 100).await.expect("there");
     let moves: Vec<_> = log.iter().flat_map(|(_, moves)| moves).collect();
     let told: Vec<_> = moves.iter().map(|t| (t.revision, t.state, t.attempt)).collect();
     assert_eq!(
@@ -216,6 +217,6 @@ async fn the_log_tells_each_revision_once() {
             .all(|t| t.id == id(1) && t.accepted_at == sending.accepted_at)
     );
     let (last, _) = log.last().expect("three");
-    assert_eq!(bench.store.log_since(0, last, 100).await.expect("there"), []);
-    assert_eq!(&bench.store.log_end(0).await.expect("there"), last);
+    assert_eq!(bench.store.log_since(SHARD, last, 100).await.expect("there"), []);
+    assert_eq!(&bench.store.log_end(SHARD).await.expect("there"), last);
 }

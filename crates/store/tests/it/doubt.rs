@@ -8,14 +8,15 @@ use paceline_domain::record::{DoubtPolicy, Fence, Nonce, Provider, Record, State
 use paceline_store::{Change, Evidence, Finding, Stage};
 
 use crate::support::{Bench, DOUBT_WINDOW, LEASE, id, message, moved};
+use crate::{SHARD, TAG};
 
 async fn lapse(bench: &Bench, record: &Record) -> Change {
-    let due = bench.store.lapse(0, &[(id(1), record.fence())]).await;
+    let due = bench.store.lapse(SHARD, &[(id(1), record.fence())]).await;
     due.expect("there").remove(0)
 }
 
 async fn resolve(bench: &Bench, record: &Record) -> Change {
-    let over = bench.store.resolve(0, &[(id(1), record.fence())]).await;
+    let over = bench.store.resolve(SHARD, &[(id(1), record.fence())]).await;
     over.expect("there").remove(0)
 }
 
@@ -23,7 +24,7 @@ async fn evidence(bench: &Bench, finding: Finding) -> Change {
     let evidence = Evidence { id: id(1), finding };
     bench
         .store
-        .evidence(0, vec![evidence])
+        .evidence(SHARD, vec![evidence])
         .await
         .expect("there")
         .remove(0)
@@ -36,7 +37,7 @@ async fn a_claim_lapses_only_after_its_lease_and_only_its_own() {
     assert_eq!(lapse(&bench, &sending).await, Change::Unchanged(sending.clone()));
     bench.advance(LEASE);
     assert_eq!(
-        bench.store.open_due(0, 10).await.expect("there"),
+        bench.store.open_due(SHARD, 10).await.expect("there"),
         [(id(1), sending.due_at)]
     );
     let other = Record {
@@ -65,13 +66,13 @@ async fn unsettled_doubt_goes_to_the_dead_letters() {
     assert_eq!(resolve(&bench, &sending).await, Change::Unchanged(doubt.clone()));
     bench.advance(DOUBT_WINDOW);
     assert_eq!(
-        bench.store.doubt_due(0, 10).await.expect("there"),
+        bench.store.doubt_due(SHARD, 10).await.expect("there"),
         [(id(1), doubt.due_at)]
     );
     let dead = moved(resolve(&bench, &sending).await);
     assert_eq!((dead.state, dead.reason), (State::Dead, Reason::DoubtUnsettled));
     assert_eq!(
-        bench.store.dead(0, 10).await.expect("there"),
+        bench.store.dead(SHARD, 10).await.expect("there"),
         [(id(1), bench.now())]
     );
     assert_eq!(bench.waiting("doubt").await, []);
@@ -154,7 +155,7 @@ async fn strays_leave_the_sets_of_waiting_ids() {
     bench.accept(&message(1)).await;
     let member = id(1).0;
     for set in ["open", "later", "doubt"] {
-        let key = format!("{{pl1:0}}:{set}");
+        let key = format!("{TAG}:{set}");
         for stray in [member, id(2).0] {
             let command: [&[u8]; 4] = [b"ZADD", key.as_bytes(), b"1", &stray];
             bench.redis.command(&command).await;
@@ -165,8 +166,8 @@ async fn strays_leave_the_sets_of_waiting_ids() {
         nonce: Nonce::default(),
     };
     let items = [(id(1), fence), (id(2), fence)];
-    bench.store.lapse(0, &items).await.expect("there");
-    bench.store.resolve(0, &items).await.expect("there");
+    bench.store.lapse(SHARD, &items).await.expect("there");
+    bench.store.resolve(SHARD, &items).await.expect("there");
     bench.promote(id(1)).await;
     assert_eq!(bench.promote(id(2)).await, Change::Missing);
     for set in ["open", "later", "doubt"] {

@@ -2,6 +2,7 @@
 
 use paceline_store::{Claimed, ErrorClass, Stage, StoreError};
 
+use crate::SHARD;
 use crate::support::{Bench, accepted, id, message, moved};
 
 #[tokio::test]
@@ -11,10 +12,10 @@ async fn at_oom_results_are_recordable_and_enqueue_is_refused_whole() {
     bench.render_all().await;
     bench.redis.configure("maxmemory", "1").await;
 
-    let refused = bench.store.enqueue(0, vec![message(4), message(5)]).await;
+    let refused = bench.store.enqueue(SHARD, vec![message(4), message(5)]).await;
     assert!(matches!(refused, Err(StoreError::OutOfMemory)), "{refused:?}");
     assert_eq!(
-        bench.store.get_many(0, &[id(4), id(5)]).await.expect("there"),
+        bench.store.get_many(SHARD, &[id(4), id(5)]).await.expect("there"),
         [None, None]
     );
 
@@ -28,7 +29,7 @@ async fn at_oom_results_are_recordable_and_enqueue_is_refused_whole() {
         let sending = bench.get(id(number)).await;
         moved(bench.report(id(number), sending.fence(), accepted()).await);
     }
-    let moves = bench.store.log_since(0, "0", 100).await.expect("there");
+    let moves = bench.store.log_since(SHARD, "0", 100).await.expect("there");
     assert_eq!(moves.iter().map(|(_, moves)| moves.len()).sum::<usize>(), 9);
 }
 
@@ -43,14 +44,14 @@ async fn at_oom_what_is_due_is_promoted_and_what_was_read_is_given_back() {
     let fresh = bench.another_store(bench.redis.url()).await;
     let stream = paceline_store::StreamKey::of(&crate::support::wish(), Stage::Queued);
     let promoted = fresh
-        .promote(0, &[(id(1), stream.clone())])
+        .promote(SHARD, &[(id(1), stream.clone())])
         .await
         .expect("there")
         .remove(0);
     moved(promoted);
     let entries = bench.read(Stage::Queued, "r").await;
     let ids: Vec<_> = entries.iter().map(|entry| entry.entry_id.clone()).collect();
-    bench.store.give_back(0, &stream, &ids).await.expect("there");
+    bench.store.give_back(SHARD, &stream, &ids).await.expect("there");
     assert_eq!(bench.read(Stage::Queued, "other").await.len(), 2);
 }
 
@@ -64,7 +65,11 @@ async fn without_replicas_nothing_is_written_and_the_error_says_so() {
         fence: sending.fence(),
         outcome: accepted(),
     };
-    let refused = bench.store.finish(0, vec![report]).await.expect_err("refused");
+    let refused = bench
+        .store
+        .finish(SHARD, vec![report])
+        .await
+        .expect_err("refused");
     assert!(matches!(refused, StoreError::TooFewReplicas), "{refused:?}");
     assert_eq!(refused.class(), ErrorClass::Refused);
     assert_eq!(bench.get(id(1)).await, sending);

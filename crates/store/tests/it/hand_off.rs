@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use paceline_store::{Claimed, HandOffError, Stage, StoreError, StreamKey};
+use paceline_testkit::eventually;
 use paceline_testkit::proxy::Moment;
-use paceline_testkit::{Proxy, eventually};
 
 use crate::support::{Bench, hand_off_of, id, message, stream_key, wish};
+use crate::{SHARD, through_a_proxy};
 
 const MESSAGES: u8 = 3;
 
@@ -25,11 +26,11 @@ async fn take_over(bench: &Bench) {
     let queued = StreamKey::of(&wish(), Stage::Queued);
     let left = bench
         .store
-        .reclaim(0, &queued, "second", Duration::ZERO, 100)
+        .reclaim(SHARD, &queued, "second", Duration::ZERO, 100)
         .await
         .expect("there");
     let items = left.iter().map(hand_off_of).collect();
-    let answers = bench.store.hand_off(0, items).await.expect("there");
+    let answers = bench.store.hand_off(SHARD, items).await.expect("there");
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
 }
 
@@ -66,12 +67,13 @@ async fn assert_each_is_claimed_once(bench: &Bench) {
 
 #[tokio::test]
 async fn a_connection_cut_at_any_command_loses_and_doubles_nothing() {
+    let bench = Bench::start().await;
+    let (proxy, url) = through_a_proxy(&bench.redis).await;
     let commands = (0..MESSAGES).map(|skip| ("XADD", skip)).chain([("EVALSHA", 0)]);
     for (command, skip) in commands {
         for moment in [Moment::Before, Moment::After] {
-            let bench = Bench::start().await;
-            let proxy = Proxy::start(bench.redis.server().address().clone()).await;
-            let through = bench.another_store(&proxy.url()).await;
+            bench.redis.on_every_node(&["FLUSHALL"]).await;
+            let through = bench.another_store(&url).await;
             bench.enqueue((1..=MESSAGES).map(message).collect()).await;
             let items = bench
                 .read(Stage::Queued, "first")
@@ -81,11 +83,11 @@ async fn a_connection_cut_at_any_command_loses_and_doubles_nothing() {
                 .collect();
             // The script must be known, so that the cut meets EVALSHA alone.
             through
-                .drop_entries(0, &StreamKey::of(&wish(), Stage::Queued), &["0-1".to_owned()])
+                .drop_entries(SHARD, &StreamKey::of(&wish(), Stage::Queued), &["0-1".to_owned()])
                 .await
                 .expect("there");
             proxy.cut(command, skip.into(), moment);
-            let answers = through.hand_off(0, items).await.expect("each is answered");
+            let answers = through.hand_off(SHARD, items).await.expect("each is answered");
             assert!(proxy.has_cut(), "{command} {skip} {moment:?}");
             assert!(
                 answers.iter().any(Result::is_err),
@@ -106,14 +108,18 @@ async fn at_oom_nothing_leaves_its_queue() {
     let other = entries.pop().expect("four");
     bench
         .store
-        .hand_off(0, vec![hand_off_of(&other)])
+        .hand_off(SHARD, vec![hand_off_of(&other)])
         .await
         .expect("there")
         .remove(0)
         .expect("added");
     bench.redis.configure("maxmemory", "1").await;
     let items: Vec<_> = entries.iter().map(hand_off_of).collect();
-    let answers = bench.store.hand_off(0, items).await.expect("each is answered");
+    let answers = bench
+        .store
+        .hand_off(SHARD, items)
+        .await
+        .expect("each is answered");
     assert!(answers.iter().all(Result::is_err), "{answers:?}");
     assert_eq!(bench.backlog(Stage::Queued).await, i64::from(MESSAGES));
     assert_eq!(bench.backlog(Stage::Ready).await, 1);
@@ -136,7 +142,7 @@ async fn without_replicas_nothing_leaves_its_queue() {
         .map(hand_off_of)
         .collect();
     bench.redis.configure("min-replicas-to-write", "1").await;
-    let answers = bench.store.hand_off(0, items).await;
+    let answers = bench.store.hand_off(SHARD, items).await;
     let handed = answers.is_ok_and(|answers| answers.iter().any(Result::is_ok));
     assert!(!handed);
     bench.redis.configure("min-replicas-to-write", "0").await;
@@ -171,7 +177,10 @@ async fn an_unsafe_redis_gets_no_copies_and_delivers_nothing() {
     let entries = bench.read(Stage::Queued, "first").await;
     let queued = StreamKey::of(&wish(), Stage::Queued);
     bench.redis.configure("appendonly", "no").await;
-    bench.redis.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    bench
+        .redis
+        .on_every_node(&["CLIENT", "KILL", "TYPE", "normal"])
+        .await;
     eventually(
         "the guard sees it",
         Duration::from_secs(20),
@@ -183,12 +192,18 @@ async fn an_unsafe_redis_gets_no_copies_and_delivers_nothing() {
     .await;
     for _ in 0..3 {
         let items = entries.iter().map(hand_off_of).collect();
-        let refused = bench.store.hand_off(0, items).await;
+        let refused = bench.store.hand_off(SHARD, items).await;
         assert!(matches!(refused, Err(StoreError::Misconfigured { .. })));
         let streams = [queued.clone()];
-        let read = bench.store.read(0, Stage::Queued, "second", &streams, 1).await;
+        let read = bench
+            .store
+            .read(SHARD, Stage::Queued, "second", &streams, 1)
+            .await;
         assert!(matches!(read, Err(StoreError::Misconfigured { .. })));
-        let taken = bench.store.reclaim(0, &queued, "second", Duration::ZERO, 1).await;
+        let taken = bench
+            .store
+            .reclaim(SHARD, &queued, "second", Duration::ZERO, 1)
+            .await;
         assert!(matches!(taken, Err(StoreError::Misconfigured { .. })));
     }
     assert_eq!(bench.backlog(Stage::Ready).await, 0);
@@ -201,18 +216,22 @@ async fn what_is_added_and_not_settled_is_settled_without_a_second_copy() {
     let entries = bench.read(Stage::Queued, "first").await;
     let items: Vec<_> = entries.iter().map(hand_off_of).collect();
     let refuse = ["ACL", "SETUSER", "default", "-eval", "-evalsha"];
-    bench.redis.command(&refuse).await;
-    let answers = bench.store.hand_off(0, items.clone()).await.expect("there");
+    bench.redis.on_every_node(&refuse).await;
+    let answers = bench.store.hand_off(SHARD, items.clone()).await.expect("there");
     let unsettled = |answer| matches!(answer, &Err(HandOffError::NotSettled(_)));
     assert!(answers.iter().all(unsettled), "{answers:?}");
     bench
         .store
-        .settle_handed_off(0, &items)
+        .settle_handed_off(SHARD, &items)
         .await
         .expect_err("still refused");
     let allow = ["ACL", "SETUSER", "default", "+eval", "+evalsha"];
-    bench.redis.command(&allow).await;
-    bench.store.settle_handed_off(0, &items).await.expect("allowed");
+    bench.redis.on_every_node(&allow).await;
+    bench
+        .store
+        .settle_handed_off(SHARD, &items)
+        .await
+        .expect("allowed");
     assert_eq!(bench.backlog(Stage::Ready).await, i64::from(MESSAGES));
     // The ready stream is found by who reads the active ones.
     assert_each_is_claimed_once(&bench).await;

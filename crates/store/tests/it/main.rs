@@ -1,15 +1,20 @@
-//! The store against real servers: each script's behaviour, faults, and the model.
+//! The store against real servers: each script's behaviour, faults, and the model. Here on a Redis with one shard; the
+//! target `cluster` runs the same modules on a Cluster.
 
 mod accept;
 mod claim;
-mod cluster;
 mod connect;
 mod doubt;
 mod full;
 mod hand_off;
 mod model;
 mod reading;
+mod shards;
+mod sockets;
+mod standalone;
 mod support;
 mod throttle;
 mod unreadable;
 mod wishes;
+
+use standalone::{SHARD, SHARDS, Servers, TAG, through_a_proxy};

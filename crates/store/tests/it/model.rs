@@ -24,6 +24,7 @@ use self::operation::{Operation, operation, outcome_of};
 use crate::support::{
     Bench, DOUBT_WINDOW, LEASE, claim_of, hand_off_of, id, message, stream_key, ticket_of, wish,
 };
+use crate::{SHARD, TAG};
 
 const MESSAGES: u8 = 4;
 const WORKERS: usize = 3;
@@ -56,7 +57,7 @@ struct World<'a> {
 
 impl<'a> World<'a> {
     async fn empty(bench: &'a Bench) -> Self {
-        bench.redis.command(&["FLUSHALL"]).await;
+        bench.redis.on_every_node(&["FLUSHALL"]).await;
         Self {
             bench,
             model: BTreeMap::new(),
@@ -126,7 +127,7 @@ impl<'a> World<'a> {
 
     async fn bury(&mut self, worker: usize) {
         let items = self.unrendered(worker, Reason::RenderFailed);
-        let changes = self.bench.store.bury(0, items.clone()).await.expect("there");
+        let changes = self.bench.store.bury(SHARD, items.clone()).await.expect("there");
         let event = |item: &Unrendered| Event::Buried {
             ticket: item.ticket,
             reason: item.reason,
@@ -140,7 +141,7 @@ impl<'a> World<'a> {
         let changes = self
             .bench
             .store
-            .postpone(0, delay, items.clone())
+            .postpone(SHARD, delay, items.clone())
             .await
             .expect("there");
         let event = |item: &Unrendered| Event::Postponed {
@@ -157,13 +158,13 @@ impl<'a> World<'a> {
             .iter()
             .map(|&number| (id(number), stream.clone()))
             .collect();
-        let changes = self.bench.store.promote(0, &items).await.expect("there");
+        let changes = self.bench.store.promote(SHARD, &items).await.expect("there");
         self.compare(changes, items.into_iter().map(|(id, _)| (id, Event::Due)));
     }
 
     async fn lapse(&mut self, items: &[(u8, bool)]) {
         let items = self.fenced(items);
-        let changes = self.bench.store.lapse(0, &items).await.expect("there");
+        let changes = self.bench.store.lapse(SHARD, &items).await.expect("there");
         self.compare(
             changes,
             items
@@ -174,7 +175,7 @@ impl<'a> World<'a> {
 
     async fn resolve(&mut self, items: &[(u8, bool)]) {
         let items = self.fenced(items);
-        let changes = self.bench.store.resolve(0, &items).await.expect("there");
+        let changes = self.bench.store.resolve(SHARD, &items).await.expect("there");
         self.compare(
             changes,
             items
@@ -245,11 +246,11 @@ impl<'a> World<'a> {
             if !items.is_empty() {
                 self.bench
                     .redis
-                    .command(&["SADD", "{pl1:0}:active", &ready])
+                    .command(&["SADD", &format!("{TAG}:active"), &ready])
                     .await;
             }
         } else {
-            let answers = self.bench.store.hand_off(0, items).await.expect("there");
+            let answers = self.bench.store.hand_off(SHARD, items).await.expect("there");
             assert!(answers.iter().all(Result::is_ok), "{answers:?}");
             self.rendering[worker].clear();
         }
@@ -260,7 +261,7 @@ impl<'a> World<'a> {
         let consumer = consumer(worker, stage);
         let store = &self.bench.store;
         let entries = store
-            .reclaim(0, &stream, &consumer, Duration::ZERO, 100)
+            .reclaim(SHARD, &stream, &consumer, Duration::ZERO, 100)
             .await
             .expect("there");
         // The one that it was taken from still holds it in its hands: it may be slow, not dead.
@@ -341,7 +342,7 @@ impl<'a> World<'a> {
         let changes = self
             .bench
             .store
-            .finish(0, held.iter().map(report).collect())
+            .finish(SHARD, held.iter().map(report).collect())
             .await
             .expect("there");
         let events = held.iter().map(|&(id, fence)| {
@@ -387,7 +388,7 @@ impl<'a> World<'a> {
         let changes = self
             .bench
             .store
-            .evidence(0, items.iter().map(evidence).collect())
+            .evidence(SHARD, items.iter().map(evidence).collect())
             .await
             .expect("there");
         let events = items

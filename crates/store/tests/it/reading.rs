@@ -6,8 +6,8 @@ use bytes::Bytes;
 use paceline_domain::record::State;
 use paceline_store::{EntryBody, Stage, StreamKey};
 use paceline_testkit::eventually;
-use paceline_testkit::resp::Reply;
 
+use crate::SHARD;
 use crate::support::{Bench, hand_off_of, id, message, stream_key, ticket_of, wish};
 
 fn queued() -> StreamKey {
@@ -20,19 +20,19 @@ async fn an_entry_goes_to_one_reader_and_the_body_arrives_as_it_was() {
     bench.enqueue(vec![message(1), message(2)]).await;
     let first = bench
         .store
-        .read(0, Stage::Queued, "a", &[queued()], 1)
+        .read(SHARD, Stage::Queued, "a", &[queued()], 1)
         .await
         .expect("there");
     let second = bench
         .store
-        .read(0, Stage::Queued, "b", &[queued()], 10)
+        .read(SHARD, Stage::Queued, "b", &[queued()], 10)
         .await
         .expect("there");
     assert_eq!((ticket_of(&first[0]).0, ticket_of(&second[0]).0), (id(1), id(2)));
     assert_eq!((first.len(), second.len()), (1, 1));
     bench
         .store
-        .hand_off(0, vec![hand_off_of(&first[0])])
+        .hand_off(SHARD, vec![hand_off_of(&first[0])])
         .await
         .expect("there")
         .remove(0)
@@ -55,20 +55,20 @@ async fn what_a_dead_reader_held_is_reclaimed_and_its_deliveries_counted() {
     let hour = Duration::from_secs(3600);
     let fresh = bench
         .store
-        .reclaim(0, &queued(), "b", hour, 10)
+        .reclaim(SHARD, &queued(), "b", hour, 10)
         .await
         .expect("there");
     assert_eq!(fresh, []);
     let two = bench
         .store
-        .reclaim(0, &queued(), "b", Duration::ZERO, 2)
+        .reclaim(SHARD, &queued(), "b", Duration::ZERO, 2)
         .await
         .expect("there");
     assert_eq!(two.len(), 2);
     assert!(two.iter().all(|entry| entry.deliveries == 2), "{two:?}");
     let all = bench
         .store
-        .reclaim(0, &queued(), "c", Duration::ZERO, 10)
+        .reclaim(SHARD, &queued(), "c", Duration::ZERO, 10)
         .await
         .expect("there");
     let deliveries: Vec<_> = all.iter().map(|entry| entry.deliveries).collect();
@@ -83,12 +83,12 @@ async fn what_is_given_back_is_read_next_and_once() {
     let ids: Vec<_> = entries.iter().map(|entry| entry.entry_id.clone()).collect();
     bench
         .store
-        .give_back(0, &queued(), &ids[..1])
+        .give_back(SHARD, &queued(), &ids[..1])
         .await
         .expect("there");
     bench
         .store
-        .give_back(0, &queued(), &ids[..1])
+        .give_back(SHARD, &queued(), &ids[..1])
         .await
         .expect("there");
     let again = bench.read(Stage::Queued, "b").await;
@@ -106,7 +106,7 @@ async fn what_is_given_back_is_read_next_and_once() {
     let third = String::from_utf8_lossy(&last.array()[1].array()[0].bytes()).into_owned();
     bench
         .store
-        .give_back(0, &queued(), &[third])
+        .give_back(SHARD, &queued(), &[third])
         .await
         .expect("there");
     let order: Vec<_> = bench
@@ -122,17 +122,17 @@ async fn what_is_given_back_is_read_next_and_once() {
 async fn a_stream_is_retired_only_when_it_is_empty() {
     let bench = Bench::start().await;
     bench.accept(&message(1)).await;
-    assert_eq!(bench.store.retire(0, &[queued()]).await.expect("there"), 0);
+    assert_eq!(bench.store.retire(SHARD, &[queued()]).await.expect("there"), 0);
     let entry = bench.read(Stage::Queued, "a").await.remove(0);
     bench
         .store
-        .drop_entries(0, &queued(), &[entry.entry_id])
+        .drop_entries(SHARD, &queued(), &[entry.entry_id])
         .await
         .expect("there");
-    assert_eq!(bench.store.retire(0, &[queued()]).await.expect("there"), 1);
-    assert_eq!(bench.store.active(0).await.expect("there"), []);
+    assert_eq!(bench.store.retire(SHARD, &[queued()]).await.expect("there"), 1);
+    assert_eq!(bench.store.active(SHARD).await.expect("there"), []);
     bench.accept(&message(2)).await;
-    assert_eq!(bench.store.active(0).await.expect("there"), [queued()]);
+    assert_eq!(bench.store.active(SHARD).await.expect("there"), [queued()]);
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn a_lost_group_is_made_again_and_nothing_is_skipped() {
         ..queued()
     };
     let streams = [unknown, queued()];
-    let read = bench.store.read(0, Stage::Queued, "a", &streams, 10).await;
+    let read = bench.store.read(SHARD, Stage::Queued, "a", &streams, 10).await;
     assert_eq!(read.expect("made"), []);
 }
 
@@ -163,26 +163,26 @@ async fn only_consumers_without_entries_are_removed() {
     let entry = bench.read(Stage::Queued, "idle").await.remove(0);
     bench
         .store
-        .drop_entries(0, &queued(), &[entry.entry_id])
+        .drop_entries(SHARD, &queued(), &[entry.entry_id])
         .await
         .expect("there");
     let hour = Duration::from_secs(3600);
     assert_eq!(
         bench
             .store
-            .remove_idle_consumers(0, &queued(), hour)
+            .remove_idle_consumers(SHARD, &queued(), hour)
             .await
             .expect("there"),
         0
     );
     let none = bench
         .store
-        .remove_idle_consumers(0, &queued(), Duration::ZERO)
+        .remove_idle_consumers(SHARD, &queued(), Duration::ZERO)
         .await;
     assert_eq!(none.expect("there"), 1);
     let held = bench
         .store
-        .reclaim(0, &queued(), "next", Duration::ZERO, 10)
+        .reclaim(SHARD, &queued(), "next", Duration::ZERO, 10)
         .await
         .expect("there");
     assert_eq!(held.len(), 1);
@@ -193,7 +193,7 @@ async fn only_consumers_without_entries_are_removed() {
     assert_eq!(
         bench
             .store
-            .remove_idle_consumers(0, &absent, hour)
+            .remove_idle_consumers(SHARD, &absent, hour)
             .await
             .expect("there"),
         0
@@ -208,7 +208,7 @@ async fn depths_tell_what_is_where() {
     bench.enqueue(vec![message(1), message(2), later]).await;
     bench
         .store
-        .read(0, Stage::Queued, "a", &[queued()], 1)
+        .read(SHARD, Stage::Queued, "a", &[queued()], 1)
         .await
         .expect("there");
     let depths = bench.store.depths().await.expect("there");
@@ -230,10 +230,7 @@ async fn depths_tell_what_is_where() {
 async fn a_script_that_redis_forgot_is_sent_again() {
     let bench = Bench::start().await;
     bench.accept(&message(1)).await;
-    assert_eq!(
-        bench.redis.command(&["SCRIPT", "FLUSH"]).await,
-        Reply::Bytes("OK".into())
-    );
+    bench.redis.on_every_node(&["SCRIPT", "FLUSH"]).await;
     assert_eq!(bench.accept(&message(2)).await.state, State::Queued);
 }
 

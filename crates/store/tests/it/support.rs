@@ -1,4 +1,4 @@
-//! A store on a throwaway Redis with a clock that the test moves, and the steps that many tests need.
+//! A store on throwaway servers with a clock that the test moves, and the steps that many tests need.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,8 +15,9 @@ use paceline_store::{
     Change, ClaimItem, Claimed, Enqueued, Entry, EntryBody, HandOff, NewMessage, Report, Stage, Store,
     StoreConfig, StreamKey, Verdict,
 };
-use paceline_testkit::TestRedis;
 use paceline_testkit::resp::Reply;
+
+use crate::{SHARD, SHARDS, Servers, TAG};
 
 pub(crate) const START: Millis = Millis(1_800_000_000_000);
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
@@ -24,27 +25,27 @@ pub(crate) const TTL: Duration = Duration::from_secs(3 * 24 * 3600);
 pub(crate) const DOUBT_WINDOW: Duration = Duration::from_secs(900);
 pub(crate) const TRIES_MAX: u8 = 3;
 
-/// A Redis, a store and a clock.
+/// The servers, a store and a clock.
 pub(crate) struct Bench {
-    pub(crate) redis: TestRedis,
+    pub(crate) redis: Servers,
     pub(crate) store: Store,
     time: Arc<AtomicU64>,
 }
 
 impl Bench {
     pub(crate) async fn start() -> Self {
-        let redis = TestRedis::start().await;
+        let redis = Servers::start().await;
         let time = Arc::new(AtomicU64::new(START.0));
-        let store = Store::connect(&config(redis.url(), 1))
+        let store = Store::connect(&config(redis.url(), SHARDS))
             .await
             .expect("a safe redis")
             .with_time(Arc::clone(&time));
         Self { redis, store, time }
     }
 
-    /// A further client of the same Redis.
+    /// A further client of the same servers.
     pub(crate) async fn another_store(&self, url: &str) -> Store {
-        Store::connect(&config(url, 1))
+        Store::connect(&config(url, SHARDS))
             .await
             .expect("a safe redis")
             .with_time(Arc::clone(&self.time))
@@ -59,7 +60,7 @@ impl Bench {
     }
 
     pub(crate) async fn enqueue(&self, messages: Vec<NewMessage>) -> Vec<Enqueued> {
-        self.store.enqueue(0, messages).await.expect("redis is there")
+        self.store.enqueue(SHARD, messages).await.expect("redis is there")
     }
 
     /// Accepts a message as it is and returns its record.
@@ -80,9 +81,9 @@ impl Bench {
 
     /// Everything that waits at a stage, read as one consumer.
     pub(crate) async fn read(&self, stage: Stage, consumer: &str) -> Vec<Entry> {
-        let streams = self.store.active(0).await.expect("redis is there");
+        let streams = self.store.active(SHARD).await.expect("redis is there");
         self.store
-            .read(0, stage, consumer, &streams, 100)
+            .read(SHARD, stage, consumer, &streams, 100)
             .await
             .expect("redis is there")
     }
@@ -95,7 +96,7 @@ impl Bench {
             .iter()
             .map(hand_off_of)
             .collect();
-        let answers = self.store.hand_off(0, items).await.expect("redis is there");
+        let answers = self.store.hand_off(SHARD, items).await.expect("redis is there");
         assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     }
 
@@ -112,7 +113,7 @@ impl Bench {
 
     pub(crate) async fn claim(&self, nonce: u8, items: Vec<ClaimItem>) -> Vec<Claimed> {
         self.store
-            .claim(0, Nonce([nonce; 8]), LEASE, Provider::Ses, items)
+            .claim(SHARD, Nonce([nonce; 8]), LEASE, Provider::Ses, items)
             .await
             .expect("redis is there")
     }
@@ -135,7 +136,7 @@ impl Bench {
     pub(crate) async fn report(&self, id: MessageId, fence: Fence, outcome: Outcome) -> Change {
         let report = Report { id, fence, outcome };
         self.store
-            .finish(0, vec![report])
+            .finish(SHARD, vec![report])
             .await
             .expect("redis is there")
             .remove(0)
@@ -144,7 +145,7 @@ impl Bench {
     pub(crate) async fn promote(&self, id: MessageId) -> Change {
         let stream = StreamKey::of(&wish(), Stage::Queued);
         self.store
-            .promote(0, &[(id, stream)])
+            .promote(SHARD, &[(id, stream)])
             .await
             .expect("redis is there")
             .remove(0)
@@ -154,7 +155,7 @@ impl Bench {
     pub(crate) async fn waiting(&self, set: &str) -> Vec<(MessageId, u64)> {
         let reply = self
             .redis
-            .command(&["ZRANGE", &format!("{{pl1:0}}:{set}"), "0", "-1", "WITHSCORES"])
+            .command(&["ZRANGE", &format!("{TAG}:{set}"), "0", "-1", "WITHSCORES"])
             .await;
         reply
             .array()
@@ -179,7 +180,7 @@ impl Bench {
     }
 
     pub(crate) async fn has_request(&self, id: MessageId) -> bool {
-        let key = format!("{{pl1:0}}:q:{id}");
+        let key = format!("{TAG}:q:{id}");
         self.redis.command(&["EXISTS", &key]).await == Reply::Integer(1)
     }
 }
@@ -195,15 +196,16 @@ pub(crate) fn config(url: &str, shards: u16) -> StoreConfig {
 }
 
 pub(crate) fn record_key(id: MessageId) -> String {
-    format!("{{pl1:0}}:m:{id}")
+    format!("{TAG}:m:{id}")
 }
 
 pub(crate) fn stream_key(stage: Stage) -> String {
-    format!("{{pl1:0}}:{}", StreamKey::of(&wish(), stage))
+    format!("{TAG}:{}", StreamKey::of(&wish(), stage))
 }
 
+/// All in [`SHARD`].
 pub(crate) const fn id(number: u8) -> MessageId {
-    let mut bytes = [7; 16];
+    let mut bytes = [0xb7; 16];
     bytes[15] = number;
     MessageId(bytes)
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use paceline_store::Store;
 use paceline_store::throttle::{Adopted, Fenced, Leadership, RateKey, Term};
-use paceline_testkit::{RedisCluster, TestRedis, eventually};
+use paceline_testkit::eventually;
 
-use crate::support;
+use crate::support::config;
+use crate::{SHARDS, Servers};
 
 const LEAD: Duration = Duration::from_secs(3);
 
@@ -17,8 +18,8 @@ fn key() -> RateKey {
     }
 }
 
-async fn store(redis: &TestRedis) -> Store {
-    Store::connect(&support::config(redis.url(), 1))
+async fn store(redis: &Servers) -> Store {
+    Store::connect(&config(redis.url(), SHARDS))
         .await
         .expect("redis is there")
 }
@@ -48,7 +49,7 @@ async fn save(store: &Store, term: &Term, rev: u64, rate: f64) -> Result<u64, Fe
 
 #[tokio::test]
 async fn one_leads_until_it_gives_the_lead_back() {
-    let redis = TestRedis::start().await;
+    let redis = Servers::start().await;
     let store = store(&redis).await;
     let first = leads(&store, "a", 0).await;
     assert_eq!(
@@ -76,7 +77,7 @@ async fn one_leads_until_it_gives_the_lead_back() {
 
 #[tokio::test]
 async fn a_lead_that_is_not_renewed_ends() {
-    let redis = TestRedis::start().await;
+    let redis = Servers::start().await;
     let store = store(&redis).await;
     store
         .lead("http://a", "a", Duration::from_millis(50), 0)
@@ -93,17 +94,17 @@ async fn a_lead_that_is_not_renewed_ends() {
 
 #[tokio::test]
 async fn no_epoch_is_given_twice_whatever_redis_has_lost() {
-    let redis = TestRedis::start().await;
+    let redis = Servers::start().await;
     let store = store(&redis).await;
     let first = leads(&store, "a", 41).await;
     assert_eq!(first.epoch, 42);
-    redis.command(&["FLUSHALL"]).await;
+    redis.on_every_node(&["FLUSHALL"]).await;
     assert_eq!(leads(&store, "b", first.epoch).await.epoch, 43);
 }
 
 #[tokio::test]
 async fn only_who_adopted_a_rate_writes_it() {
-    let redis = TestRedis::start().await;
+    let redis = Servers::start().await;
     let store = store(&redis).await;
     let old = leads(&store, "a", 0).await;
     let adopted = adopt(&store, &old).await.expect("nobody's yet");
@@ -145,7 +146,7 @@ async fn only_who_adopted_a_rate_writes_it() {
 
 #[tokio::test]
 async fn a_state_that_went_backwards_or_away_fences() {
-    let redis = TestRedis::start().await;
+    let redis = Servers::start().await;
     let store = store(&redis).await;
     let term = leads(&store, "a", 0).await;
     let mut rev = adopt(&store, &term).await.expect("nobody's yet").rev;
@@ -162,24 +163,11 @@ async fn a_state_that_went_backwards_or_away_fences() {
 
 #[tokio::test]
 async fn the_lead_is_kept_when_redis_is_full() {
-    let redis = TestRedis::start().await;
+    let redis = Servers::start().await;
     let store = store(&redis).await;
     let term = leads(&store, "a", 0).await;
     let rev = adopt(&store, &term).await.expect("nobody's yet").rev;
     redis.configure("maxmemory", "1").await;
     assert!(store.keep_lead(&term, LEAD).await.expect("an answer"));
     save(&store, &term, rev, 80.0).await.expect("its own");
-}
-
-#[tokio::test]
-async fn a_cluster_does_as_well() {
-    let cluster = RedisCluster::start().await;
-    let store = Store::connect(&support::config(&cluster.url(), 16))
-        .await
-        .expect("the cluster is there");
-    let term = leads(&store, "a", 0).await;
-    let rev = adopt(&store, &term).await.expect("nobody's yet").rev;
-    save(&store, &term, rev, 80.0).await.expect("its own");
-    assert!(store.keep_lead(&term, LEAD).await.expect("an answer"));
-    assert!(store.granted_rate(&key()).await.expect("an answer").is_some());
 }

@@ -4,6 +4,7 @@ use paceline_domain::reason::Reason;
 use paceline_domain::record::{Fence, Nonce, State};
 use paceline_store::{Change, Claimed, Enqueued, EntryBody, Report, Stage, StreamKey, Unrendered};
 
+use crate::SHARD;
 use crate::support::{Bench, accepted, claim_of, id, message, record_key, stream_key, ticket_of, wish};
 
 /// Makes the first message's record one of a newer format, the second's unreadable.
@@ -65,7 +66,7 @@ async fn every_other_script_goes_on_too() {
             outcome: accepted(),
         })
         .collect();
-    let changes = bench.store.finish(0, reports).await.expect("there");
+    let changes = bench.store.finish(SHARD, reports).await.expect("there");
     assert!(
         matches!(
             changes.as_slice(),
@@ -75,8 +76,8 @@ async fn every_other_script_goes_on_too() {
     );
     let items: Vec<_> = (1..=3).map(|n| (id(n), fence)).collect();
     for changes in [
-        bench.store.lapse(0, &items).await,
-        bench.store.resolve(0, &items).await,
+        bench.store.lapse(SHARD, &items).await,
+        bench.store.resolve(SHARD, &items).await,
     ] {
         let changes = changes.expect("there");
         assert!(
@@ -113,7 +114,7 @@ async fn burying_goes_on_and_shows_the_corrupt() {
             }
         })
         .collect();
-    let changes = bench.store.bury(0, items).await.expect("there");
+    let changes = bench.store.bury(SHARD, items).await.expect("there");
     assert!(
         matches!(
             changes.as_slice(),
@@ -144,7 +145,7 @@ async fn a_due_id_whose_record_can_not_be_read_leaves_the_head_of_the_line() {
     bench.advance(std::time::Duration::from_secs(1));
     let stream = StreamKey::of(&wish(), Stage::Queued);
     let items = [(id(1), stream.clone()), (id(2), stream)];
-    let changes = bench.store.promote(0, &items).await.expect("there");
+    let changes = bench.store.promote(SHARD, &items).await.expect("there");
     assert_eq!(changes, [Change::Newer, Change::Corrupt]);
     assert_eq!(bench.waiting("later").await.len(), 1);
     assert_eq!(bench.waiting("dead").await, [(id(2), bench.now().0)]);
@@ -220,7 +221,7 @@ async fn a_due_id_without_a_stream_is_judged_by_its_record_and_queues_nothing() 
     spoil(&bench).await;
     bench.advance(std::time::Duration::from_secs(1));
     let items = [1, 2, 3, 4].map(|n| (id(n), None));
-    let changes = bench.store.promote(0, &items).await.expect("there");
+    let changes = bench.store.promote(SHARD, &items).await.expect("there");
     assert!(
         matches!(
             changes.as_slice(),
@@ -234,6 +235,6 @@ async fn a_due_id_without_a_stream_is_judged_by_its_record_and_queues_nothing() 
         "{changes:?}"
     );
     assert_eq!(bench.waiting("dead").await, [(id(2), bench.now().0)]);
-    let past_the_newer = bench.store.later_due_after(0, 1, 10).await.expect("there");
+    let past_the_newer = bench.store.later_due_after(SHARD, 1, 10).await.expect("there");
     assert_eq!(past_the_newer, [(id(3), bench.now())]);
 }

@@ -7,6 +7,7 @@ use paceline_domain::reason::Reason;
 use paceline_domain::record::State;
 use paceline_store::{Change, Claimed, Entry, Stage, Unrendered};
 
+use crate::SHARD;
 use crate::support::{Bench, id, message, moved, ticket_of};
 
 fn unrendered(entry: &Entry, reason: Reason) -> Unrendered {
@@ -64,11 +65,18 @@ async fn a_buried_message_is_redriven_with_all_its_tries_or_discarded() {
     bench.accept(&message(1)).await;
     let entry = bench.read(Stage::Queued, "r").await.remove(0);
     let bury = vec![unrendered(&entry, Reason::RenderFailed)];
-    let dead = moved(bench.store.bury(0, bury.clone()).await.expect("there").remove(0));
+    let dead = moved(
+        bench
+            .store
+            .bury(SHARD, bury.clone())
+            .await
+            .expect("there")
+            .remove(0),
+    );
     assert_eq!((dead.state, dead.reason), (State::Dead, Reason::RenderFailed));
     assert_eq!(bench.backlog(Stage::Queued).await, 0);
     assert_eq!(
-        bench.store.bury(0, bury).await.expect("there"),
+        bench.store.bury(SHARD, bury).await.expect("there"),
         [Change::Unchanged(dead)]
     );
 
@@ -104,7 +112,7 @@ async fn what_can_not_be_rendered_now_waits() {
     let deferred = moved(
         bench
             .store
-            .postpone(0, delay, items)
+            .postpone(SHARD, delay, items)
             .await
             .expect("there")
             .remove(0),
@@ -128,7 +136,7 @@ async fn promotion_ends_what_is_past_its_time() {
     let entry = bench.read(Stage::Queued, "r").await.remove(0);
     let items = vec![unrendered(&entry, Reason::StoreFull)];
     let delay = Duration::from_secs(60);
-    bench.store.postpone(0, delay, items).await.expect("there");
+    bench.store.postpone(SHARD, delay, items).await.expect("there");
     bench.advance(delay);
     let expired = moved(bench.promote(id(1)).await);
     assert_eq!(

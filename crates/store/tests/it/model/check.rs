@@ -7,13 +7,14 @@ use paceline_domain::record::{State, Ticket};
 use paceline_store::Stage;
 
 use super::{MESSAGES, World};
+use crate::SHARD;
 use crate::support::{id, stream_key};
 
 impl World<'_> {
     /// Redis holds what the model says, and where some worker looks for it.
     pub(super) async fn check(&self) {
         let ids: Vec<_> = (1..=MESSAGES).map(id).collect();
-        let records = self.bench.store.get_many(0, &ids).await.expect("readable");
+        let records = self.bench.store.get_many(SHARD, &ids).await.expect("readable");
         for (id, record) in ids.iter().zip(records) {
             assert_eq!(record.as_ref(), self.model.get(id));
         }
@@ -70,7 +71,12 @@ impl World<'_> {
 
     /// What holds at the end: lifetimes, requests, and a log that tells every revision once.
     pub(super) async fn check_the_end(&self) {
-        let log = self.bench.store.log_since(0, "0", 10_000).await.expect("there");
+        let log = self
+            .bench
+            .store
+            .log_since(SHARD, "0", 10_000)
+            .await
+            .expect("there");
         let moves: Vec<_> = log.into_iter().flat_map(|(_, moves)| moves).collect();
         for (&id, record) in &self.model {
             let ended = record.state.at_rest() && record.state != State::Dead;
