@@ -13,7 +13,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const workload = await import(pathToFileURL(join(process.cwd(), 'common/workload.mjs')));
 
 export const name = 'paceline';
-export const defaults = { workers: 2, conc: 128, renderers: 1, profile: 'release' };
+export const defaults = { workers: 2, conc: 128, renderers: 1, profile: 'release', durability: 'local' };
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 let ingestAddress;
@@ -73,7 +73,7 @@ export async function setup(o, redis) {
   const folder = mkdtempSync(join(tmpdir(), 'paceline-load-'));
   writeTemplate(join(folder, 'templates'));
   const common = `listen = "127.0.0.1:0"\nadmin_listen = "127.0.0.1:0"\n`;
-  const stored = `[redis]\nurl = "redis://127.0.0.1:${o.redisPort}"\n`;
+  const stored = `[redis]\nurl = "redis://127.0.0.1:${o.redisPort}"\ndurability = "${o.durability}"\n`;
   const templates = `[templates]\ndirectory = "${folder}/templates"\n`;
   const one = (service, file, settings) => start(folder, o.profile, service, file, settings);
 

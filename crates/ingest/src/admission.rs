@@ -24,7 +24,7 @@ use paceline_domain::time::Millis;
 use paceline_kit::clock::Clock;
 use paceline_kit::identity::{IdentitySettings, is_name};
 use paceline_kit::secret::Secret;
-use paceline_store::NewMessage;
+use paceline_store::{Durability, NewMessage};
 use paceline_templates::{Catalog, Template};
 use paceline_wire::status::{InvalidFields, Violation};
 use paceline_wire::{convert, v1};
@@ -64,6 +64,7 @@ struct Parts<'a> {
     reply_to: Option<Mailbox>,
     data: Data,
     lane: Lane,
+    durability: Durability,
     times: Times,
 }
 
@@ -91,6 +92,7 @@ impl Admission {
             check_data(template, data, &mut wrong);
         }
         let lane = self.lane(request, template.as_deref(), &mut wrong);
+        let durability = durability(request.durability, &mut wrong);
         let now = self.clock.wall();
         let times = times::read(
             request.send_at.as_ref(),
@@ -105,8 +107,10 @@ impl Admission {
             .as_ref()
             .filter(|_| is_name(&request.tenant) && (from.is_some() || request.from.is_none()))
             .and_then(|template| self.identity(&request.tenant, template, from.as_ref(), &mut wrong));
-        match (template, identity, recipient, data, lane) {
-            (Some(template), Some(identity), Some(recipient), Some(data), Some(lane)) if wrong.is_empty() => {
+        match (template, identity, recipient, data, lane, durability) {
+            (Some(template), Some(identity), Some(recipient), Some(data), Some(lane), Some(durability))
+                if wrong.is_empty() =>
+            {
                 Ok(Parts {
                     template,
                     identity,
@@ -115,6 +119,7 @@ impl Admission {
                     reply_to,
                     data,
                     lane,
+                    durability,
                     times,
                 })
             }
@@ -223,8 +228,22 @@ impl Admission {
                 record: record(&request, &parts, packed),
                 ttl: parts.template.manifest().time_to_live,
                 resubmit: request.resubmit,
+                durability: parts.durability,
                 request: stored(request, &parts, traceparent),
             },
+        }
+    }
+}
+
+/// The level that the request asks for; without a wish the least, since the deployment's own holds anyway.
+fn durability(number: i32, wrong: &mut InvalidFields) -> Option<Durability> {
+    match v1::Durability::try_from(number) {
+        Ok(v1::Durability::Unspecified | v1::Durability::Local) => Some(Durability::Local),
+        Ok(v1::Durability::Fsync) => Some(Durability::Fsync),
+        Ok(v1::Durability::Replicated) => Some(Durability::Replicated),
+        Err(_) => {
+            wrong.add("durability", "is no durability of this release");
+            None
         }
     }
 }

@@ -20,6 +20,12 @@ pub(crate) fn of_store(failure: &StoreError) -> RpcError {
             "the store did not answer: it may or may not have happened; repeat the call",
         )
         .retry_after(RETRY_DELAY),
+        StoreError::NotDurable { .. } => RpcError::new(
+            Code::Unavailable,
+            reason::NOT_DURABLE,
+            "the store has it and could not make it as durable as asked in time; repeat the call",
+        )
+        .retry_after(RETRY_DELAY),
         StoreError::OutOfMemory => RpcError::new(
             Code::ResourceExhausted,
             reason::STORE_FULL,
@@ -40,6 +46,15 @@ pub(crate) fn of_store(failure: &StoreError) -> RpcError {
         .retry_after(FULL_RETRY_DELAY),
         StoreError::Bug { .. } => internal("the store gave an unexpected answer"),
     }
+}
+
+/// The level that a call asks for is not one of this deployment's.
+pub(crate) fn unreachable_durability() -> RpcError {
+    RpcError::new(
+        Code::FailedPrecondition,
+        reason::DURABILITY_UNREACHABLE,
+        "durability is more than this deployment's Redis is set up for; nothing was written",
+    )
 }
 
 /// Too much waits.

@@ -2,7 +2,7 @@
 
 use paceline_domain::id::MessageId;
 use paceline_domain::record::Record;
-use paceline_store::{Enqueued, NewMessage, Stage, Store, StoreError};
+use paceline_store::{Durability, Enqueued, NewMessage, Stage, Store, StoreError};
 
 /// Where messages are kept.
 pub(crate) trait Messages: Clone + Send + Sync + 'static {
@@ -13,6 +13,9 @@ pub(crate) trait Messages: Clone + Send + Sync + 'static {
         messages: Vec<NewMessage>,
     ) -> impl Future<Output = Result<Vec<Enqueued>, StoreError>> + Send;
 
+    /// True if the store can keep messages at this level.
+    fn reaches(&self, level: Durability) -> bool;
+
     /// The message's record, if there is one.
     fn find(&self, id: MessageId) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
 }
@@ -22,6 +25,10 @@ impl Messages for Store {
         let answers = self.enqueue(shard, messages).await?;
         self.hint(Stage::Queued);
         Ok(answers)
+    }
+
+    fn reaches(&self, level: Durability) -> bool {
+        Self::reaches(self, level)
     }
 
     async fn find(&self, id: MessageId) -> Result<Option<Record>, StoreError> {

@@ -132,6 +132,9 @@ impl<M: Messages> Ingest<M> {
                 Err(failure) => Err(error::of_store(&failure)),
             });
         }
+        if !self.inner.messages.reaches(message.durability) {
+            return Progress::Settled(Err(error::unreachable_durability()));
+        }
         let submitted = match patience {
             Patience::Until(deadline) => self.inner.batcher.try_submit(message, deadline),
             Patience::ForRoom => self.inner.batcher.submit(message).await,

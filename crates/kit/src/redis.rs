@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use paceline_store::StoreConfig;
+use paceline_store::{Durability, StoreConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
@@ -19,6 +19,11 @@ pub struct RedisSettings {
     /// How long a command may take.
     #[serde(with = "humantime_serde")]
     pub command_timeout: Duration,
+    /// When a write counts as kept: `local`, `fsync` or `replicated`.
+    #[serde(with = "durability")]
+    pub durability: Durability,
+    /// How many replicas each primary has that may be promoted; needed for `replicated`.
+    pub replicas: u32,
     /// Starts on a Redis whose settings could lose mail. For development only.
     pub allow_unsafe: bool,
     /// How many entries the log of each shard keeps.
@@ -51,8 +56,26 @@ impl From<&RedisSettings> for StoreConfig {
             url: settings.url.expose().to_owned(),
             shards: settings.shards,
             command_timeout: settings.command_timeout,
+            durability: settings.durability,
+            replicas: settings.replicas,
             allow_unsafe: settings.allow_unsafe,
             log_entries_max: settings.log_entries_max,
         }
+    }
+}
+
+/// The level by its name.
+mod durability {
+    use paceline_store::Durability;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(level: &Durability, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(level.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Durability, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }

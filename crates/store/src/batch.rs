@@ -7,6 +7,7 @@ use paceline_domain::record::Record;
 
 use crate::keys::{Keys, StreamKey, Waiting};
 use crate::packed::{self, Unreadable};
+use crate::waits::Origin;
 use crate::{Change, StoreError};
 
 /// The most messages in one script: what Redis does without a pause, and below the limits of Lua's stack.
@@ -106,6 +107,7 @@ impl Batch {
         shard: u16,
         now: Value,
         log_max: u64,
+        origin: bool,
     ) -> Result<(Vec<Key>, Vec<Value>), StoreError> {
         if self.ids.len() > BATCH_MAX {
             return Err(StoreError::bug("too many messages in one batch"));
@@ -119,11 +121,12 @@ impl Batch {
         all.extend(self.streams.iter().map(|stream| keys.stream(shard, stream)));
         all.extend(self.ids.iter().map(|&id| keys.record(shard, id)));
         all.extend(self.ids.iter().map(|&id| keys.request(shard, id)));
-        let mut args = Vec::with_capacity(4 + self.own.len() + self.items.len());
+        let mut args = Vec::with_capacity(5 + self.own.len() + self.items.len());
         args.extend([now, number(log_max)]);
         args.extend([number(self.streams.len() as u64), number(self.ids.len() as u64)]);
         args.extend(self.own);
         args.extend(self.items);
+        args.push(Value::from_static_str(if origin { "origin" } else { "" }));
         Ok((all, args))
     }
 }
@@ -137,16 +140,29 @@ pub(crate) fn bytes(bytes: impl Into<Bytes>) -> Value {
     Value::Bytes(bytes.into())
 }
 
-/// The answers of a script: for each item a word and a packed record.
-pub(crate) fn answers(value: Value, expected: usize) -> Result<Vec<(String, Bytes)>, StoreError> {
-    let Value::Array(parts) = value else {
+/// What a script says of one item: a word and a packed record.
+pub(crate) type Answer = (String, Bytes);
+
+/// The answers of a script for each item, and where it was done if it was asked.
+pub(crate) fn answers(value: Value, expected: usize) -> Result<(Vec<Answer>, Option<Origin>), StoreError> {
+    let Value::Array(mut parts) = value else {
         return Err(StoreError::bug("a script answered with no list"));
     };
-    if parts.len() != 2 * expected {
-        return Err(StoreError::bug(
-            "a script answered for another number of messages",
-        ));
-    }
+    let origin = match parts.len().checked_sub(2 * expected) {
+        Some(0) => None,
+        Some(2) => {
+            let mut origin = parts.split_off(2 * expected).into_iter().map(Value::into_string);
+            match (origin.next().flatten(), origin.next().flatten()) {
+                (Some(run), Some(history)) => Some(Origin { run, history }),
+                _ => return Err(StoreError::bug("a script answered with no place")),
+            }
+        }
+        _ => {
+            return Err(StoreError::bug(
+                "a script answered for another number of messages",
+            ));
+        }
+    };
     let mut parts = parts.into_iter();
     let mut answers = Vec::with_capacity(expected);
     while let (Some(word), Some(record)) = (parts.next(), parts.next()) {
@@ -155,7 +171,19 @@ pub(crate) fn answers(value: Value, expected: usize) -> Result<Vec<(String, Byte
             .ok_or_else(|| StoreError::bug("a script answered without a word"))?;
         answers.push((word, record.into_bytes().unwrap_or_default()));
     }
-    Ok(answers)
+    Ok((answers, origin))
+}
+
+/// The answers of a script that was done twice: what the first did, the second finds done.
+pub(crate) fn repeated(first: Vec<Answer>, second: Vec<Answer>) -> Vec<Answer> {
+    let answers = first.into_iter().zip(second);
+    let merged = answers.map(
+        |((did, _), (found, record))| match (did.as_str(), found.as_str()) {
+            ("new" | "resubmitted", "duplicate") | ("moved", "unchanged") => (did, record),
+            _ => (found, record),
+        },
+    );
+    merged.collect()
 }
 
 /// A script's answer for one item, its record read.

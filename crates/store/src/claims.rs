@@ -12,13 +12,14 @@ use bytes::Bytes;
 use crate::batch::{Batch, Item, bytes, number, record};
 use crate::packed::{Unreadable, millis};
 use crate::script;
-use crate::{Change, ClaimItem, Claimed, Report, Store, StoreError};
+use crate::{Change, ClaimItem, Claimed, Durability, Report, Store, StoreError};
 
 impl Store {
-    /// Takes rendered messages of one shard for sending; the answers are in order. `nonce` is new for each call.
+    /// Takes rendered messages of one shard for sending; the answers are in order, and come once the claims are kept. `nonce`
+    /// is new for each call.
     ///
     /// # Errors
-    /// If Redis refuses the batch (then nothing of it is claimed), or does not answer: then anything may be claimed under this
+    /// If Redis refuses the batch (then nothing of it is claimed), or does not answer or keep it in time: then anything may be claimed under this
     /// nonce, and nothing may be sent.
     pub async fn claim(
         &self,
@@ -43,14 +44,16 @@ impl Store {
                 .text(&item.entry_id)?;
             batch.push(item.id, bytes);
         }
-        let answers = self.run_batch(&script::CLAIM, shard, batch).await?;
+        let answers = self
+            .keep_batch(&script::CLAIM, shard, batch, Durability::Local)
+            .await?;
         answers.into_iter().map(claimed).collect()
     }
 
-    /// Writes what came of claims of one shard; the answers are in order.
+    /// Writes what came of claims of one shard; the answers are in order, and come once the results are kept.
     ///
     /// # Errors
-    /// If Redis refuses or does not answer: the results must be kept and written again.
+    /// If Redis refuses, does not answer or does not keep them in time: the results must be kept here and written again.
     pub async fn finish(&self, shard: u16, items: Vec<Report>) -> Result<Vec<Change>, StoreError> {
         let mut batch = Batch::default();
         for Report { id, fence, outcome } in items {
@@ -72,7 +75,7 @@ impl Store {
                 .text(provider_id)?;
             batch.push(id, bytes);
         }
-        self.change_batch(&script::FINISH, shard, batch).await
+        self.keep_changes(&script::FINISH, shard, batch).await
     }
 }
 

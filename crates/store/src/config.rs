@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::Durability;
+
 /// What [`Store::connect`](crate::Store::connect) needs to know.
 #[derive(Clone)]
 pub struct StoreConfig {
@@ -12,6 +14,10 @@ pub struct StoreConfig {
     pub shards: u16,
     /// How long a command may take before its outcome counts as unknown.
     pub command_timeout: Duration,
+    /// When a write counts as kept, for acknowledgements and claims alike.
+    pub durability: Durability,
+    /// How many replicas each primary has that may be promoted; waited for at [`Durability::Replicated`].
+    pub replicas: u32,
     /// Accepts a Redis that evicts, or writes no append-only file. For development only.
     pub allow_unsafe: bool,
     /// How many entries the log of each shard keeps, roughly.
@@ -24,6 +30,8 @@ impl fmt::Debug for StoreConfig {
         f.debug_struct("StoreConfig")
             .field("shards", &self.shards)
             .field("command_timeout", &self.command_timeout)
+            .field("durability", &self.durability)
+            .field("replicas", &self.replicas)
             .field("allow_unsafe", &self.allow_unsafe)
             .field("log_entries_max", &self.log_entries_max)
             .finish_non_exhaustive()

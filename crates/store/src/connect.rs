@@ -3,7 +3,7 @@
 //! A promoted replica brings its own settings (one that evicts was seen), so that a check at the start alone is none.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use fred::clients::Client;
@@ -15,49 +15,60 @@ use fred::types::InfoKind;
 use fred::types::config::Server;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::durability::{Durability, NodeFacts, ShardFacts, Wait, judge};
 use crate::keys::META;
 use crate::link::Link;
 use crate::{StoreConfig, StoreError};
 
-/// `#!lua` with flags, functions and the streams' counters need it.
-const VERSION_MIN: u32 = 7;
 /// The format of all that is stored.
 const FORMAT: &str = "1";
 
 /// Until a check that got no answer is made again.
 const RECHECK_PAUSE: Duration = Duration::from_secs(1);
 
-/// Whether the Redis at the other end may be used. Clones share the finding.
+/// Whether the Redis at the other end may be used, and how each durability is reached on it. Clones share the finding.
 #[derive(Clone)]
 pub(crate) struct Guard {
-    problem: Arc<Mutex<Option<StoreError>>>,
+    level: Durability,
+    found: Arc<RwLock<Levels>>,
 }
+
+/// How each level of [`Durability::ALL`] is reached, or what stands in its way.
+type Levels = [Result<Wait, StoreError>; Durability::ALL.len()];
 
 impl Guard {
     /// Checks now, and again after each reconnection for as long as the client lives.
     pub(crate) async fn new(link: &Link, config: &StoreConfig) -> Result<Self, StoreError> {
-        let guard = Self {
-            problem: Arc::default(),
-        };
         let reconnections = link.client().reconnect_rx();
-        check_nodes(link, config.allow_unsafe).await?;
-        let (shared, link, allow_unsafe) = (guard.clone(), link.clone(), config.allow_unsafe);
-        tokio::spawn(shared.watch(link, reconnections, allow_unsafe));
+        let guard = Self {
+            level: config.durability,
+            found: Arc::new(RwLock::new(levels(link, config).await?)),
+        };
+        guard.check()?;
+        tokio::spawn(guard.clone().watch(link.clone(), reconnections, config.clone()));
         Ok(guard)
     }
 
     /// # Errors
     /// The setting that makes this Redis unsafe.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        let problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
-        problem.clone().map_or(Ok(()), Err)
+        self.wait(self.level).map(|_| ())
+    }
+
+    /// How a write reaches the deployment's level, or the one that is asked for if it is more.
+    ///
+    /// # Errors
+    /// The setting that stands in the way.
+    pub(crate) fn wait(&self, asked: Durability) -> Result<Wait, StoreError> {
+        let level = asked.max(self.level);
+        self.found.read().unwrap_or_else(PoisonError::into_inner)[level as usize].clone()
     }
 
     async fn watch(
         self,
         link: Link,
         mut reconnections: tokio::sync::broadcast::Receiver<Server>,
-        allow_unsafe: bool,
+        config: StoreConfig,
     ) {
         let mut pause = Duration::MAX;
         loop {
@@ -67,90 +78,114 @@ impl Guard {
                 return;
             }
             pause = Duration::MAX;
-            let problem = match check_nodes(&link, allow_unsafe).await {
-                Ok(()) => None,
-                Err(error @ StoreError::Misconfigured { .. }) => {
-                    tracing::error!(%error, "redis is not safe any more, nothing is written to it");
-                    Some(error)
-                }
+            match levels(&link, &config).await {
+                Ok(levels) => *self.found.write().unwrap_or_else(PoisonError::into_inner) = levels,
                 Err(error) => {
                     tracing::warn!(%error, "could not check redis after reconnecting");
                     pause = RECHECK_PAUSE;
                     continue;
                 }
-            };
-            *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+            }
+            if let Err(error) = self.check() {
+                tracing::error!(%error, "redis is not safe any more, nothing is written to it");
+            }
         }
     }
 }
 
-/// Checks every node that commands go to.
-async fn check_nodes(link: &Link, allow_unsafe: bool) -> Result<(), StoreError> {
+/// Asks every node, replicas too, and judges what they say.
+///
+/// # Errors
+/// If a node does not answer or is too old.
+async fn levels(link: &Link, config: &StoreConfig) -> Result<Levels, StoreError> {
+    let shards = shards(link, config).await?;
+    let topology = link.topology();
+    Ok(Durability::ALL.map(|level| {
+        if config.allow_unsafe && level == Durability::Local {
+            return Ok(Wait::Nothing);
+        }
+        judge(level, topology, config.replicas, &shards)
+    }))
+}
+
+async fn shards(link: &Link, config: &StoreConfig) -> Result<Vec<ShardFacts>, StoreError> {
     let client = link.client();
     if !client.is_clustered() {
-        return check_node(link, client, allow_unsafe).await;
+        return Ok(vec![shard(link, client, config).await?]);
     }
     let nodes = client
         .cached_cluster_state()
         .map(|state| state.unique_primary_nodes())
         .unwrap_or_default();
+    let mut shards = Vec::with_capacity(nodes.len());
     for node in nodes {
-        check_node(link, &client.with_cluster_node(node), allow_unsafe).await?;
+        shards.push(shard(link, &client.with_cluster_node(node), config).await?);
     }
-    Ok(())
+    Ok(shards)
 }
 
-async fn check_node<C>(link: &Link, node: &C, allow_unsafe: bool) -> Result<(), StoreError>
+async fn shard<C>(link: &Link, primary: &C, config: &StoreConfig) -> Result<ShardFacts, StoreError>
+where
+    C: ServerInterface + ConfigInterface + Sync,
+{
+    let mut shard = ShardFacts {
+        primary: facts(link, primary).await?,
+        replicas: Vec::new(),
+    };
+    shard.primary.is_new_enough()?;
+    let info: String = link.ask(primary.info(Some(InfoKind::Replication))).await?;
+    for replica in info.lines().filter_map(replica) {
+        let link = Link::open_to(config, Some(&replica)).await?;
+        let facts = facts(&link, link.client()).await;
+        // It fails only where there is nothing to end.
+        let _ = link.client().quit().await;
+        shard.replicas.push(facts?);
+    }
+    Ok(shard)
+}
+
+/// The address in a line like `slave0:ip=127.0.0.1,port=6380,state=online,offset=14,lag=1`.
+fn replica(line: &str) -> Option<Server> {
+    let (name, fields) = line.trim().split_once(':')?;
+    let number = name.strip_prefix("slave")?;
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let field = |name: &str| {
+        let mut fields = fields.split(',').filter_map(|field| field.split_once('='));
+        fields.find(|(key, _)| *key == name).map(|(_, value)| value)
+    };
+    if field("state") != Some("online") {
+        return None;
+    }
+    Some(Server::new(field("ip")?, field("port")?.parse().ok()?))
+}
+
+async fn facts<C>(link: &Link, node: &C) -> Result<NodeFacts, StoreError>
 where
     C: ServerInterface + ConfigInterface + Sync,
 {
     let info: String = link.ask(node.info(Some(InfoKind::Server))).await?;
-    let version = info
-        .lines()
-        .find_map(|line| line.strip_prefix("redis_version:"))
-        .unwrap_or_default();
-    let major = version.split('.').next().and_then(|major| major.parse().ok());
-    if major.is_none_or(|major: u32| major < VERSION_MIN) {
-        return Err(StoreError::Misconfigured {
-            setting: "redis_version",
-            found: version.to_owned(),
-            remedy: format!("redis {VERSION_MIN}.0 or later, or Valkey, is needed"),
-        });
-    }
-    if allow_unsafe {
-        return Ok(());
-    }
-    check_setting(link, node, "maxmemory-policy", "noeviction").await?;
-    check_setting(link, node, "appendonly", "yes").await
+    let version = info.lines().find_map(|line| line.strip_prefix("redis_version:"));
+    Ok(NodeFacts {
+        version: version.unwrap_or_default().trim().to_owned(),
+        policy: setting(link, node, "maxmemory-policy").await?,
+        append_only: setting(link, node, "appendonly").await?,
+        append_fsync: setting(link, node, "appendfsync").await?,
+        no_fsync_on_rewrite: setting(link, node, "no-appendfsync-on-rewrite").await?,
+    })
 }
 
-async fn check_setting<C>(
-    link: &Link,
-    node: &C,
-    setting: &'static str,
-    wanted: &str,
-) -> Result<(), StoreError>
+async fn setting<C>(link: &Link, node: &C, name: &'static str) -> Result<Option<String>, StoreError>
 where
     C: ConfigInterface + Sync,
 {
-    let answer: Result<HashMap<String, String>, Error> = link.ask(node.config_get(setting)).await;
-    let found = match answer {
-        Ok(mut values) => values.remove(setting).unwrap_or_else(|| "not known".to_owned()),
-        // Managed services hide CONFIG; what can't be seen can't be trusted by default.
-        Err(error) if error.details().starts_with("ERR unknown command") => "not readable".to_owned(),
-        Err(error) => return Err(error.into()),
-    };
-    if found == wanted {
-        return Ok(());
+    let answer: Result<HashMap<String, String>, Error> = link.ask(node.config_get(name)).await;
+    match answer {
+        Ok(mut values) => Ok(values.remove(name)),
+        Err(error) if error.details().starts_with("ERR unknown command") => Ok(None),
+        Err(error) => Err(error.into()),
     }
-    Err(StoreError::Misconfigured {
-        setting,
-        found,
-        remedy: format!(
-            "set it with `redis-cli config set {setting} {wanted}` and in redis.conf, \
-             or start with redis.allow_unsafe = true on a machine whose mail may be lost"
-        ),
-    })
 }
 
 /// Stores the number of shards if none is stored, and refuses another: messages would be looked for where they are not.
@@ -180,4 +215,26 @@ async fn stored_or_set(client: &Client, link: &Link, field: &str, ours: &str) ->
     link.ask(client.hsetnx::<(), _, _, _>(META, field, ours)).await?;
     let stored: Option<String> = link.ask(client.hget(META, field)).await?;
     stored.ok_or_else(|| StoreError::bug("a setting that was just stored is not there"))
+}
+
+#[cfg(test)]
+mod tests {
+    use fred::types::config::Server;
+
+    use super::replica;
+
+    #[test]
+    fn replicas_that_are_online_are_found() {
+        let line = "slave0:ip=10.0.0.7,port=6380,state=online,offset=14,lag=1\r";
+        assert_eq!(replica(line), Some(Server::new("10.0.0.7", 6380)));
+        for other in [
+            "slave1:ip=10.0.0.7,port=6380,state=wait_bgsave,offset=0,lag=0",
+            "slave_repl_offset:14",
+            "slave_read_only:1",
+            "role:master",
+            "",
+        ] {
+            assert_eq!(replica(other), None, "{other}");
+        }
+    }
 }

@@ -27,6 +27,9 @@ pub enum StoreError {
     /// Fewer replicas than `min-replicas-to-write` asks for; nothing was written.
     #[error("redis has too few replicas to write")]
     TooFewReplicas,
+    /// The write was made, and is not known to be on as many replicas or disks as the level asks for.
+    #[error("the write is not durable yet: on {replicas} of {wanted} replicas")]
+    NotDurable { replicas: u32, wanted: u32 },
     /// The server is a replica; nothing was written.
     #[error("redis is read-only here")]
     ReadOnly,
@@ -46,10 +49,16 @@ impl StoreError {
     #[must_use]
     pub const fn class(&self) -> ErrorClass {
         match self {
-            Self::Unavailable { .. } => ErrorClass::Unavailable,
+            Self::Unavailable { .. } | Self::NotDurable { .. } => ErrorClass::Unavailable,
             Self::OutOfMemory | Self::TooFewReplicas | Self::ReadOnly => ErrorClass::Refused,
             Self::Misconfigured { .. } => ErrorClass::Misconfigured,
             Self::Bug { .. } => ErrorClass::Bug,
+        }
+    }
+
+    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::Unavailable {
+            detail: detail.into(),
         }
     }
 

@@ -187,6 +187,12 @@ impl Keys {
     }
 
     /// The stream of a key, as `active` holds it; `None` for what is no stream of this shard.
+    /// The hash slot of all keys of a shard.
+    pub(crate) fn slot(&self, shard: u16) -> u16 {
+        let tag = &self.tags[usize::from(shard)];
+        slot(tag.trim_matches(['{', '}']).as_bytes())
+    }
+
     pub(crate) fn parse_stream(&self, shard: u16, key: &str) -> Option<StreamKey> {
         let rest = key.strip_prefix(self.tags[usize::from(shard)].as_str())?;
         let mut parts = rest.strip_prefix(':')?.splitn(4, ':');

@@ -19,6 +19,7 @@ mod claims;
 mod config;
 mod connect;
 mod depths;
+mod durability;
 mod error;
 mod hints;
 mod keys;
@@ -33,8 +34,10 @@ mod streams;
 pub mod throttle;
 mod types;
 mod waiting;
+mod waits;
 
 pub use config::StoreConfig;
+pub use durability::{Durability, UnknownDurability};
 pub use error::{ErrorClass, StoreError};
 pub use keys::{Stage, StreamKey};
 pub use packed::Transition;

@@ -13,10 +13,11 @@ use std::time::Duration;
 use fred::clients::{Client, SubscriberClient};
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, LuaInterface};
-use fred::types::config::{Config, ReconnectPolicy, ServerConfig};
+use fred::types::config::{Config, ReconnectPolicy, Server, ServerConfig};
 use fred::types::{Builder, Key, Value};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use crate::durability::Topology;
 use crate::script::Script;
 use crate::{StoreConfig, StoreError};
 
@@ -46,13 +47,34 @@ pub(crate) struct Link {
 impl Link {
     /// Connects, and from then on reconnects for ever.
     pub(crate) async fn open(config: &StoreConfig) -> Result<Self, StoreError> {
-        let client = builder(config)?.build()?;
+        Self::connect(builder(config)?).await
+    }
+
+    /// Connects to one node, as the configuration says but for the address; without one, as [`Link::open`].
+    pub(crate) async fn open_to(config: &StoreConfig, node: Option<&Server>) -> Result<Self, StoreError> {
+        let mut builder = builder(config)?;
+        if let Some(node) = node {
+            builder.with_config(|config| config.server = ServerConfig::Centralized { server: node.clone() });
+        }
+        Self::connect(builder).await
+    }
+
+    async fn connect(builder: Builder) -> Result<Self, StoreError> {
+        let client = builder.build()?;
         client.init().await?;
         Ok(Self {
             client,
             silence: Arc::default(),
             reconnecting: Arc::default(),
         })
+    }
+
+    pub(crate) fn topology(&self) -> Topology {
+        match self.client.client_config().server {
+            ServerConfig::Clustered { .. } => Topology::Cluster,
+            ServerConfig::Sentinel { .. } => Topology::Sentinel,
+            _ => Topology::Standalone,
+        }
     }
 
     pub(crate) const fn client(&self) -> &Client {

@@ -10,15 +10,18 @@ use crate::batch::{Batch, Item, record};
 use crate::keys::{Stage, StreamKey};
 use crate::packed::{self, Unreadable, millis};
 use crate::script;
-use crate::{Change, Enqueued, Evidence, Finding, NewMessage, Store, StoreError};
+use crate::{Change, Durability, Enqueued, Evidence, Finding, NewMessage, Store, StoreError};
 
 impl Store {
-    /// Accepts messages of one shard, each at most once; the answers are in order.
+    /// Accepts messages of one shard, each at most once, and answers, in order, once all of them are kept as durably as one of
+    /// them asks: duplicates too, since the first call may not know yet.
     ///
     /// # Errors
-    /// If Redis refuses the batch (then nothing of it was accepted), or does not answer (then anything may have been, and
-    /// the same call again finds out).
+    /// If Redis refuses the batch or can't reach the level (then nothing of it was accepted), or does not answer or keep it in
+    /// time (then anything may have been, and the same call again finds out).
     pub async fn enqueue(&self, shard: u16, items: Vec<NewMessage>) -> Result<Vec<Enqueued>, StoreError> {
+        let levels = items.iter().map(|message| message.durability);
+        let asked = levels.max().unwrap_or(Durability::Local);
         let mut batch = Batch::default();
         for message in items {
             let stream = batch.stream(&StreamKey::of(&message.record, Stage::Queued))?;
@@ -32,7 +35,7 @@ impl Store {
             batch.also(message.request);
         }
         self.ensure_groups(shard, batch.streams(), true).await?;
-        let answers = self.run_batch(&script::ENQUEUE, shard, batch).await?;
+        let answers = self.keep_batch(&script::ENQUEUE, shard, batch, asked).await?;
         answers.into_iter().map(enqueued).collect()
     }
 
@@ -156,7 +159,7 @@ impl Store {
             };
             batch.push(id, item);
         }
-        self.change_batch(&script::EVIDENCE, shard, batch).await
+        self.keep_changes(&script::EVIDENCE, shard, batch).await
     }
 
     async fn change_one(
@@ -165,7 +168,7 @@ impl Store {
         id: MessageId,
         batch: Batch,
     ) -> Result<Change, StoreError> {
-        let changes = self.change_batch(script, id.shard(self.shards()), batch).await?;
+        let changes = self.keep_changes(script, id.shard(self.shards()), batch).await?;
         Ok(changes.into_iter().next().unwrap_or(Change::Missing))
     }
 

@@ -8,11 +8,16 @@ use fred::interfaces::{ClientLike, StreamsInterface};
 use fred::types::{Key, Value};
 
 use crate::batch::{self, Batch};
+use crate::durability::{Durability, Wait};
 use crate::hints::Hints;
 use crate::keys::{Keys, StreamKey};
 use crate::link::Link;
 use crate::script::Script;
+use crate::waits::{self, Settled, Waits};
 use crate::{Change, StoreConfig, StoreError, connect};
+
+/// How often a script is run because its server was replaced before what it wrote was kept.
+const RUNS_MAX: usize = 5;
 
 /// The connection to Redis. Clones share it: three connections for a process and node (commands, reads of streams, hints).
 #[derive(Clone)]
@@ -26,6 +31,7 @@ pub struct Store {
     /// Streams that are known to have their group.
     known: Arc<Mutex<HashSet<(u16, StreamKey)>>>,
     guard: connect::Guard,
+    waits: Waits,
     #[cfg(feature = "test-util")]
     time: Option<Arc<std::sync::atomic::AtomicU64>>,
 }
@@ -54,6 +60,7 @@ impl Store {
             log_entries_max: config.log_entries_max,
             known: Arc::default(),
             guard,
+            waits: Waits::new(config),
             #[cfg(feature = "test-util")]
             time: None,
         })
@@ -89,6 +96,12 @@ impl Store {
     #[must_use]
     pub fn connected(&self) -> bool {
         self.commands.client().is_connected() && self.guard.check().is_ok()
+    }
+
+    /// True if what is written can be kept at this level: the nodes' settings allow for it.
+    #[must_use]
+    pub fn reaches(&self, level: Durability) -> bool {
+        self.guard.wait(level).is_ok()
     }
 
     /// Ends the connections once what is under way is answered.
@@ -128,7 +141,8 @@ impl Store {
         self.guard.check()
     }
 
-    /// Runs a script on a batch of records.
+    /// Runs a script on a batch of records. Its effects are not waited for: if they are lost, what led to them is still
+    /// there, and they are made again.
     pub(crate) async fn run_batch(
         &self,
         script: &Script,
@@ -139,11 +153,62 @@ impl Store {
             return Ok(Vec::new());
         }
         let expected = batch.len();
-        let (keys, args) = batch.finish(&self.keys, shard, self.now(), self.log_entries_max)?;
-        batch::answers(self.run(script, keys, args).await?, expected)
+        let (keys, args) = batch.finish(&self.keys, shard, self.now(), self.log_entries_max, false)?;
+        Ok(batch::answers(self.run(script, keys, args).await?, expected)?.0)
     }
 
-    /// Runs a script that answers with changes.
+    /// Runs a script on a batch of records and waits until what it wrote is kept, at the deployment's level or at the one
+    /// that is asked for, whichever is more. What was written on a server that others have replaced since is written again.
+    pub(crate) async fn keep_batch(
+        &self,
+        script: &Script,
+        shard: u16,
+        batch: Batch,
+        asked: Durability,
+    ) -> Result<Vec<(String, bytes::Bytes)>, StoreError> {
+        let wait = self.guard.wait(asked)?;
+        if batch.is_empty() || wait == Wait::Nothing {
+            return self.run_batch(script, shard, batch).await;
+        }
+        let expected = batch.len();
+        let (keys, args) = batch.finish(&self.keys, shard, self.now(), self.log_entries_max, true)?;
+        let mut before = None;
+        for _ in 0..RUNS_MAX {
+            let answer = self.run(script, keys.clone(), args.clone()).await?;
+            let (answers, origin) = batch::answers(answer, expected)?;
+            let answers = match before.take() {
+                Some(before) => batch::repeated(before, answers),
+                None => answers,
+            };
+            let origin = origin.ok_or_else(|| StoreError::bug("a script does not say where it ran"))?;
+            let node = waits::node_of(self.commands.client(), self.keys.slot(shard));
+            match self.waits.settle(node, origin, wait).await? {
+                Settled::Durable => return Ok(answers),
+                Settled::Elsewhere => {
+                    tracing::warn!(
+                        script = script.name,
+                        shard,
+                        "redis is another one than before, writing again"
+                    );
+                    before = Some(answers);
+                }
+            }
+        }
+        Err(StoreError::unavailable("redis changes its primary over and over"))
+    }
+
+    /// As [`Store::keep_batch`], for a script that answers with changes.
+    pub(crate) async fn keep_changes(
+        &self,
+        script: &Script,
+        shard: u16,
+        batch: Batch,
+    ) -> Result<Vec<Change>, StoreError> {
+        let answers = self.keep_batch(script, shard, batch, Durability::Local).await?;
+        answers.into_iter().map(batch::change).collect()
+    }
+
+    /// As [`Store::run_batch`], for a script that answers with changes.
     pub(crate) async fn change_batch(
         &self,
         script: &Script,

@@ -9,6 +9,7 @@ use paceline_domain::reason::Reason;
 use paceline_domain::record::{Fence, Provider, Record, Ticket};
 use paceline_domain::time::Millis;
 
+use crate::Durability;
 use crate::StoreError;
 use crate::keys::StreamKey;
 
@@ -25,6 +26,8 @@ pub struct NewMessage {
     pub request: Bytes,
     /// Takes up again what ended provably unsent.
     pub resubmit: bool,
+    /// When it counts as kept; the deployment's level if that is more.
+    pub durability: Durability,
 }
 
 /// What became of a [`NewMessage`].

@@ -36,6 +36,10 @@ pub mod reason {
     pub const STORE_FULL: &str = "store_full";
     /// Redis did not answer: what was asked for may or may not have happened.
     pub const STORE_UNAVAILABLE: &str = "store_unavailable";
+    /// It is written, and not yet as durably as asked.
+    pub const NOT_DURABLE: &str = "not_durable";
+    /// The deployment can't keep messages as durably as the call asks.
+    pub const DURABILITY_UNREACHABLE: &str = "durability_unreachable";
     /// The caller's deadline passed: what was asked for may or may not have happened.
     pub const DEADLINE: &str = "deadline";
     /// The service is going down; another one, or this one after its restart, will answer.

@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use paceline_domain::id::MessageId;
 use paceline_domain::record::Record;
 use paceline_kit::telemetry::{Telemetry, TelemetrySettings};
-use paceline_store::{Enqueued, NewMessage, StoreError};
+use paceline_store::{Durability, Enqueued, NewMessage, StoreError};
 use paceline_testkit::eventually;
 use paceline_wire::status::reason;
 use tokio::sync::Semaphore;
@@ -87,6 +87,10 @@ impl Messages for Gated {
         Ok(messages.into_iter().map(answer).collect())
     }
 
+    fn reaches(&self, level: Durability) -> bool {
+        level == Durability::Local
+    }
+
     async fn find(&self, id: MessageId) -> Result<Option<Record>, StoreError> {
         Ok(self.0.records.lock().expect("not poisoned").get(&id).cloned())
     }
@@ -106,6 +110,7 @@ fn message(number: u8) -> NewMessage {
         ttl: Duration::from_secs(60),
         request: Bytes::from_static(b"0123456789"),
         resubmit: false,
+        durability: Durability::Local,
     }
 }
 

@@ -11,7 +11,7 @@ use paceline_domain::time::Millis;
 use paceline_kit::Shutdown;
 use paceline_kit::clock::Clock as _;
 use paceline_kit::telemetry::{Telemetry, TelemetrySettings};
-use paceline_store::{Enqueued, NewMessage, StoreError};
+use paceline_store::{Durability, Enqueued, NewMessage, StoreError};
 use paceline_testkit::ManualClock;
 use paceline_wire::convert::timestamp;
 use paceline_wire::status::RpcError;
@@ -48,6 +48,10 @@ impl Messages for InMemory {
             }
         };
         Ok(messages.into_iter().map(answer).collect())
+    }
+
+    fn reaches(&self, level: Durability) -> bool {
+        level == Durability::Local
     }
 
     async fn find(&self, id: MessageId) -> Result<Option<Record>, StoreError> {

@@ -156,7 +156,7 @@ fn config(redis_url: &str, templates: &TempDir, lines: &str) -> Config {
     let text = format!(
         "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\ndrain_notice = \"0s\"\n\
          digest_key = \"0123456789abcdef0123456789abcdef\"\nredis.url = {redis_url:?}\n\
-         redis.command_timeout = \"30s\"\ntemplates.directory = {:?}\n{lines}\n\
+         redis.command_timeout = \"30s\"\nredis.durability = \"local\"\ntemplates.directory = {:?}\n{lines}\n\
          [[identity]]\nname = \"main\"\nfrom_domains = [\"example.com\"]\ntenants = [\"shop\", \"other\"]\n\
          [identity.ses]\nregion = \"eu-west-1\"\nconfiguration_set = \"events\"\n",
         templates.path().display().to_string(),

@@ -12,7 +12,8 @@ use paceline_kit::telemetry::{Telemetry, TelemetrySettings};
 use paceline_kit::{Context, Shutdown, settings};
 use paceline_renderer::{Config, DEFAULTS};
 use paceline_store::{
-    ClaimItem, Claimed, Enqueued, Entry, EntryBody, NewMessage, Stage, Store, StoreConfig, StreamKey, Verdict,
+    ClaimItem, Claimed, Durability, Enqueued, Entry, EntryBody, NewMessage, Stage, Store, StoreConfig,
+    StreamKey, Verdict,
 };
 use paceline_templates::{Files, Template};
 use paceline_testkit::{TestRedis, eventually};
@@ -36,6 +37,8 @@ impl Bench {
             url: redis.url().to_owned(),
             shards: 1,
             command_timeout: Duration::from_secs(2),
+            durability: Durability::Local,
+            replicas: 0,
             allow_unsafe: false,
             log_entries_max: 1_000,
         };
@@ -53,7 +56,7 @@ impl Bench {
     pub(crate) fn renderer(&self, own: &str) -> Renderer {
         let text = format!(
             "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[templates]\ndirectory = {:?}\nmissing_wait = \"1s\"\n\
-             [redis]\nurl = {:?}\n{own}",
+             [redis]\nurl = {:?}\ndurability = \"local\"\n{own}",
             self.folder.path(),
             self.redis.url()
         );
@@ -228,6 +231,7 @@ pub(crate) fn message(number: u16, data: &str) -> NewMessage {
         ttl: Duration::from_secs(3_600),
         request: request.encode_to_vec().into(),
         resubmit: false,
+        durability: Durability::Local,
     }
 }
 

@@ -19,7 +19,9 @@ use paceline_kit::telemetry::{Telemetry, TelemetrySettings};
 use paceline_providers::{OutgoingMessage, SendOutcome};
 use paceline_sender::leases::LeaseError;
 use paceline_sender::{LeaseSource, Limits, Parts, Pipeline, Provider, ReadAheadSettings};
-use paceline_store::{Enqueued, EntryBody, HandOff, NewMessage, Stage, Store, StoreConfig, StreamKey};
+use paceline_store::{
+    Durability, Enqueued, EntryBody, HandOff, NewMessage, Stage, Store, StoreConfig, StreamKey,
+};
 use paceline_testkit::{TestRedis, eventually};
 use paceline_wire::v1;
 
@@ -89,6 +91,7 @@ impl World {
             ttl: Duration::from_secs(3 * 24 * 3600),
             request: "request".into(),
             resubmit: false,
+            durability: Durability::Local,
         };
         for ids in ids.chunks(100) {
             let answers = self.store.enqueue(0, ids.iter().map(message).collect()).await;
@@ -190,6 +193,8 @@ async fn connect_for(url: &str, time: &Arc<AtomicU64>, command_timeout: Duration
         url: url.to_owned(),
         shards: 1,
         command_timeout,
+        durability: Durability::Local,
+        replicas: 0,
         allow_unsafe: false,
         log_entries_max: 10_000,
     };

@@ -18,4 +18,4 @@ for i = 1, N do
   out[2 * i] = packed or r and pack(r) or ''
 end
 commit()
-return out
+return reply(out)

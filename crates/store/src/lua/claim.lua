@@ -7,7 +7,7 @@
 --       suppressed (1), number of its stream (2), entry id (1 + n)
 -- Returns for each item: sending, dropped, expired, suppressed, newer or corrupt; packed record
 local nonce, lease, provider = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
-local out = {}
+local out, taken = {}, {}
 
 for i = 1, N do
   local id, accepted_at, generation, suppressed, s, entry = struct.unpack('>c16I6I4BI2Bc0', ARGV[7 + i])
@@ -18,8 +18,13 @@ for i = 1, N do
   elseif problem == 'corrupt' then
     answer = problem
     put(id, nil, DEAD_LETTERS, NOW)
-  elseif r and r[STATE] == QUEUED and r[ACCEPTED_AT] == accepted_at and r[GENERATION] == generation then
-    if r[EXPIRES_AT] <= NOW then
+  elseif r and r[ACCEPTED_AT] == accepted_at and r[GENERATION] == generation and not taken[id] then
+    if r[STATE] == SENDING and r[NONCE] == nonce then
+      -- The same call again, since its server was replaced.
+      answer, packed = 'sending', pack(r)
+    elseif r[STATE] ~= QUEUED then
+      answer = 'dropped'
+    elseif r[EXPIRES_AT] <= NOW then
       answer, packed = 'expired', move(i, id, r, EXPIRED, 61)
     elseif suppressed == 1 then
       answer, packed = 'suppressed', move(i, id, r, SUPPRESSED, 62)
@@ -27,9 +32,10 @@ for i = 1, N do
       r[ATTEMPT], r[NONCE], r[PROVIDER] = r[ATTEMPT] + 1, nonce, provider
       answer, packed = 'sending', move(i, id, r, SENDING, 0, NOW + lease)
     end
+    taken[id] = answer == 'sending'
   end
   if answer ~= 'newer' then acknowledge(s, entry) end
   out[2 * i - 1], out[2 * i] = answer, packed
 end
 commit('senders')
-return out
+return reply(out)

@@ -46,3 +46,13 @@ local function commit(group)
     redis.call('XADD', LOG, 'MAXLEN', '~', LOG_MAX, '*', 'e', table.concat(transitions))
   end
 end
+
+-- What the script answers: `out`, and where it was done if the caller asks: the run and the history of this very server, which
+-- no connection could tell without a gap.
+local function reply(out)
+  if ARGV[#ARGV] == 'origin' then
+    local info = redis.call('INFO', 'server', 'replication')
+    out[#out + 1], out[#out + 2] = string.match(info, 'run_id:(%x+)'), string.match(info, 'master_replid:(%x+)')
+  end
+  return out
+end

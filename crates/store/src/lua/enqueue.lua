@@ -48,4 +48,4 @@ for i = 1, N do
   out[2 * i - 1], out[2 * i] = answer, packed
 end
 commit('renderers')
-return out
+return reply(out)

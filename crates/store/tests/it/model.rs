@@ -13,8 +13,8 @@ use paceline_domain::reason::Reason;
 use paceline_domain::record::{DoubtPolicy, Fence, Nonce, Provider, Record, State};
 use paceline_domain::time::Millis;
 use paceline_store::{
-    Change, ClaimItem, Claimed, Enqueued, Entry, Evidence, Finding, NewMessage, Report, Stage, StreamKey,
-    Unrendered, Verdict,
+    Change, ClaimItem, Claimed, Durability, Enqueued, Entry, Evidence, Finding, NewMessage, Report, Stage,
+    StreamKey, Unrendered, Verdict,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -202,6 +202,7 @@ impl<'a> World<'a> {
                     record,
                     ttl: TTL,
                     resubmit,
+                    durability: Durability::Local,
                     ..message(number)
                 }
             })

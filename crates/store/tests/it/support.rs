@@ -12,8 +12,8 @@ use paceline_domain::reason::Reason;
 use paceline_domain::record::{DoubtPolicy, Fence, Nonce, Provider, Record, State, Ticket};
 use paceline_domain::time::Millis;
 use paceline_store::{
-    Change, ClaimItem, Claimed, Enqueued, Entry, EntryBody, HandOff, NewMessage, Report, Stage, Store,
-    StoreConfig, StreamKey, Verdict,
+    Change, ClaimItem, Claimed, Durability, Enqueued, Entry, EntryBody, HandOff, NewMessage, Report, Stage,
+    Store, StoreConfig, StreamKey, Verdict,
 };
 use paceline_testkit::resp::Reply;
 
@@ -190,6 +190,8 @@ pub(crate) fn config(url: &str, shards: u16) -> StoreConfig {
         url: url.to_owned(),
         shards,
         command_timeout: Duration::from_secs(2),
+        durability: Durability::Local,
+        replicas: 0,
         allow_unsafe: false,
         log_entries_max: 10_000,
     }
@@ -248,6 +250,7 @@ pub(crate) fn message(number: u8) -> NewMessage {
         ttl: TTL,
         request: Bytes::from(format!("request {number}")),
         resubmit: false,
+        durability: Durability::Local,
     }
 }
 

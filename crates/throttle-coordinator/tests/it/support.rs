@@ -6,7 +6,7 @@ use paceline_domain::lease::{Counts, Grant, LocalLease};
 use paceline_kit::clock::{Clock, SystemClock};
 use paceline_kit::grpc;
 use paceline_store::throttle::RateKey;
-use paceline_store::{Store, StoreConfig};
+use paceline_store::{Durability, Store, StoreConfig};
 use paceline_testkit::{ServiceProcess, TestRedis, eventually};
 use paceline_wire::status::RpcError;
 use paceline_wire::v1;
@@ -35,7 +35,7 @@ impl Coordinator {
             settings
         };
         let config = format!(
-            "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{rates}\n[redis]\nurl = \"{}\"\n",
+            "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{rates}\n[redis]\nurl = \"{}\"\ndurability = \"local\"\n",
             redis.url()
         );
         let process = ServiceProcess::start("throttle-coordinator", &config)
@@ -221,6 +221,8 @@ pub(crate) async fn store(redis: &TestRedis) -> Store {
         url: redis.url().to_owned(),
         shards: 1,
         command_timeout: Duration::from_secs(2),
+        durability: Durability::Local,
+        replicas: 0,
         allow_unsafe: false,
         log_entries_max: 1_000,
     };

@@ -140,7 +140,9 @@ impl Stack {
 }
 
 fn common(redis: &str) -> String {
-    format!("listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[redis]\nurl = {redis:?}\n")
+    format!(
+        "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[redis]\nurl = {redis:?}\ndurability = \"local\"\n"
+    )
 }
 
 /// The example of the template `welcome`, to one of many users.
