@@ -1,4 +1,4 @@
-//! A proxy before Redis that breaks the connection at a chosen command.
+//! A proxy before Redis that breaks the connection, or stops all traffic, at a chosen command.
 //!
 //! It forwards command by command and reads each answer before the next command goes out, so that "after the second XADD"
 //! is one exact point whatever the client pipelines. A subscribed connection is copied through as it is.
@@ -15,7 +15,10 @@ use tokio::io::{
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 
-/// Where the connection breaks, seen from the command.
+/// Above the number of every connection.
+const FROZEN: u64 = u64::MAX;
+
+/// When the fault happens, seen from the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// Redis never sees the command.
@@ -24,16 +27,28 @@ pub enum Moment {
     After,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// The connection of the command ends.
+    Cut,
+    /// Every connection, of now and of later, is silent.
+    Freeze,
+}
+
+/// A fault that is to happen once.
 #[derive(Debug)]
-struct Cut {
-    command: String,
+struct Order {
+    /// What the command begins with.
+    words: Vec<String>,
+    /// So many of these commands pass first.
     skip: usize,
     moment: Moment,
+    fault: Fault,
 }
 
 #[derive(Debug, Default)]
 struct Faults {
-    cut: Mutex<Option<Cut>>,
+    order: Mutex<Option<Order>>,
     connections: AtomicU64,
     /// Connections with a smaller number are silent.
     silent_below: AtomicU64,
@@ -87,11 +102,7 @@ impl Proxy {
     /// # Panics
     /// If another use of the lock panicked.
     pub fn cut(&self, command: &str, skip: usize, moment: Moment) {
-        *self.faults.cut.lock().expect("nobody panics under it") = Some(Cut {
-            command: command.to_ascii_uppercase(),
-            skip,
-            moment,
-        });
+        self.order(&[command], skip, moment, Fault::Cut);
     }
 
     /// True once the cut that was ordered has been made.
@@ -100,7 +111,36 @@ impl Proxy {
     /// If another use of the lock panicked.
     #[must_use]
     pub fn has_cut(&self) -> bool {
-        self.faults.cut.lock().expect("nobody panics under it").is_none()
+        self.faults
+            .order
+            .lock()
+            .expect("nobody panics under it")
+            .is_none()
+    }
+
+    /// Stops all traffic for ever at the command that begins with `words` and comes after `skip` others of that beginning, so
+    /// that a client can be killed at that very point. A subscribed connection goes on.
+    ///
+    /// # Panics
+    /// If another use of the lock panicked.
+    pub fn freeze(&self, words: &[&str], skip: usize, moment: Moment) {
+        self.order(words, skip, moment, Fault::Freeze);
+    }
+
+    /// True once the point of the freeze is reached: with [`Moment::After`], when Redis has done the command.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.faults.is_silent(FROZEN - 1)
+    }
+
+    fn order(&self, words: &[&str], skip: usize, moment: Moment, fault: Fault) {
+        let words = words.iter().map(|&word| word.to_owned()).collect();
+        *self.faults.order.lock().expect("nobody panics under it") = Some(Order {
+            words,
+            skip,
+            moment,
+            fault,
+        });
     }
 
     /// Makes the connections of now silent: they stay open and nothing comes back, as when a peer is gone without a word.
@@ -128,15 +168,37 @@ impl Faults {
         number < self.silent_below.load(Ordering::SeqCst)
     }
 
-    /// Counts the command and says whether the connection breaks at it.
-    fn moment(&self, name: &str) -> Option<Moment> {
-        let mut cut = self.cut.lock().expect("nobody panics under it");
-        let order = cut.as_mut().filter(|order| order.command == name)?;
-        if order.skip > 0 {
-            order.skip -= 1;
+    /// Counts the command and says what happens at it.
+    fn at(&self, command: &[u8]) -> Option<(Moment, Fault)> {
+        let mut order = self.order.lock().expect("nobody panics under it");
+        let found = order.as_mut().filter(|order| order.begins(command))?;
+        if found.skip > 0 {
+            found.skip -= 1;
             return None;
         }
-        cut.take().map(|order| order.moment)
+        order.take().map(|order| (order.moment, order.fault))
+    }
+
+    /// Lets the fault happen; true if the connection it met ends.
+    fn strike(&self, fault: Fault) -> bool {
+        match fault {
+            Fault::Cut => true,
+            Fault::Freeze => {
+                self.silent_below.store(FROZEN, Ordering::SeqCst);
+                false
+            }
+        }
+    }
+}
+
+impl Order {
+    fn begins(&self, command: &[u8]) -> bool {
+        let mut words = words(command);
+        self.words.iter().all(|expected| {
+            words
+                .next()
+                .is_some_and(|word| word.eq_ignore_ascii_case(expected.as_bytes()))
+        })
     }
 }
 
@@ -162,30 +224,51 @@ where
         if faults.is_silent(number) {
             continue;
         }
-        let name = name_of(&command);
-        let moment = faults.moment(&name);
-        if moment == Some(Moment::Before) {
-            return Ok(());
+        let due = faults.at(&command);
+        if let Some((Moment::Before, fault)) = due {
+            if faults.strike(fault) {
+                return Ok(());
+            }
+            continue;
         }
         server.write_all(&command).await?;
         server.flush().await?;
-        if name.ends_with("SUBSCRIBE") {
+        if words(&command).next().is_some_and(subscribes) {
             tokio::io::copy_bidirectional(&mut client, &mut server).await?;
             return Ok(());
         }
         let answer = read_value(&mut server).await?;
-        if moment == Some(Moment::After) {
-            return Ok(());
+        if let Some((Moment::After, fault)) = due {
+            if faults.strike(fault) {
+                return Ok(());
+            }
+            continue;
         }
         client.write_all(&answer).await?;
         client.flush().await?;
     }
 }
 
-/// The first word of a command, upper case.
-fn name_of(command: &[u8]) -> String {
-    let word = command.split(|&byte| byte == b'\n').nth(2).unwrap_or_default();
-    String::from_utf8_lossy(word).trim_end().to_ascii_uppercase()
+fn subscribes(name: &[u8]) -> bool {
+    name.to_ascii_uppercase().ends_with(b"SUBSCRIBE")
+}
+
+/// The words of a command, which clients send as an array of strings.
+fn words(command: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (_, mut rest) = line(command).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (head, body) = line(rest)?;
+        let length = std::str::from_utf8(head.strip_prefix(b"$")?).ok()?.parse().ok()?;
+        let (word, after) = body.split_at_checked(length)?;
+        rest = after.strip_prefix(b"\r\n")?;
+        Some(word)
+    })
+}
+
+/// A line without its end, and what follows.
+fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
+    Some((&bytes[..end], &bytes[end + 2..]))
 }
 
 /// Reads one whole value of the protocol, as its bytes.
@@ -214,4 +297,17 @@ where
         }
     }
     Ok(raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+
+    #[test]
+    fn words_are_told_apart_by_their_lengths() {
+        let command = b"*4\r\n$4\r\nXADD\r\n$6\r\na\r\n$1b\r\n$0\r\n\r\n$1\r\n*\r\n";
+        let expected: [&[u8]; 4] = [b"XADD", b"a\r\n$1b", b"", b"*"];
+        assert!(words(command).eq(expected));
+        assert_eq!(words(b"PING\r\n").count(), 0);
+    }
 }
