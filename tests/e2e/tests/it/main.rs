@@ -5,6 +5,7 @@
 mod binaries;
 mod every_message_once;
 mod one_trace;
+mod renderer_ends;
 mod sender_ends;
 mod stack;
 mod up;

@@ -1,5 +1,6 @@
 //! The services as separate processes against one Redis and one look-alike.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -48,14 +49,14 @@ impl Stack {
         let lookalike = Lookalike::start("127.0.0.1:0".parse()?, options).await?;
         let redis = TestRedis::on_loopback(&[]).await;
         let common = common(redis.url());
-        let templates = format!("[templates]\ndirectory = {:?}\n", templates());
+        let templates = templates_section();
         // What is tested here is the accounting, not the learning of a rate.
         let coordinator = ServiceProcess::start(
             "throttle-coordinator",
             &format!("{common}\n[rates]\nmode = \"static\"\nstart = 5000.0\nceiling = 5000.0\n"),
         )
         .await?;
-        let renderer = ServiceProcess::start("renderer", &format!("{common}{templates}")).await?;
+        let renderer = start_renderer(redis.url(), "").await?;
         let mut stack = Self {
             ingest: ServiceProcess::start(
                 "ingest",
@@ -90,6 +91,20 @@ impl Stack {
         Ok(())
     }
 
+    /// Starts a renderer in the place of the one before, which must have ended; with the Redis at `redis`, which may be a proxy
+    /// before it, and further settings that begin in the section `[redis]`.
+    pub(crate) async fn next_renderer(&mut self, redis: &str, settings: &str) -> anyhow::Result<()> {
+        self.renderer = start_renderer(redis, settings).await?;
+        Ok(())
+    }
+
+    /// Kills the renderer and waits for its end.
+    pub(crate) async fn kill_renderer(&mut self) -> anyhow::Result<()> {
+        self.renderer.kill()?;
+        self.renderer.wait(Duration::from_secs(10)).await?;
+        Ok(())
+    }
+
     pub(crate) fn ingest(&self) -> anyhow::Result<IngestServiceClient<Channel>> {
         Ok(IngestServiceClient::new(self.channel()?))
     }
@@ -112,11 +127,16 @@ impl Stack {
 
     /// Enqueues messages `0..count` in batches and returns their ids, in order.
     pub(crate) async fn enqueue_welcomes(&self, count: usize) -> anyhow::Result<Vec<String>> {
+        self.enqueue_range(0..count).await
+    }
+
+    /// The same for the messages of these numbers.
+    pub(crate) async fn enqueue_range(&self, numbers: Range<usize>) -> anyhow::Result<Vec<String>> {
         let mut ingest = self.ingest()?;
-        let mut ids = Vec::with_capacity(count);
-        while ids.len() < count {
-            let end = count.min(ids.len() + 500);
-            let requests = (ids.len()..end).map(welcome).collect();
+        let mut ids = Vec::with_capacity(numbers.len());
+        while ids.len() < numbers.len() {
+            let next = numbers.start + ids.len();
+            let requests = (next..numbers.end.min(next + 500)).map(welcome).collect();
             let answer = ingest
                 .enqueue_batch(EnqueueBatchRequest { requests })
                 .await?
@@ -137,6 +157,15 @@ impl Stack {
             self.ingest.grpc()
         ))?)
     }
+}
+
+async fn start_renderer(redis: &str, settings: &str) -> anyhow::Result<ServiceProcess> {
+    let config = format!("{}{settings}{}", common(redis), templates_section());
+    ServiceProcess::start("renderer", &config).await
+}
+
+fn templates_section() -> String {
+    format!("[templates]\ndirectory = {:?}\n", templates())
 }
 
 fn common(redis: &str) -> String {
