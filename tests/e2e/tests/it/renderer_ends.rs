@@ -130,8 +130,9 @@ async fn assert_each_is_sent_once(stack: &Stack, ids: &[String]) -> anyhow::Resu
     for mail in stack.lookalike.inbox(0, 2 * ids.len()) {
         *arrived.entry(mail.tags["paceline_id"].clone()).or_default() += 1;
     }
-    let expected: BTreeMap<_, _> = ids.iter().map(|id| (id.clone(), 1)).collect();
-    ensure!(arrived == expected, "{arrived:?} instead of {expected:?}");
+    let not_once: Vec<_> = ids.iter().filter(|&id| arrived.get(id) != Some(&1)).collect();
+    ensure!(not_once.is_empty(), "not once: {not_once:?}");
+    ensure!(arrived.len() == ids.len(), "{} ids in the inbox", arrived.len());
     for id in ids {
         let message = stack.message(id).await?;
         ensure!(message.state() == MessageState::Accepted, "{message:?}");
