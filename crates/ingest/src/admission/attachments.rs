@@ -9,8 +9,8 @@ const ATTACHMENTS_MAX: usize = 10;
 /// All together, before base64.
 const ATTACHMENTS_BYTES_MAX: usize = 7 << 20;
 const FILE_NAME_CHARS_MAX: usize = 200;
-/// RFC 6838, 4.2: each half of a media type.
-const MEDIA_NAME_BYTES_MAX: usize = 127;
+/// SES's limit (`AttachmentContentType`), and below what RFC 6838, 4.2 allows each half.
+const MEDIA_TYPE_BYTES_MAX: usize = 78;
 const CONTENT_ID_BYTES_MAX: usize = 78;
 
 /// Adds what is wrong with the attachments.
@@ -41,7 +41,10 @@ pub(super) fn check(attachments: &[v1::Attachment], wrong: &mut InvalidFields) {
             );
         }
         if !is_media_type(&attachment.content_type) {
-            refuse("content_type", "must be a media type such as \"application/pdf\"");
+            refuse(
+                "content_type",
+                "must be a media type such as \"application/pdf\", of at most 78 characters",
+            );
         }
         if attachment.content.is_empty() {
             refuse("content", "is empty");
@@ -62,14 +65,15 @@ fn is_file_name(name: &str) -> bool {
 /// `type/subtype` of RFC 6838's restricted names, without parameters.
 fn is_media_type(text: &str) -> bool {
     let restricted = |name: &str| {
-        (1..=MEDIA_NAME_BYTES_MAX).contains(&name.len())
-            && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        name.starts_with(|c: char| c.is_ascii_alphanumeric())
             && name
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
     };
-    text.split_once('/')
-        .is_some_and(|(kind, subtype)| restricted(kind) && restricted(subtype))
+    text.len() <= MEDIA_TYPE_BYTES_MAX
+        && text
+            .split_once('/')
+            .is_some_and(|(kind, subtype)| restricted(kind) && restricted(subtype))
 }
 
 fn is_content_id(id: &str) -> bool {

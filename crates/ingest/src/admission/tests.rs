@@ -408,6 +408,7 @@ fn attachments() {
         "text/plain; s3cret=x",
         "text/pl ain",
         "text/plain\r\n",
+        &format!("text/{}", "x".repeat(74)),
     ] {
         refuses(&a, "attachments[0].content_type", |r| {
             r.attachments = vec![attachment("a", bad, 1)]

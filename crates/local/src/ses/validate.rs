@@ -159,11 +159,22 @@ fn charset(text: &Text) -> Result<(), Failure> {
 
 fn attached(attachment: &SentAttachment) -> Result<(), Failure> {
     let name = &attachment.file_name;
-    if name.is_empty() || name.len() > 255 || name.contains(['\r', '\n', '/', '\\']) {
+    if name.is_empty() || name.chars().count() > 255 || name.contains(['\r', '\n', '/', '\\']) {
         return Err(bad("An attachment's FileName has an invalid format."));
     }
     if attachment.bytes().is_none() {
         return Err(bad("An attachment's RawContent is not base64."));
+    }
+    for (field, text) in [
+        ("ContentType", &attachment.content_type),
+        ("ContentId", &attachment.content_id),
+    ] {
+        let chars = text.as_ref().map(|text| text.chars().count());
+        if chars.is_some_and(|chars| !(1..=78).contains(&chars)) {
+            return Err(bad(&format!(
+                "An attachment's {field} is not 1 to 78 characters long."
+            )));
+        }
     }
     match attachment.content_disposition.as_deref() {
         None | Some("ATTACHMENT" | "INLINE") => Ok(()),
@@ -243,7 +254,7 @@ mod tests {
                 "Subject": {"Data": "Grüße", "Charset": "UTF-8"},
                 "Body": {"Html": {"Data": "<p>ü</p>", "Charset": "UTF-8"}},
                 "Headers": [{"Name": "List-Unsubscribe", "Value": "<https://x.example/u>"}],
-                "Attachments": [{"FileName": "a.pdf", "RawContent": "aGk="}],
+                "Attachments": [{"FileName": "ü".repeat(255), "ContentType": "a/b", "ContentId": "c", "RawContent": "aGk="}],
             }},
             "EmailTags": [{"Name": "paceline_id", "Value": "0123abc"}],
             "ConfigurationSetName": "events",
@@ -306,6 +317,11 @@ mod tests {
         check_refused("/Content/Simple/Body/Html", json!({"Data": "ü"}));
         check_refused("/Content/Simple/Attachments/0/RawContent", json!("%%%"));
         check_refused("/Content/Simple/Attachments/0/FileName", json!("../x"));
+        check_refused("/Content/Simple/Attachments/0/FileName", json!("x".repeat(256)));
+        for bad in [String::new(), "x".repeat(79)] {
+            check_refused("/Content/Simple/Attachments/0/ContentType", json!(bad));
+            check_refused("/Content/Simple/Attachments/0/ContentId", json!(bad));
+        }
     }
 
     #[test]
