@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make run` (a first email, to an inbox page) and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help setup run up-separate build test check fmt clippy tidy doc unit e2e screenshots cpu-per-email clean
+.PHONY: help setup run up-separate build test test-peers check fmt clippy tidy doc unit e2e screenshots cpu-per-email clean
 
 STAGE := scripts/stage
 DATA ?= .run/paceline
@@ -26,6 +26,7 @@ test: setup ## Everything that CI runs, each stage with its seconds
 	@$(STAGE) clippy cargo clippy --locked --workspace --all-targets -- --deny warnings
 	@$(STAGE) doc env RUSTDOCFLAGS=--deny=warnings cargo doc --locked --workspace --no-deps --lib --quiet
 	@$(STAGE) build cargo build --locked --workspace --bins
+	@$(STAGE) peers tests/peers/run
 	@$(STAGE) tests cargo test --locked --workspace
 
 check: ## What a commit should pass: formatting, lints, tidy
@@ -35,6 +36,9 @@ check: ## What a commit should pass: formatting, lints, tidy
 
 fmt: ## Formats the code
 	cargo fmt --all
+
+test-peers: setup build ## Only the tests with independent peers: moto, botocore, aws-ses-v2-local, clients in Python and Go
+	@$(STAGE) peers tests/peers/run
 
 e2e: setup build ## Only the tests with separate processes
 	cargo test --locked --package paceline-e2e
