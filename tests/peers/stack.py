@@ -13,6 +13,7 @@ from pathlib import Path
 
 import grpc
 
+from eventually import eventually
 from process import Process
 
 HERE = Path(__file__).parent
@@ -124,11 +125,16 @@ class Stack:
         request = self.stubs.messages.GetRequest(tenant=TENANT, message_id=message_id)
         return self.messages.Get(request, timeout=CALL_SECONDS).message
 
-    def state(self, message_id):
-        """State and reason as the API says them: ("deferred", "credentials_refused")."""
-        message = self.message(message_id)
-        name = self.stubs.message.MessageState.Name(message.state)
-        return name.removeprefix("MESSAGE_STATE_").lower(), message.reason
+    def comes_to(self, state, message_id, reason=""):
+        """Waits until the message is in this state, such as "deferred", for this reason, and returns it."""
+        number = self.stubs.message.MessageState.Value(f"MESSAGE_STATE_{state.upper()}")
+
+        def look():
+            message = self.message(message_id)
+            assert (message.state, message.reason) == (number, reason), message
+            return message
+
+        return eventually(f"a message comes to {state}", look)
 
     def status(self, message_id):
         """What a person sees: `paceline status`."""

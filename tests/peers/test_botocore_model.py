@@ -44,7 +44,7 @@ TIGHTER = {f"{ATTACHMENTS}[].FileName": 200}
 def sent(stack, recorder, message_id):
     """The request by which this message went out."""
     request = eventually("the message is sent", lambda: recorder.of(message_id))
-    eventually("it is accepted", lambda: stack.state(message_id) == ("accepted", ""))
+    stack.comes_to("accepted", message_id)
     return request
 
 

@@ -9,7 +9,6 @@ import json
 import pytest
 from botocore.exceptions import ClientError
 
-from eventually import eventually
 from moto_server import Moto
 from stack import domain
 
@@ -20,9 +19,8 @@ ROLE = "arn:aws:iam::123456789012:role/{}"
 def refused(stack, sender, message_id, code, reason):
     """moto refused with this code, and the message rests as "not sent, and not its own fault": it waits, with a reason that a
     person can see."""
-    eventually("it is deferred", lambda: stack.state(message_id) == ("deferred", reason))
+    message = stack.comes_to("deferred", message_id, reason)
     assert f'"code":"{code}"' in sender.output()
-    message = stack.message(message_id)
     assert (message.attempt, message.tries, message.maybe_sent) == (1, 0, False)
     assert message.due_at.ToMilliseconds() > message.changed_at.ToMilliseconds()
     lines = [line.split(maxsplit=1) for line in stack.status(message_id).splitlines()]
@@ -37,9 +35,9 @@ def test_a_message_arrives_as_it_was_meant(stack, moto):
     stack.add_sender("moto", moto.url, KEYS)
     moto.verify(domain("moto"))
     message_id = stack.enqueue("moto")
-    eventually("it is accepted", lambda: stack.state(message_id) == ("accepted", ""))
+    message = stack.comes_to("accepted", message_id)
     (mail,) = sent(moto, domain("moto"))
-    assert mail["id"] == stack.message(message_id).provider_message_id
+    assert mail["id"] == message.provider_message_id
     assert mail["source"] == "table@moto.example"
     (to,) = mail["destinations"].pop("ToAddresses")
     assert to.endswith("@guests.example") and not mail["destinations"]
@@ -85,7 +83,7 @@ def assumed(moto, role, **changes):
 def test_a_signature_is_the_one_that_botocore_computes(stack, guarded):
     stack.add_sender("permitted", guarded.url, assumed(guarded, "sends"))
     message_id = stack.enqueue("permitted")
-    eventually("it is accepted", lambda: stack.state(message_id) == ("accepted", ""))
+    stack.comes_to("accepted", message_id)
     assert len(sent(guarded, domain("permitted"))) == 1
 
 

@@ -2,8 +2,6 @@
 
 import re
 
-from eventually import eventually
-
 ROLE = "arn:aws:iam::123456789012:role/paceline"
 
 
@@ -19,7 +17,7 @@ def test_requests_are_signed_with_the_keys_that_sts_gave(stack, recorder, moto, 
     }
     stack.add_sender("web", recorder.url, environment)
     message_id = stack.enqueue("web")
-    eventually("it is accepted", lambda: stack.state(message_id) == ("accepted", ""))
+    stack.comes_to("accepted", message_id)
 
     (role,) = [role for role in moto.instances("sts", "AssumedRole") if role["role_arn"] == ROLE]
     assert role["session_name"] == "sender"
