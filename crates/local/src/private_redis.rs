@@ -44,6 +44,8 @@ pub enum Endpoint {
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
     pub endpoint: Endpoint,
+    /// `redis-server` as it is found in PATH, or another server of that kind.
+    pub program: String,
     /// `always`, `everysec` or `no`.
     pub append_fsync: String,
     /// Further settings, given as `--name value`; a later one overrides an earlier one.
@@ -54,6 +56,7 @@ impl Default for RedisOptions {
     fn default() -> Self {
         Self {
             endpoint: Endpoint::Socket,
+            program: "redis-server".to_owned(),
             append_fsync: "always".to_owned(),
             settings: Vec::new(),
         }
@@ -233,12 +236,12 @@ fn choose_address(dir: &Path, endpoint: Endpoint) -> Result<Address, PrivateRedi
 }
 
 fn command(dir: &Path, address: &Address, options: &RedisOptions) -> Command {
-    let mut command = if is_installed("setpriv") && is_installed("redis-server") {
+    let mut command = if is_installed("setpriv") && is_installed(&options.program) {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "redis-server"]);
+        command.args(["--pdeathsig", "KILL", &options.program]);
         command
     } else {
-        Command::new("redis-server")
+        Command::new(&options.program)
     };
     // Ctrl-C reaches whole process groups: the server must outlive those who still have to write to it.
     command

@@ -250,19 +250,19 @@ mod tests {
         let check = |level, topology, shards: &[ShardFacts], wait| {
             assert_eq!(judge(level, topology, 1, shards).expect("reached"), wait);
         };
-        check(Local, Cluster, &shard(old.clone(), &[old.clone()]), Wait::Nothing);
+        check(Local, Cluster, &shard(old.clone(), &[old]), Wait::Nothing);
         check(Fsync, Standalone, &shard(always.clone(), &[]), Wait::Nothing);
         check(Fsync, Standalone, &shard(new.clone(), &[]), Wait::Disks(0));
         check(
             Replicated,
             Sentinel,
-            &shard(always.clone(), &[always.clone()]),
+            &shard(always.clone(), std::slice::from_ref(&always)),
             Wait::Replicas(1),
         );
         check(
             Replicated,
             Cluster,
-            &shard(node("7.2.4", "always"), &[new.clone()]),
+            &shard(node("7.2.4", "always"), &[new]),
             Wait::Disks(1),
         );
         // A replica that is away is missed by each wait, not by the check.

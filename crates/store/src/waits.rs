@@ -3,8 +3,9 @@
 //! Waits have a connection of their own to each node, since `WAIT` holds up all that is written behind it. Three things would
 //! make a wait say yes to a write that is gone (each was seen), and are ruled out here:
 //!
-//! - A connection that has sent nothing has nothing to wait for: another command goes first.
-//! - A connection that came back after the first command, too: both carry the number that Redis gave the connection.
+//! - A connection that has written nothing has nothing to wait for. Redis takes any command for a start, Valkey only one that
+//!   replicas get to see; so a message that nobody listens to is published first, which takes no memory and no key.
+//! - A connection that came back after that, too: the first and the last command say which connection they came by.
 //! - The node is not the one that ran the script, or has taken over another's history since: run and replication id must be
 //!   those that the script itself saw. If they are not, the script is to be repeated.
 
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fred::clients::Client;
-use fred::interfaces::{ClientInterface, ClientLike, ClusterInterface, ServerInterface};
+use fred::interfaces::{ClientInterface, ClientLike, ClusterInterface, PubsubInterface, ServerInterface};
 use fred::types::config::Server;
 use fred::types::{ClusterHash, CustomCommand, InfoKind, Value};
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +23,8 @@ use crate::durability::Wait;
 use crate::link::Link;
 use crate::{StoreConfig, StoreError};
 
+/// Nobody listens here.
+const CHANNEL: &str = "pl1:wait";
 /// Writes that wait for one node; more wait for room.
 const WAITING_MAX: usize = 4_096;
 
@@ -146,8 +149,9 @@ fn verdict(waiting: &Waiting, round: &Result<Round, StoreError>) -> Answer {
 }
 
 async fn settle(link: &Link, config: &StoreConfig, group: &[Waiting]) -> Result<Round, StoreError> {
-    // Within the time of a command, so that too few replicas are told from no answer.
-    let time_max = config.command_timeout / 2;
+    // Within the time of a command, so that too few replicas are told from no answer; a disk that is synced once a second
+    // needs more than half of the usual two.
+    let time_max = config.command_timeout / 4 * 3;
     let most = |disks: bool| {
         let wanted = group.iter().filter_map(|waiting| match waiting.wait {
             Wait::Replicas(wanted) if !disks => Some(wanted),
@@ -158,6 +162,7 @@ async fn settle(link: &Link, config: &StoreConfig, group: &[Waiting]) -> Result<
     };
     let pipeline = link.client().pipeline();
     pipeline.client_id::<()>().await?;
+    pipeline.publish::<(), _, _>(CHANNEL, "").await?;
     pipeline.info::<()>(Some(InfoKind::Server)).await?;
     pipeline.info::<()>(Some(InfoKind::Replication)).await?;
     let (replicas, disks) = (most(false), most(true));
@@ -182,6 +187,7 @@ fn read(answers: Vec<Value>, replicas: bool, disks: bool) -> Result<Round, Store
             .ok_or_else(|| StoreError::bug("a wait got too few answers"))
     };
     let connection = next()?.as_i64();
+    next()?;
     let (server, replication) = (next()?, next()?);
     let field = |text: &Value, name: &str| {
         let text = text.as_str().unwrap_or_default();

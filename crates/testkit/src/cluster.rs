@@ -50,6 +50,7 @@ impl RedisCluster {
                 ]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .to_vec(),
+                ..RedisOptions::default()
             };
             let node = PrivateRedis::start(&dir.path().join(number.to_string()), &options)
                 .await

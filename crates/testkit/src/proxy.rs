@@ -58,6 +58,7 @@ struct Faults {
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
+    upstream: Arc<Mutex<Address>>,
     faults: Arc<Faults>,
     task: JoinHandle<()>,
 }
@@ -73,10 +74,12 @@ impl Proxy {
             .expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let faults = Arc::new(Faults::default());
-        let shared = Arc::clone(&faults);
+        let upstream = Arc::new(Mutex::new(upstream));
+        let (shared, target) = (Arc::clone(&faults), Arc::clone(&upstream));
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (upstream, faults) = (upstream.clone(), Arc::clone(&shared));
+                let upstream = target.lock().expect("nobody panics under it").clone();
+                let faults = Arc::clone(&shared);
                 let number = faults.connections.fetch_add(1, Ordering::SeqCst);
                 // An end of either side ends the connection; that is what a proxy is for.
                 tokio::spawn(async move {
@@ -84,7 +87,20 @@ impl Proxy {
                 });
             }
         });
-        Self { port, faults, task }
+        Self {
+            port,
+            upstream,
+            faults,
+            task,
+        }
+    }
+
+    /// Sends the connections that come from now on elsewhere, as after a failover.
+    ///
+    /// # Panics
+    /// If another use of the lock panicked.
+    pub fn redirect(&self, upstream: Address) {
+        *self.upstream.lock().expect("nobody panics under it") = upstream;
     }
 
     #[must_use]

@@ -1,8 +1,11 @@
 //! A throwaway Redis for one test.
 
-use paceline_local::private_redis::{Endpoint, PrivateRedis, RedisOptions};
+use std::time::Duration;
+
+use paceline_local::private_redis::{Address, Endpoint, PrivateRedis, RedisOptions};
 use tempfile::TempDir;
 
+use crate::eventually;
 use crate::resp::{self, Reply};
 
 /// A Redis in a directory of its own; both go with the value.
@@ -27,7 +30,7 @@ impl TestRedis {
     /// # Panics
     /// As [`TestRedis::start`].
     pub async fn with(settings: &[(&str, &str)]) -> Self {
-        Self::on(Endpoint::Socket, settings).await
+        Self::on(Endpoint::Socket, settings, RedisOptions::default()).await
     }
 
     /// The same on a loopback port.
@@ -35,10 +38,70 @@ impl TestRedis {
     /// # Panics
     /// As [`TestRedis::start`].
     pub async fn on_loopback(settings: &[(&str, &str)]) -> Self {
-        Self::on(Endpoint::Loopback(0), settings).await
+        Self::on(Endpoint::Loopback(0), settings, RedisOptions::default()).await
     }
 
-    async fn on(endpoint: Endpoint, settings: &[(&str, &str)]) -> Self {
+    /// A Valkey on a loopback port: a server that knows `WAITAOF`.
+    ///
+    /// # Panics
+    /// If `scripts/valkey` can't install it, and as [`TestRedis::start`].
+    pub async fn valkey(settings: &[(&str, &str)]) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/valkey");
+        let found = tokio::process::Command::new(script).output().await;
+        let found = found.expect("the script can be run");
+        assert!(
+            found.status.success(),
+            "{}",
+            String::from_utf8_lossy(&found.stderr)
+        );
+        let options = RedisOptions {
+            program: String::from_utf8_lossy(&found.stdout).trim().to_owned(),
+            ..RedisOptions::default()
+        };
+        Self::on(Endpoint::Loopback(0), settings, options).await
+    }
+
+    /// Follows `primary`, and has all that it has once this returns.
+    ///
+    /// # Panics
+    /// If it does not come to that, or one of them is on no loopback port.
+    pub async fn replicate(&self, primary: &Self) {
+        let (Address::Loopback(port), Address::Loopback(own_port)) =
+            (primary.server.address(), self.server.address())
+        else {
+            panic!("both servers need a loopback port");
+        };
+        // By default it waits for more replicas to come.
+        primary.configure("repl-diskless-sync-delay", "0").await;
+        let reply = self.command(&["REPLICAOF", "127.0.0.1", &port.to_string()]).await;
+        assert_eq!(reply, Reply::Bytes("OK".into()));
+        let online = format!("port={own_port},state=online");
+        eventually("the replica is online", Duration::from_secs(20), || async {
+            let info = primary.command(&["INFO", "replication"]).await.bytes();
+            let info = String::from_utf8_lossy(&info).into_owned();
+            if info.contains(&online) {
+                return Ok(());
+            }
+            Err(info)
+        })
+        .await;
+    }
+
+    /// Makes a replica a primary, with what it has.
+    ///
+    /// # Panics
+    /// If it refuses.
+    pub async fn promote(&self) {
+        let reply = self.command(&["REPLICAOF", "NO", "ONE"]).await;
+        assert_eq!(reply, Reply::Bytes("OK".into()));
+    }
+
+    /// Kills the server as a crash would; its files go with it.
+    pub async fn kill(self) {
+        self.server.kill().await;
+    }
+
+    async fn on(endpoint: Endpoint, settings: &[(&str, &str)], options: RedisOptions) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("paceline-redis-")
             .tempdir()
@@ -50,6 +113,7 @@ impl TestRedis {
                 .iter()
                 .map(|&(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
+            ..options
         };
         let server = PrivateRedis::start(dir.path(), &options)
             .await

@@ -5,6 +5,7 @@ mod accept;
 mod claim;
 mod connect;
 mod doubt;
+mod durability;
 mod full;
 mod hand_off;
 mod model;
