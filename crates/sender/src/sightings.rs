@@ -1,10 +1,14 @@
 //! Whether a lease or a window is really over: not by Redis's clock alone.
 //!
 //! Redis's wall clock may jump by an hour, and then every open claim looks overdue while its sender is still at work. So a
-//! worker believes a deadline only when it has itself seen the same (id, deadline) for the claim's whole period, on its own
-//! boot-time clock, which never jumps. Nobody has to detect a jump.
+//! worker believes a deadline only when it has itself known of the claim for its whole period, on its own boot-time clock,
+//! which never jumps. Nobody has to detect a jump. The period runs from when the claim was first seen, long before its
+//! deadline, so that what is really over is ended about then.
 //!
-//! Pure: time is an argument, and memory is bounded by what one look may bring.
+//! That the claim is still the same one is for the store's scripts to check, by its fence; so an id may be out of sight for
+//! a while.
+//!
+//! Pure: time is an argument, and memory is bounded.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,14 +17,22 @@ use paceline_domain::id::MessageId;
 use paceline_domain::record::Fence;
 use paceline_domain::time::Millis;
 
-/// What is known of an overdue id.
+/// Ids that are remembered. The earliest deadlines come first, so what finds no room waits for those to end, and then for its
+/// own whole period.
+pub const REMEMBERED_MAX: usize = 10_000;
+
+/// How long what is over by this clock only is left alone before it is tried again.
+pub const AGAIN: Duration = Duration::from_secs(5);
+
+/// What is known of a claim or a doubt.
 #[derive(Clone, Copy, Debug)]
 struct Sighting {
     deadline: Millis,
-    /// When it was first seen with this deadline, on the boot-time clock.
-    since: Duration,
-    /// Of the record; `None` until it was read.
-    period: Option<Period>,
+    fence: Fence,
+    /// When its period is over, on the boot-time clock.
+    over_at: Duration,
+    /// The turn in which it was last seen.
+    turn: u64,
 }
 
 /// The lease or window that a deadline ends.
@@ -31,47 +43,66 @@ pub struct Period {
     pub length: Duration,
 }
 
-/// The overdue ids of one sorted set of one shard.
+/// The ids of one sorted set of one shard.
 #[derive(Debug, Default)]
-pub struct Sightings(HashMap<MessageId, Sighting>);
+pub struct Sightings {
+    known: HashMap<MessageId, Sighting>,
+    /// Counts how often the whole set was gone through.
+    turn: u64,
+}
 
 impl Sightings {
-    /// Takes in what is overdue by Redis's clock now; whatever is not, or has another deadline, is forgotten. Returns the ids
-    /// whose period is to be told by [`Sightings::learn`].
-    pub fn look(&mut self, overdue: &[(MessageId, Millis)], now: Duration) -> Vec<MessageId> {
-        let mut seen = HashMap::with_capacity(overdue.len());
+    /// Takes in a part of the set. Returns the ids whose records are to be read: those that are new, or have another
+    /// deadline than before.
+    pub fn look(&mut self, standing: &[(MessageId, Millis)]) -> Vec<(MessageId, Millis)> {
         let mut unknown = Vec::new();
-        for &(id, deadline) in overdue {
-            let sighting = self.0.get(&id).filter(|known| known.deadline == deadline);
-            let sighting = sighting.copied().unwrap_or(Sighting {
-                deadline,
-                since: now,
-                period: None,
-            });
-            if sighting.period.is_none() {
-                unknown.push(id);
+        for &(id, deadline) in standing {
+            match self.known.get_mut(&id) {
+                Some(known) if known.deadline == deadline => known.turn = self.turn,
+                _ => unknown.push((id, deadline)),
             }
-            seen.insert(id, sighting);
         }
-        self.0 = seen;
         unknown
     }
 
-    /// Tells the period behind a deadline. A record that says another deadline by now is left for the next look.
-    pub fn learn(&mut self, id: MessageId, deadline: Millis, period: Period) {
-        if let Some(sighting) = self.0.get_mut(&id).filter(|known| known.deadline == deadline) {
-            sighting.period = Some(period);
+    /// Tells the period behind a deadline, which was read from the record before `now`.
+    pub fn learn(&mut self, (id, deadline): (MessageId, Millis), period: Period, now: Duration) {
+        if self.known.len() >= REMEMBERED_MAX && !self.known.contains_key(&id) {
+            return;
         }
+        let sighting = Sighting {
+            deadline,
+            fence: period.fence,
+            over_at: now.saturating_add(period.length),
+            turn: self.turn,
+        };
+        self.known.insert(id, sighting);
     }
 
-    /// What is over by both clocks.
-    #[must_use]
-    pub fn over(&self, now: Duration) -> Vec<(MessageId, Fence)> {
-        let over = self.0.iter().filter_map(|(&id, sighting)| {
-            let period = sighting.period?;
-            (now.saturating_sub(sighting.since) >= period.length).then_some((id, period.fence))
-        });
-        over.collect()
+    /// The claim is no longer the one that was seen, although its deadline is the same: to be learnt anew.
+    pub fn forget(&mut self, id: MessageId) {
+        self.known.remove(&id);
+    }
+
+    /// The set was gone through to its end. Forgets what was not seen for a whole turn: one miss may be an id that stood
+    /// between two pages when others left.
+    pub fn turned(&mut self) {
+        let turn = self.turn;
+        self.known.retain(|_, sighting| sighting.turn + 1 >= turn);
+        self.turn += 1;
+    }
+
+    /// What is over by this clock. Whether it is by Redis's too is for the script to say; if not, it comes again.
+    pub fn over(&mut self, now: Duration) -> Vec<(MessageId, Fence)> {
+        let over = self
+            .known
+            .iter_mut()
+            .filter(|(_, sighting)| sighting.over_at <= now);
+        over.map(|(&id, sighting)| {
+            sighting.over_at = now.saturating_add(AGAIN);
+            (id, sighting.fence)
+        })
+        .collect()
     }
 }
 
@@ -82,10 +113,13 @@ mod tests {
     use paceline_domain::id::MessageId;
     use paceline_domain::record::{Fence, Nonce};
     use paceline_domain::time::Millis;
+    use paceline_kit::clock::Clock as _;
+    use paceline_testkit::ManualClock;
 
-    use super::{Period, Sightings};
+    use super::{AGAIN, Period, REMEMBERED_MAX, Sightings};
 
     const LEASE: Duration = Duration::from_secs(40);
+    const SECOND: Duration = Duration::from_secs(1);
     const ID: MessageId = MessageId([7; 16]);
 
     fn fence(attempt: u32) -> Fence {
@@ -106,60 +140,103 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    /// A set that fits one page, whose every record is of its first attempt.
+    fn see(sightings: &mut Sightings, standing: &[(MessageId, Millis)], now: Duration) {
+        for unknown in sightings.look(standing) {
+            sightings.learn(unknown, period(1), now);
+        }
+        sightings.turned();
+    }
+
     #[test]
-    fn a_lease_is_over_once_it_was_seen_for_its_whole_length() {
+    fn a_lease_is_over_about_one_lease_after_its_claim() {
+        let clock = ManualClock::at(Millis(0));
         let mut sightings = Sightings::default();
-        assert_eq!(sightings.look(&[(ID, Millis(5_000))], at(100)), [ID]);
-        sightings.learn(ID, Millis(5_000), period(1));
-        assert!(sightings.over(at(100)).is_empty());
-        assert!(sightings.look(&[(ID, Millis(5_000))], at(139)).is_empty());
-        assert!(sightings.over(at(139)).is_empty());
-        assert_eq!(sightings.over(at(140)), [(ID, fence(1))]);
+        let deadline = Millis(0) + LEASE;
+        clock.advance(SECOND);
+        let claimed_and_seen = clock.boot();
+        while clock.boot() < claimed_and_seen + LEASE {
+            see(&mut sightings, &[(ID, deadline)], clock.boot());
+            assert!(sightings.over(clock.boot()).is_empty(), "{:?}", clock.wall());
+            clock.advance(SECOND);
+        }
+        assert_eq!(sightings.over(clock.boot()), [(ID, fence(1))]);
+        assert!(clock.wall() <= deadline + SECOND);
     }
 
     #[test]
     fn a_jump_of_redis_s_clock_ends_nothing_early() {
+        let clock = ManualClock::at(Millis(0));
         let mut sightings = Sightings::default();
-        // The clock of Redis jumps an hour ahead: a claim made a moment ago is overdue. Its sender reports within the lease.
-        sightings.look(&[(ID, Millis(40_000))], at(0));
-        sightings.learn(ID, Millis(40_000), period(1));
-        for second in 1..40 {
-            sightings.look(&[(ID, Millis(40_000))], at(second));
-            assert!(sightings.over(at(second)).is_empty(), "{second}");
+        // The clock of Redis is an hour ahead: a claim made a moment ago is overdue. Its sender reports within the lease.
+        clock.set_wall(Millis(3_600_000));
+        for _ in 0..40 {
+            see(&mut sightings, &[(ID, Millis(40_000))], clock.boot());
+            assert!(sightings.over(clock.boot()).is_empty());
+            clock.advance(SECOND);
         }
-        sightings.look(&[], at(40));
-        assert!(sightings.over(at(40)).is_empty());
+        // Reported: gone for a whole turn, and then forgotten.
+        for _ in 0..2 {
+            see(&mut sightings, &[], clock.boot());
+        }
+        assert!(sightings.over(clock.boot()).is_empty());
     }
 
     #[test]
     fn another_claim_of_the_same_message_starts_anew() {
         let mut sightings = Sightings::default();
-        sightings.look(&[(ID, Millis(1))], at(0));
-        sightings.learn(ID, Millis(1), period(1));
-        assert_eq!(sightings.look(&[(ID, Millis(2))], at(39)), [ID]);
-        sightings.learn(ID, Millis(2), period(2));
-        assert!(sightings.over(at(41)).is_empty());
+        see(&mut sightings, &[(ID, Millis(1))], at(0));
+        let again = sightings.look(&[(ID, Millis(2))]);
+        assert_eq!(again, [(ID, Millis(2))]);
+        sightings.learn(again[0], period(2), at(39));
+        assert!(sightings.over(at(78)).is_empty());
         assert_eq!(sightings.over(at(79)), [(ID, fence(2))]);
     }
 
     #[test]
-    fn what_was_away_for_one_look_starts_anew() {
+    fn another_claim_with_the_same_deadline_is_learnt_once_the_first_is_forgotten() {
         let mut sightings = Sightings::default();
-        sightings.look(&[(ID, Millis(1))], at(0));
-        sightings.learn(ID, Millis(1), period(1));
-        // The clock jumped back: not overdue any more.
-        sightings.look(&[], at(20));
-        sightings.look(&[(ID, Millis(1))], at(39));
-        sightings.learn(ID, Millis(1), period(1));
-        assert!(sightings.over(at(78)).is_empty());
+        let standing = [(ID, Millis(1))];
+        see(&mut sightings, &standing, at(0));
+        assert_eq!(sightings.over(LEASE), [(ID, fence(1))]);
+        sightings.forget(ID);
+        assert_eq!(sightings.look(&standing), standing);
     }
 
     #[test]
-    fn a_record_with_another_deadline_teaches_nothing() {
+    fn one_turn_out_of_sight_costs_no_new_period_and_two_do() {
         let mut sightings = Sightings::default();
-        sightings.look(&[(ID, Millis(1))], at(0));
-        sightings.learn(ID, Millis(9), period(1));
-        assert!(sightings.over(at(1_000)).is_empty());
-        assert_eq!(sightings.look(&[(ID, Millis(1))], at(1_000)), [ID]);
+        let standing = [(ID, Millis(1))];
+        see(&mut sightings, &standing, at(0));
+        see(&mut sightings, &[], at(1));
+        assert!(sightings.look(&standing).is_empty(), "still known");
+        for second in 2..5 {
+            see(&mut sightings, &[], at(second));
+        }
+        assert_eq!(sightings.look(&standing), standing);
+    }
+
+    #[test]
+    fn what_redis_does_not_hold_for_over_comes_again_after_a_pause() {
+        let mut sightings = Sightings::default();
+        see(&mut sightings, &[(ID, Millis(1))], at(0));
+        assert_eq!(sightings.over(LEASE).len(), 1);
+        assert!(sightings.over(LEASE + SECOND).is_empty());
+        assert_eq!(sightings.over(LEASE + AGAIN).len(), 1);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_room_comes_back() {
+        let mut sightings = Sightings::default();
+        let many: Vec<_> = (0..2 * REMEMBERED_MAX as u128)
+            .map(|number| (MessageId(number.to_be_bytes()), Millis(1)))
+            .collect();
+        see(&mut sightings, &many, at(0));
+        assert_eq!(sightings.known.len(), REMEMBERED_MAX);
+        let rest = &many[REMEMBERED_MAX..];
+        for second in 1..4 {
+            see(&mut sightings, rest, at(second));
+        }
+        assert!(sightings.look(rest).is_empty(), "all of them are known");
     }
 }

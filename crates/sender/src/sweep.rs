@@ -1,26 +1,32 @@
 //! Ends what nobody ends: claims whose sender is gone, and doubts whose window is over.
 //!
 //! Every sender sweeps every shard; the scripts let only the first one in. What is over is over by both clocks, Redis's and
-//! this worker's own: see [`crate::sightings`].
+//! this worker's own: see [`crate::sightings`]. What stands in a set without belonging there is cleaned away by the same
+//! scripts.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use paceline_domain::id::MessageId;
 use paceline_domain::reason::Reason;
-use paceline_domain::record::{Fence, Record, State};
-use paceline_domain::time::Millis;
+use paceline_domain::record::{Fence, Nonce, Record, State};
 use paceline_kit::Shutdown;
+use paceline_store::waiting_all::Place;
 use paceline_store::{Change, Stage, StoreError};
 
 use crate::shared::{Shard, Shared};
 use crate::sightings::{Period, Sightings};
 
 const EVERY: Duration = Duration::from_secs(1);
-/// Ids that one look takes in, the longest overdue first: the bound of what is remembered.
+/// Ids that one look takes in; the next look goes on behind them.
 const LOOK_MAX: u32 = 1_000;
 /// Ids in one script.
 const BATCH: usize = 64;
+/// The fence of no claim: attempts count from 1.
+const NO_CLAIM: Fence = Fence {
+    attempt: 0,
+    nonce: Nonce([0; 8]),
+};
 /// How often consumers that are gone are looked for, and for how long they must have been.
 const CONSUMERS_EVERY: Duration = Duration::from_secs(600);
 const CONSUMERS_IDLE: Duration = Duration::from_secs(3_600);
@@ -28,9 +34,16 @@ const CONSUMERS_IDLE: Duration = Duration::from_secs(3_600);
 pub(crate) struct Sweeper<P> {
     shared: Arc<Shared<P>>,
     shard: Arc<Shard>,
-    open: Sightings,
-    doubt: Sightings,
+    open: Watch,
+    doubt: Watch,
     consumers_at: Duration,
+}
+
+/// What is known of one sorted set, and where the next look goes on.
+#[derive(Default)]
+struct Watch {
+    sightings: Sightings,
+    place: Place,
 }
 
 /// What a sorted set's ids wait for.
@@ -46,8 +59,8 @@ impl<P: Send + Sync + 'static> Sweeper<P> {
             consumers_at: shared.clock.boot(),
             shared,
             shard,
-            open: Sightings::default(),
-            doubt: Sightings::default(),
+            open: Watch::default(),
+            doubt: Watch::default(),
         }
     }
 
@@ -72,32 +85,64 @@ impl<P: Send + Sync + 'static> Sweeper<P> {
     }
 
     async fn sweep(&mut self, waiting: Waiting) -> Result<(), StoreError> {
+        let strays = self.look(waiting).await?;
+        self.end(waiting, &strays).await?;
+        let now = self.shared.clock.boot();
+        let over = self.watch(waiting).sightings.over(now);
+        self.end(waiting, &over).await
+    }
+
+    /// Takes in the next page of a set. Returns what stands there without belonging there, by its record or for want of one:
+    /// under a fence that no claim has, since only the script can tell whether it is still so.
+    async fn look(&mut self, waiting: Waiting) -> Result<Vec<(MessageId, Fence)>, StoreError> {
         let (shared, shard) = (Arc::clone(&self.shared), self.shard.number);
-        let overdue = match waiting {
-            Waiting::Open => shared.store.open_due(shard, LOOK_MAX).await?,
-            Waiting::Doubt => shared.store.doubt_due(shard, LOOK_MAX).await?,
+        let watch = self.watch(waiting);
+        let page = match waiting {
+            Waiting::Open => shared.store.open_from(shard, watch.place, LOOK_MAX).await?,
+            Waiting::Doubt => shared.store.doubt_from(shard, watch.place, LOOK_MAX).await?,
         };
-        let sightings = match waiting {
-            Waiting::Open => &mut self.open,
-            Waiting::Doubt => &mut self.doubt,
-        };
-        let unknown = sightings.look(&overdue, shared.clock.boot());
-        for ids in unknown.chunks(BATCH) {
-            for (&id, record) in ids.iter().zip(shared.store.get_readable(shard, ids).await?) {
-                if let Some((deadline, period)) = record.and_then(|record| period(waiting, &record)) {
-                    sightings.learn(id, deadline, period);
+        let mut strays = Vec::new();
+        for unknown in watch.sightings.look(&page.ids).chunks(BATCH) {
+            let ids: Vec<MessageId> = unknown.iter().map(|(id, _)| *id).collect();
+            let records = shared.store.get_readable(shard, &ids).await?;
+            let now = shared.clock.boot();
+            for (&seen, record) in unknown.iter().zip(records) {
+                match record.and_then(|record| period(waiting, &record)) {
+                    Some(period) => watch.sightings.learn(seen, period, now),
+                    None => strays.push((seen.0, NO_CLAIM)),
                 }
             }
         }
-        let over = sightings.over(shared.clock.boot());
-        for items in over.chunks(BATCH) {
+        if page.next.is_none() {
+            watch.sightings.turned();
+        }
+        watch.place = page.next.unwrap_or_default();
+        Ok(strays)
+    }
+
+    async fn end(&mut self, waiting: Waiting, items: &[(MessageId, Fence)]) -> Result<(), StoreError> {
+        let (shared, shard) = (Arc::clone(&self.shared), self.shard.number);
+        let store = &shared.store;
+        for items in items.chunks(BATCH) {
             let changes = match waiting {
-                Waiting::Open => shared.store.lapse(shard, items).await?,
-                Waiting::Doubt => shared.store.resolve(shard, items).await?,
+                Waiting::Open => store.lapse(shard, items).await?,
+                Waiting::Doubt => store.resolve(shard, items).await?,
             };
+            for ((id, fence), change) in items.iter().zip(&changes) {
+                if matches!(change, Change::Unchanged(record) if record.fence() != *fence) {
+                    self.watch(waiting).sightings.forget(*id);
+                }
+            }
             self.ended(waiting, items, &changes);
         }
         Ok(())
+    }
+
+    const fn watch(&mut self, waiting: Waiting) -> &mut Watch {
+        match waiting {
+            Waiting::Open => &mut self.open,
+            Waiting::Doubt => &mut self.doubt,
+        }
     }
 
     fn ended(&self, waiting: Waiting, items: &[(MessageId, Fence)], changes: &[Change]) {
@@ -137,13 +182,13 @@ impl<P: Send + Sync + 'static> Sweeper<P> {
     }
 }
 
-/// The deadline that the record says now, and the time that it ends.
-fn period(waiting: Waiting, record: &Record) -> Option<(Millis, Period)> {
+/// The claim's lease or window, if the record is one of those that wait for `waiting`.
+fn period(waiting: Waiting, record: &Record) -> Option<Period> {
     let length = match (waiting, record.state) {
         (Waiting::Open, State::Sending) => record.due_at.since(record.changed_at),
         (Waiting::Doubt, State::InDoubt) => Duration::from_secs(u64::from(record.doubt_window_s)),
         _ => return None,
     };
     let fence = record.fence();
-    Some((record.due_at, Period { fence, length }))
+    Some(Period { fence, length })
 }

@@ -34,6 +34,7 @@ mod streams;
 pub mod throttle;
 mod types;
 mod waiting;
+pub mod waiting_all;
 mod waits;
 
 pub use config::StoreConfig;

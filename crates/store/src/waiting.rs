@@ -1,7 +1,7 @@
 //! What waits for a time: claims whose lease may be over, doubts, scheduled and deferred messages, dead letters.
 //!
-//! The lists say what is due by Redis's clock. A worker that ends a lease or a window must have seen that same claim,
-//! unchanged, for the whole time on a clock of its own too: Redis's clock may jump.
+//! The lists say what is due by Redis's clock, which may jump. That does no harm to what only waits; whoever ends a lease or
+//! a window goes by a clock of its own too, and looks at all that stands: see [`crate::waiting_all`].
 
 use paceline_domain::id::MessageId;
 use paceline_domain::record::Fence;
@@ -14,22 +14,6 @@ use crate::streams::list;
 use crate::{Change, Store, StoreError};
 
 impl Store {
-    /// Claimed messages whose lease is over, and when it ended.
-    ///
-    /// # Errors
-    /// If Redis does not answer.
-    pub async fn open_due(&self, shard: u16, count: u32) -> Result<Vec<(MessageId, Millis)>, StoreError> {
-        self.due(shard, Waiting::Open, 0, count).await
-    }
-
-    /// Messages in doubt whose window is over, and when it ended.
-    ///
-    /// # Errors
-    /// If Redis does not answer.
-    pub async fn doubt_due(&self, shard: u16, count: u32) -> Result<Vec<(MessageId, Millis)>, StoreError> {
-        self.due(shard, Waiting::Doubt, 0, count).await
-    }
-
     /// Scheduled and deferred messages whose time has come, and when it came.
     ///
     /// # Errors

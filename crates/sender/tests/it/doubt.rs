@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use paceline_domain::id::MessageId;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::{DoubtPolicy, Record, State};
 use paceline_providers::SendOutcome;
@@ -164,4 +165,44 @@ async fn a_late_answer_settles_the_doubt_of_its_own_claim() {
     })
     .await;
     slow.drain().await;
+}
+
+/// Puts `count` ids into a set that have no record, before all that may stand there.
+async fn put_strays(world: &World, set: &str, count: usize) {
+    let mut command = vec!["ZADD".to_owned(), set.to_owned()];
+    for number in 0..count {
+        command.extend(["1".to_owned(), format!("stray-{number:010}")]);
+    }
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    world.redis.command(&command).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_without_a_record_leave_the_sets_and_stand_before_nobody() {
+    let world = World::start().await;
+    for set in ["{pl1:0}:open", "{pl1:0}:doubt"] {
+        put_strays(&world, set, 2_500).await;
+    }
+    let unreadable = MessageId(*b"stray-0000000007");
+    let record = format!("{{pl1:0}}:m:{unreadable}");
+    world.redis.command(&["SET", &record, "\u{1}broken"]).await;
+
+    let sender = sender(&world, unknown_at_first());
+    let ids = world.ready(1, wish()).await;
+    world.until(&ids, State::InDoubt).await;
+    world.advance(Duration::from_secs(2));
+    world.until(&ids, State::Dead).await;
+    eventually("the strays are gone", SOON, || async {
+        let depths = world.store.depths().await.map_err(|error| error.to_string())?;
+        let left = (depths.open, depths.doubt);
+        if left == (0, 0) {
+            Ok(())
+        } else {
+            Err(format!("{left:?}"))
+        }
+    })
+    .await;
+    let dead = world.store.dead(0, 10).await.expect("redis is there");
+    assert!(dead.iter().any(|(id, _)| *id == unreadable), "a person sees it");
+    sender.drain().await;
 }

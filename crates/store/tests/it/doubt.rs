@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use paceline_domain::id::MessageId;
 use paceline_domain::machine::Outcome;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::{DoubtPolicy, Fence, Nonce, Provider, Record, State};
+use paceline_domain::time::Millis;
+use paceline_store::waiting_all::Place;
 use paceline_store::{Change, Evidence, Finding, Stage};
 
 use crate::support::{Bench, DOUBT_WINDOW, LEASE, id, message, moved};
@@ -36,10 +39,12 @@ async fn a_claim_lapses_only_after_its_lease_and_only_its_own() {
     let sending = bench.sending(&message(1)).await;
     assert_eq!(lapse(&bench, &sending).await, Change::Unchanged(sending.clone()));
     bench.advance(LEASE);
-    assert_eq!(
-        bench.store.open_due(SHARD, 10).await.expect("there"),
-        [(id(1), sending.due_at)]
-    );
+    let page = bench
+        .store
+        .open_from(SHARD, Place::default(), 10)
+        .await
+        .expect("there");
+    assert_eq!((page.ids, page.next), (vec![(id(1), sending.due_at)], None));
     let other = Record {
         nonce: Nonce([9; 8]),
         ..sending.clone()
@@ -58,6 +63,31 @@ async fn a_claim_lapses_only_after_its_lease_and_only_its_own() {
 }
 
 #[tokio::test]
+async fn a_set_is_gone_through_page_by_page_even_where_many_share_a_deadline() {
+    let bench = Bench::start().await;
+    let deadline_of = |number: u8| if number <= 5 { 1 } else { u64::from(number) };
+    let open = format!("{TAG}:open");
+    for number in 1..=8 {
+        let (score, member) = (deadline_of(number).to_string(), format!("number-{number:09}"));
+        bench.redis.command(&["ZADD", &open, &score, &member]).await;
+    }
+    let mut seen = Vec::new();
+    let mut next = Some(Place::default());
+    while let Some(place) = next {
+        let page = bench.store.open_from(SHARD, place, 2).await.expect("there");
+        assert!(page.ids.len() <= 2 && seen.len() <= 8, "{page:?}");
+        seen.extend(page.ids);
+        next = page.next;
+    }
+    let all = (1..=8).map(|number| {
+        let id = format!("number-{number:09}");
+        let id = MessageId(id.as_bytes().try_into().expect("16 bytes"));
+        (id, Millis(deadline_of(number)))
+    });
+    assert_eq!(seen, all.collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn unsettled_doubt_goes_to_the_dead_letters() {
     let bench = Bench::start().await;
     let sending = bench.sending(&message(1)).await;
@@ -65,10 +95,12 @@ async fn unsettled_doubt_goes_to_the_dead_letters() {
     let doubt = moved(lapse(&bench, &sending).await);
     assert_eq!(resolve(&bench, &sending).await, Change::Unchanged(doubt.clone()));
     bench.advance(DOUBT_WINDOW);
-    assert_eq!(
-        bench.store.doubt_due(SHARD, 10).await.expect("there"),
-        [(id(1), doubt.due_at)]
-    );
+    let page = bench
+        .store
+        .doubt_from(SHARD, Place::default(), 10)
+        .await
+        .expect("there");
+    assert_eq!((page.ids, page.next), (vec![(id(1), doubt.due_at)], None));
     let dead = moved(resolve(&bench, &sending).await);
     assert_eq!((dead.state, dead.reason), (State::Dead, Reason::DoubtUnsettled));
     assert_eq!(

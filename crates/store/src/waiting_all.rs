@@ -1,0 +1,133 @@
+//! The sets of waiting claims and doubts as they stand, due or not, a page at a time.
+//!
+//! A worker that ends a lease or a window must have seen that claim for its whole time, so it looks at what is not due yet.
+
+use fred::interfaces::SortedSetsInterface;
+use fred::types::Value;
+use fred::types::sorted_sets::{ZRange, ZRangeBound, ZRangeKind, ZSort};
+use paceline_domain::id::MessageId;
+use paceline_domain::time::Millis;
+
+use crate::keys::Waiting;
+use crate::streams::list;
+use crate::{Store, StoreError};
+
+/// Where a page begins: by score and not by rank, so that what leaves the set before it moves nothing out of sight. The
+/// default is the set's beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    from: Millis,
+    /// Ids of just that score that earlier pages had.
+    skip: u32,
+}
+
+/// Ids with their deadlines, the earliest first, and where to go on unless the set ends here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub ids: Vec<(MessageId, Millis)>,
+    pub next: Option<Place>,
+}
+
+impl Place {
+    fn after(self, ids: &[(MessageId, Millis)], count: u32) -> Option<Self> {
+        let full = ids.len() >= count as usize;
+        let from = ids.last().filter(|_| full)?.1;
+        let same = ids.iter().rev().take_while(|(_, at)| *at == from).count();
+        let before = if from == self.from { self.skip } else { 0 };
+        let skip = before.saturating_add(u32::try_from(same).unwrap_or(u32::MAX));
+        Some(Self { from, skip })
+    }
+}
+
+impl Store {
+    /// Claimed messages and when their lease ends.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn open_from(&self, shard: u16, place: Place, count: u32) -> Result<Page, StoreError> {
+        self.page(shard, Waiting::Open, place, count).await
+    }
+
+    /// Messages in doubt and when their window ends.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn doubt_from(&self, shard: u16, place: Place, count: u32) -> Result<Page, StoreError> {
+        self.page(shard, Waiting::Doubt, place, count).await
+    }
+
+    async fn page(&self, shard: u16, waiting: Waiting, place: Place, count: u32) -> Result<Page, StoreError> {
+        let page = self.commands.client().zrange::<Value, _, _, _>(
+            self.keys.waiting(shard, waiting),
+            bound(ZRangeBound::Score(score(place.from))),
+            bound(ZRangeBound::InfiniteScore),
+            Some(ZSort::ByScore),
+            false,
+            Some((place.skip.into(), count.into())),
+            true,
+        );
+        let ids = ids(list(self.commands.ask(page).await?)?)?;
+        let next = place.after(&ids, count);
+        Ok(Page { ids, next })
+    }
+}
+
+const fn bound(range: ZRangeBound) -> ZRange {
+    ZRange {
+        kind: ZRangeKind::Inclusive,
+        range,
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "scores are times of 48 bits, which the scripts see to"
+)]
+const fn score(at: Millis) -> f64 {
+    at.0 as f64
+}
+
+fn ids(parts: Vec<Value>) -> Result<Vec<(MessageId, Millis)>, StoreError> {
+    let mut parts = parts.into_iter();
+    let mut ids = Vec::with_capacity(parts.len() / 2);
+    while let (Some(member), Some(score)) = (parts.next(), parts.next()) {
+        let id = member.into_bytes().and_then(|bytes| bytes[..].try_into().ok());
+        match (id, score.as_u64()) {
+            (Some(id), Some(at)) => ids.push((MessageId(id), Millis(at))),
+            _ => return Err(StoreError::bug("a sorted set holds what is no id")),
+        }
+    }
+    Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use paceline_domain::id::MessageId;
+    use paceline_domain::time::Millis;
+
+    use super::Place;
+
+    fn place(from: u64, skip: u32) -> Place {
+        Place {
+            from: Millis(from),
+            skip,
+        }
+    }
+
+    #[test]
+    fn pages_follow_each_other_even_within_one_score() {
+        let after = |place: Place, scores: &[u64]| {
+            let ids: Vec<_> = scores
+                .iter()
+                .map(|&at| (MessageId([1; 16]), Millis(at)))
+                .collect();
+            place.after(&ids, 3)
+        };
+        let start = Place::default();
+        assert_eq!(after(start, &[5, 6, 7]), Some(place(7, 1)));
+        assert_eq!(after(place(7, 1), &[7, 8, 8]), Some(place(8, 2)));
+        assert_eq!(after(place(8, 2), &[8, 8, 8]), Some(place(8, 5)));
+        assert_eq!(after(place(8, 5), &[8, 9]), None, "the set ends here");
+        assert_eq!(after(start, &[]), None);
+    }
+}
