@@ -8,8 +8,12 @@
 //!   next probe is due at once.
 //! - The probe is another message than the one that was refused, while there is one.
 //!
-//! Failures that prove nothing about the account (a 503 of the provider) count as tries of their message, unless the whole
-//! key fails: an outage of the provider must not use up every message's tries.
+//! A failure that proves nothing about the account (a 503 of the provider) closes nothing, and counts as a try by the same
+//! rule: an outage of the provider must not use up the tries of any message, however little mail its key has. A message
+//! alone on its key thus comes to rest by its time to live.
+//!
+//! Each sender has gates of its own and counts what it saw itself: a message that goes through several senders, or through one
+//! that starts anew, may fail once more with each of them before its failures count. It errs for the message.
 //!
 //! Pure: time is an argument (the boot-time clock), and memory is bounded.
 
@@ -26,10 +30,8 @@ pub const PAUSE_MAX: Duration = Duration::from_secs(300);
 
 /// How long a due probe waits for another message before the refused one itself may be it.
 const OTHER_FIRST: Duration = Duration::from_secs(5);
-/// More failures than this without an acceptance between them are the provider's, not the messages'. Above the usual bound of
-/// tries, so that a message that fails alone still comes to its end.
-const FAILURES_OF_MESSAGES_MAX: u32 = 20;
-/// Refused messages that are remembered. A forgotten one is refused once more before its refusals count.
+/// Refused messages that are remembered, and as many failed ones. A forgotten one is refused once more before its refusals
+/// count.
 const REMEMBERED_MAX: usize = 4_096;
 
 /// Leave to send one message, by which its outcome is told.
@@ -83,8 +85,8 @@ pub struct KeyGate {
     epoch: u64,
     /// Messages that the provider took.
     accepted: u64,
-    failures_in_a_row: u32,
-    refused: Refused,
+    refused: Setbacks,
+    failed: Setbacks,
 }
 
 impl KeyGate {
@@ -123,8 +125,8 @@ impl KeyGate {
     /// The provider took the message.
     pub fn accepted(&mut self, pass: Pass, id: MessageId, now: Duration) {
         self.accepted += 1;
-        self.failures_in_a_row = 0;
         self.refused.forget(id);
+        self.failed.forget(id);
         let Some(pause) = &mut self.pause else {
             return;
         };
@@ -142,11 +144,7 @@ impl KeyGate {
 
     /// The provider refused the message for the sake of the account, the identity or the daily quota.
     pub fn refused(&mut self, pass: Pass, id: MessageId, reason: Reason, now: Duration) -> Refusal {
-        let own = self
-            .refused
-            .at(id)
-            .is_some_and(|accepted| self.accepted > accepted);
-        self.refused.remember(id, self.accepted);
+        let own = self.refused.again(id, self.accepted);
         match &mut self.pause {
             None if pass.epoch == self.epoch => {
                 let first_probe = if own { Duration::ZERO } else { PAUSE_MIN };
@@ -181,10 +179,9 @@ impl KeyGate {
     }
 
     /// The provider failed, and said so. True if it counts as a try of the message.
-    pub fn failed(&mut self, pass: Pass, now: Duration) -> bool {
+    pub fn failed(&mut self, pass: Pass, id: MessageId, now: Duration) -> bool {
         self.undecided(pass, now);
-        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-        self.failures_in_a_row <= FAILURES_OF_MESSAGES_MAX
+        self.failed.again(id, self.accepted)
     }
 
     /// The outcome says nothing about the key. A probe is due again after the same pause.
@@ -240,17 +237,20 @@ impl KeyGate {
     }
 }
 
-/// How many messages the key had taken when each of these was last refused.
+/// How many messages the key had taken when each of these was last turned away.
 #[derive(Debug, Default)]
-struct Refused {
+struct Setbacks {
     accepted: HashMap<MessageId, u64>,
     /// Oldest first; may hold ids that were forgotten.
     order: VecDeque<MessageId>,
 }
 
-impl Refused {
-    fn at(&self, id: MessageId) -> Option<u64> {
-        self.accepted.get(&id).copied()
+impl Setbacks {
+    /// Notes that `id` was turned away once more. True if the key took another message since the last time.
+    fn again(&mut self, id: MessageId, accepted: u64) -> bool {
+        let before = self.accepted.get(&id).copied();
+        self.remember(id, accepted);
+        before.is_some_and(|before| accepted > before)
     }
 
     fn remember(&mut self, id: MessageId, accepted: u64) {
@@ -418,13 +418,16 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_the_messages_own_until_the_whole_key_fails() {
+    fn a_failure_counts_as_a_try_once_others_passed() {
         let mut gate = KeyGate::default();
         let given = pass(&mut gate, 1, T0);
-        let own = (0..30).filter(|_| gate.failed(given, T0)).count();
-        assert_eq!(own, 20);
+        assert!(!gate.failed(given, id(1), T0), "the provider may be down");
+        assert!(!gate.failed(given, id(1), T0));
         gate.accepted(given, id(2), T0);
-        assert!(gate.failed(given, T0));
+        assert!(gate.failed(given, id(1), T0), "others pass, this one does not");
+        assert!(!gate.failed(given, id(1), T0), "nobody passed since");
+        assert!(!gate.failed(given, id(3), T0), "its first failure");
+        assert_eq!(gate.paused(), None);
     }
 
     #[test]
@@ -436,8 +439,11 @@ mod tests {
         };
         for number in 0..10_000 {
             gate.refused(given, id(number), Reason::AccountPaused, T0);
+            gate.failed(given, id(number), T0);
         }
-        assert_eq!(gate.refused.accepted.len(), REMEMBERED_MAX);
-        assert_eq!(gate.refused.order.len(), REMEMBERED_MAX);
+        for setbacks in [&gate.refused, &gate.failed] {
+            assert_eq!(setbacks.accepted.len(), REMEMBERED_MAX);
+            assert_eq!(setbacks.order.len(), REMEMBERED_MAX);
+        }
     }
 }

@@ -57,7 +57,7 @@ pub fn settle(
                 delay: by_attempts,
             }
         }
-        SendOutcome::Transient { reason } if gate.failed(pass, now) => Outcome::Failed {
+        SendOutcome::Transient { reason } if gate.failed(pass, id, now) => Outcome::Failed {
             reason,
             delay: backoff(record.tries, random),
         },
@@ -183,25 +183,15 @@ mod tests {
             Outcome::Refused { reason },
             false,
         );
-        // The bound after one try, and after two attempts: 4 s and 8 s.
-        let reason = Reason::ProviderUnavailable;
-        check(
-            SendOutcome::Transient { reason },
-            Outcome::Failed {
-                reason,
-                delay: seconds(4),
-            },
-            false,
-        );
-        let reason = Reason::NotConnected;
-        check(
-            SendOutcome::Transient { reason },
-            Outcome::Deferred {
-                reason,
-                delay: seconds(8),
-            },
-            false,
-        );
+        // The bound after two attempts: 8 s.
+        for reason in [Reason::ProviderUnavailable, Reason::NotConnected] {
+            let delay = seconds(8);
+            check(
+                SendOutcome::Transient { reason },
+                Outcome::Deferred { reason, delay },
+                false,
+            );
+        }
         let reason = Reason::Throttled;
         check(
             SendOutcome::Throttled { daily: false },
@@ -233,16 +223,21 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_of_the_provider_uses_up_no_tries() {
+    fn a_failure_is_the_messages_own_once_another_passed() {
         let mut gate = KeyGate::default();
         let reason = Reason::ProviderUnavailable;
-        let counted = (0..100).filter(|number| {
-            let id = MessageId([*number; 16]);
-            let pass = gate.admit(id, NOW).expect("an open gate");
+        let fail = |gate: &mut KeyGate| {
+            let pass = gate.admit(ID, NOW).expect("an open gate");
             let answer = SendOutcome::Transient { reason };
-            let outcome = settle(&mut gate, pass, (id, &record()), answer, 0.5, NOW);
-            matches!(outcome, Outcome::Failed { .. })
-        });
-        assert_eq!(counted.count(), 20);
+            settle(gate, pass, (ID, &record()), answer, 1.0, NOW)
+        };
+        let outage = fail(&mut gate);
+        assert!(matches!(outage, Outcome::Deferred { .. }), "{outage:?}");
+        let other = MessageId([4; 16]);
+        let pass = gate.admit(other, NOW).expect("an open gate");
+        gate.accepted(pass, other, NOW);
+        // The bound after one try: 4 s.
+        let delay = Duration::from_secs(4);
+        assert_eq!(fail(&mut gate), Outcome::Failed { reason, delay });
     }
 }

@@ -1,4 +1,4 @@
-//! An account that the provider pauses for an hour costs no message: pure, in virtual time.
+//! An account that the provider pauses for an hour, or a provider that is down, costs no message: pure, in virtual time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use paceline_domain::lane::Lane;
 use paceline_domain::machine::{self, Event, Outcome, Step};
 use paceline_domain::reason::Reason;
 use paceline_domain::record::{DoubtPolicy, Nonce, Provider, Record, State};
+use paceline_domain::retry::BACKOFF_MAX;
 use paceline_domain::time::Millis;
 use paceline_providers::SendOutcome;
 use paceline_sender::key_gate::{KeyGate, Pass};
@@ -113,6 +114,19 @@ impl World {
         }
     }
 
+    /// Ticks until `end` while the key goes on being used: what was accepted makes room for another.
+    fn go_on_for(&mut self, end: Duration, answer: impl Fn(MessageId, Duration) -> SendOutcome) {
+        while self.now < end {
+            if self.count(State::Queued) == 0
+                && let Some(&done) = self.ids(|record| record.state == State::Accepted).first()
+            {
+                let record = machine::accept(wish(), 72 * HOUR, self.wall());
+                self.records.insert(done, record);
+            }
+            self.tick(&answer);
+        }
+    }
+
     fn ids(&self, which: impl Fn(&Record) -> bool) -> Vec<MessageId> {
         let matching = self.records.iter().filter(|(_, record)| which(record));
         matching.map(|(id, _)| *id).collect()
@@ -123,14 +137,24 @@ impl World {
     }
 }
 
+fn accepted() -> SendOutcome {
+    SendOutcome::Accepted {
+        provider_id: "x".to_owned(),
+    }
+}
+
+fn unavailable() -> SendOutcome {
+    SendOutcome::Transient {
+        reason: Reason::ProviderUnavailable,
+    }
+}
+
 fn paused_account(reason: Reason) -> impl Fn(MessageId, Duration) -> SendOutcome {
     move |_, now| {
         if now < HOUR {
             SendOutcome::AccountRefused { reason }
         } else {
-            SendOutcome::Accepted {
-                provider_id: "x".to_owned(),
-            }
+            accepted()
         }
     }
 }
@@ -160,9 +184,7 @@ fn a_used_up_daily_quota_is_waited_for_just_so() {
         if now < HOUR {
             SendOutcome::Throttled { daily: true }
         } else {
-            SendOutcome::Accepted {
-                provider_id: "x".to_owned(),
-            }
+            accepted()
         }
     };
     while world.now < HOUR + Duration::from_secs(15 * 60) {
@@ -184,9 +206,7 @@ fn one_message_that_is_refused_as_if_the_account_were_ends_and_the_others_pass()
                 reason: Reason::FromNotVerified,
             }
         } else {
-            SendOutcome::Accepted {
-                provider_id: "x".to_owned(),
-            }
+            accepted()
         }
     };
     while world.count(State::Accepted) < 999 {
@@ -197,18 +217,67 @@ fn one_message_that_is_refused_as_if_the_account_were_ends_and_the_others_pass()
         );
         world.tick(answer);
     }
-    // The key goes on being used; the message comes back and comes to its end.
-    while world.now < 2 * HOUR {
-        if world.count(State::Queued) == 0 {
-            let fresh = world.ids(|record| record.state == State::Accepted)[0];
-            let record = machine::accept(wish(), 72 * HOUR, world.wall());
-            world.records.insert(fresh, record);
-        }
-        world.tick(answer);
-    }
+    world.go_on_for(2 * HOUR, answer);
     let record = &world.records[&poison];
     assert_eq!(
         (record.state, record.reason),
         (State::Dead, Reason::TriesExhausted)
     );
+}
+
+#[test]
+fn an_outage_of_the_provider_kills_no_message_of_a_quiet_key() {
+    let mut world = World::new(2);
+    let answer = |_, now| if now < HOUR { unavailable() } else { accepted() };
+    while world.now < HOUR {
+        world.tick(answer);
+    }
+    assert_eq!(world.count(State::Dead), 0);
+    for record in world.records.values() {
+        assert_eq!(record.tries, 0);
+        let tries_max = u32::from(record.tries_max);
+        assert!(
+            record.attempt > tries_max,
+            "{} attempts tell nothing",
+            record.attempt
+        );
+    }
+    while world.now < HOUR + BACKOFF_MAX + TICK {
+        world.tick(answer);
+    }
+    assert_eq!(world.count(State::Accepted), 2);
+}
+
+#[test]
+fn the_failures_of_an_outage_come_ever_more_slowly() {
+    let mut world = World::new(1);
+    let mut calls_in = |end: Duration| {
+        let before = world.calls;
+        while world.now < end {
+            world.tick(|_, _| unavailable());
+        }
+        world.calls - before
+    };
+    // The bounds are 2, 4, 8, .. 512 and then 600 s, of which a wait is half on average: about 19 calls in an hour, and 12
+    // in each later one.
+    let first = calls_in(HOUR);
+    assert!((10..=35).contains(&first), "{first} calls");
+    let five_later = calls_in(6 * HOUR);
+    assert!((35..=100).contains(&five_later), "{five_later} calls");
+}
+
+#[test]
+fn one_message_that_always_fails_ends_after_its_tries_while_others_pass() {
+    let mut world = World::new(100);
+    let poison = world.ids(|_| true)[50];
+    world.go_on_for(
+        HOUR,
+        |id, _| if id == poison { unavailable() } else { accepted() },
+    );
+    let record = &world.records[&poison];
+    assert_eq!(
+        (record.state, record.reason, record.tries),
+        (State::Dead, Reason::TriesExhausted, 8)
+    );
+    assert_eq!(record.attempt, 9, "its first failure might have been everybody's");
 }

@@ -65,7 +65,8 @@ async fn a_lost_answer_is_doubt_and_a_busy_provider_is_tried_again() {
         .until_moving(&tried, State::Accepted, std::time::Duration::from_secs(5))
         .await;
     sender.drain().await;
-    assert_eq!(world.get(tried[0]).await.tries, 1);
+    let record = world.get(tried[0]).await;
+    assert_eq!((record.attempt, record.tries), (2, 0), "nobody passed in between");
     assert_eq!((lookalike.stats().accepted, lookalike.stats().duplicates), (2, 0));
     lookalike.stop().await;
 }

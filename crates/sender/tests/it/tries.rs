@@ -1,12 +1,14 @@
 //! What counts as a try, and where tries end.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use paceline_domain::reason::Reason;
 use paceline_domain::record::State;
 use paceline_providers::SendOutcome;
+use paceline_testkit::eventually;
 
-use crate::support::{Answer, Scripted, World, accepted, sender, wish};
+use crate::support::{Answer, SOON, Scripted, World, accepted, sender, wish};
 
 /// Longer than any backoff.
 const STEP: Duration = Duration::from_secs(601);
@@ -43,17 +45,57 @@ async fn a_refused_message_is_dead_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_fails_each_time_is_dead_after_eight_tries() {
+async fn a_message_that_fails_each_time_among_others_is_dead_after_eight_tries() {
+    let world = World::start().await;
+    let reason = Reason::ProviderUnavailable;
+    let poison = Arc::new(OnceLock::new());
+    let failing = Arc::clone(&poison);
+    let provider = Scripted::new(move |call| match failing.get() {
+        Some(id) if *id == call.id => Answer::Now(SendOutcome::Transient { reason }),
+        _ => Answer::Now(accepted(call.id)),
+    });
+    let ids = world.ready(1, wish()).await;
+    poison.set(ids[0]).expect("set once");
+    let sender = sender(&world, provider.clone());
+    for failures in 1..=9 {
+        eventually("it fails once more", SOON, || async {
+            // In this order: what is deferred stays so until the test moves it.
+            let state = world.get(ids[0]).await.state;
+            let calls = provider.calls_of(ids[0]);
+            if calls == failures && matches!(state, State::Deferred | State::Dead) {
+                return Ok(());
+            }
+            if state == State::Deferred {
+                world.advance(STEP);
+                world.turn().await;
+            }
+            Err(format!("{calls} calls, {state}"))
+        })
+        .await;
+        let other = world.ready(1, wish()).await;
+        world.until(&other, State::Accepted).await;
+    }
+    world.until(&ids, State::Dead).await;
+    sender.drain().await;
+    let record = world.get(ids[0]).await;
+    assert_eq!((record.reason, record.tries), (Reason::TriesExhausted, 8));
+    assert_eq!(provider.calls_of(ids[0]), 9, "the first may have been an outage");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_alone_that_fails_each_time_ends_with_its_time() {
     let world = World::start().await;
     let reason = Reason::ProviderUnavailable;
     let provider = Scripted::new(move |_| Answer::Now(SendOutcome::Transient { reason }));
     let sender = sender(&world, provider.clone());
     let ids = world.ready(1, wish()).await;
-    world.until_moving(&ids, State::Dead, STEP).await;
+    // Three days, as `ready` wishes.
+    world
+        .until_moving(&ids, State::Expired, Duration::from_secs(3 * 3_600))
+        .await;
     sender.drain().await;
-    let record = world.get(ids[0]).await;
-    assert_eq!((record.reason, record.tries), (Reason::TriesExhausted, 8));
-    assert_eq!(provider.calls().len(), 8);
+    assert_eq!(world.get(ids[0]).await.tries, 0);
+    assert!(provider.calls().len() > 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
