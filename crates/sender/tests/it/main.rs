@@ -1,6 +1,7 @@
 //! The sender on real Redis, with a scripted provider or the look-alike of SES.
 
 mod account_paused_for_an_hour;
+mod account_paused_with_redis;
 mod coordinators;
 mod doubt;
 mod drain;

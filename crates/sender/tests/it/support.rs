@@ -63,6 +63,11 @@ impl World {
         Arc::clone(&self.time)
     }
 
+    /// Redis's time.
+    pub(crate) fn now(&self) -> Millis {
+        Millis(self.time.load(Ordering::SeqCst))
+    }
+
     /// Moves Redis's time; nobody's boot-time clock moves.
     pub(crate) fn advance(&self, by: Duration) {
         self.time.fetch_add(
