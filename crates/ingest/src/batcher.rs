@@ -19,6 +19,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use opentelemetry::metrics::UpDownCounter;
 use paceline_domain::id::MessageId;
+use paceline_kit::Supervisor;
 use paceline_kit::grpc::REQUEST_TIME_MAX;
 use paceline_store::{Enqueued, NewMessage, StoreError};
 use paceline_wire::status::RpcError;
@@ -92,12 +93,13 @@ impl Pending {
 }
 
 impl Batcher {
-    /// Starts one worker per shard.
+    /// Starts one worker per shard; a worker that is gone stops the service.
     pub(crate) fn start<M: Messages>(
         shards: u16,
         settings: IntakeSettings,
         metrics: &Metrics,
         store: &M,
+        supervisor: &Supervisor,
     ) -> (Self, Vec<JoinHandle<()>>) {
         let messages_max = settings.messages_max.get() as usize;
         let mut senders = Vec::with_capacity(shards.into());
@@ -116,7 +118,7 @@ impl Batcher {
                 metrics: metrics.clone(),
                 store: store.clone(),
             };
-            workers.push(tokio::spawn(worker.run()));
+            workers.push(supervisor.spawn("batcher", worker.run()));
         }
         let bytes_max = usize::try_from(settings.bytes_max.as_u64()).unwrap_or(Semaphore::MAX_PERMITS);
         let room = Room {

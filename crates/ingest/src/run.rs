@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::health::Health;
-use paceline_kit::{Bound, Context, Shutdown, admin, grpc};
+use paceline_kit::{Bound, Context, Shutdown, Supervisor, admin, grpc};
 use paceline_store::{Store, StoreConfig};
 use paceline_templates::Catalog;
 use paceline_wire::DESCRIPTORS;
@@ -40,7 +40,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Serves until the context's shutdown, then drains.
 ///
 /// # Errors
-/// If the templates or the store can't be used at the start, an address can't be bound, or a listener fails.
+/// If the templates or the store can't be used at the start, an address can't be bound, or a listener fails or a task is gone:
+/// then after the drain.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let directory = config.templates.directory.clone();
     let catalog = tokio::task::spawn_blocking(move || Catalog::load(&directory))
@@ -50,8 +51,15 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     // The admin listener outlives the drain: /readyz and /metrics are what one looks at while it lasts.
     let admin_stop = Shutdown::new();
     let telemetry = context.telemetry.clone();
-    let (admin_address, admin_task) =
-        admin::serve(config.admin_listen, health.clone(), telemetry, admin_stop.clone()).await?;
+    let supervisor = Supervisor::new(&context.shutdown);
+    let (admin_address, admin_task) = admin::serve(
+        config.admin_listen,
+        health.clone(),
+        telemetry,
+        &supervisor,
+        admin_stop.clone(),
+    )
+    .await?;
     let (listener, grpc_address) = grpc::bind(config.listen).await?;
     let store = Store::connect(&StoreConfig::from(&config.redis))
         .await
@@ -61,14 +69,23 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let serving_stop = Shutdown::new();
     let drain_max = config.drain_max;
     health.set_ready().await;
-    let looking = tokio::spawn(look_after(
+    let looking = look_after(
         store.clone(),
         health,
         context.shutdown.clone(),
-        serving_stop.clone(),
         config.drain_notice,
-    ));
-    let (services, workers) = services(config, catalog, &store, &context, &serving_stop);
+    );
+    let (looking, stop) = (
+        Box::pin(supervisor.watch("health", looking)),
+        serving_stop.clone(),
+    );
+    // However the look ends, the serving ends with it.
+    let looking = tokio::spawn(async move {
+        looking.await;
+        stop.trigger();
+    });
+    let stops = (&supervisor, &serving_stop);
+    let (services, workers) = services(config, catalog, &store, &context, stops);
     let router = services
         .add_service(health_server)
         .add_service(reflection().build_v1()?)
@@ -90,7 +107,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     store.close().await;
     admin_stop.trigger();
     admin_task.await?;
-    Ok(served?)
+    served?;
+    Ok(supervisor.outcome()?)
 }
 
 fn services(
@@ -98,10 +116,10 @@ fn services(
     catalog: Catalog,
     store: &Store,
     context: &Context,
-    stop: &Shutdown,
+    (supervisor, stop): (&Supervisor, &Shutdown),
 ) -> (Router, Vec<JoinHandle<()>>) {
     let metrics = Metrics::new(&context.telemetry.meter("paceline_ingest"));
-    let (batcher, workers) = Batcher::start(store.shards(), config.intake, &metrics, store);
+    let (batcher, workers) = Batcher::start(store.shards(), config.intake, &metrics, store, supervisor);
     let admission = Admission {
         catalog: Arc::new(catalog),
         identities: config.identity,
@@ -127,14 +145,8 @@ async fn put_bundles(store: &Store, catalog: &Catalog) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says by health whether the store is there, and that the drain has begun; ends the serving after the notice.
-async fn look_after(
-    store: Store,
-    health: Health,
-    shutdown: Shutdown,
-    serving_stop: Shutdown,
-    notice: Duration,
-) {
+/// Says by health whether the store is there, and that the drain has begun; ends after the notice.
+async fn look_after(store: Store, health: Health, shutdown: Shutdown, notice: Duration) {
     while !shutdown.is_requested() {
         match store.ping().await {
             Ok(()) => health.set_ready().await,
@@ -145,7 +157,6 @@ async fn look_after(
     }
     health.set_not_ready("draining").await;
     tokio::time::sleep(notice).await;
-    serving_stop.trigger();
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

@@ -13,10 +13,11 @@ use tokio::task::JoinHandle;
 use crate::health::Health;
 use crate::listen::ListenAddress;
 use crate::shutdown::Shutdown;
+use crate::supervisor::Supervisor;
 use crate::telemetry::Telemetry;
 
 /// Serves `/livez` (the process answers), `/readyz` (200, or 503 with the problem) and `/metrics` (Prometheus' text format)
-/// until `shutdown`.
+/// until `shutdown`, which comes after the supervisor's own.
 ///
 /// # Errors
 /// If the address can't be bound.
@@ -24,6 +25,7 @@ pub async fn serve(
     listen: ListenAddress,
     health: Health,
     telemetry: Telemetry,
+    supervisor: &Supervisor,
     shutdown: Shutdown,
 ) -> std::io::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = TcpListener::bind(listen.socket()).await?;
@@ -32,7 +34,7 @@ pub async fn serve(
         .route("/livez", get(async || "live\n"))
         .route("/readyz", get(ready).with_state(health))
         .route("/metrics", get(metrics).with_state(telemetry));
-    let task = tokio::spawn(async move {
+    let task = supervisor.spawn("admin", async move {
         let served =
             axum::serve(listener, routes).with_graceful_shutdown(async move { shutdown.requested().await });
         if let Err(error) = served.await {

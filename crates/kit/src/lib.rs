@@ -15,6 +15,7 @@ pub mod secret;
 pub mod service;
 pub mod settings;
 pub mod shutdown;
+pub mod supervisor;
 pub mod telemetry;
 pub mod trace;
 
@@ -22,3 +23,4 @@ pub use context::{Bound, Context};
 pub use service::run_service;
 pub use settings::{Settings, SettingsError};
 pub use shutdown::Shutdown;
+pub use supervisor::Supervisor;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::health::Health;
-use paceline_kit::{Bound, Context, Shutdown, admin, grpc};
+use paceline_kit::{Bound, Context, Shutdown, Supervisor, admin, grpc};
 use paceline_store::{Store, StoreConfig};
 use paceline_templates::Catalog;
 use paceline_wire::DESCRIPTORS;
@@ -32,15 +32,23 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Runs the renderer until `context.shutdown`, then drains it: nothing new is read, what is being rendered is handed on.
 ///
 /// # Errors
-/// If the templates or Redis can't be used at the start, an address can't be bound, or a listener fails.
+/// If the templates or Redis can't be used at the start, an address can't be bound, or a listener fails or a task is gone: then
+/// after the drain.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let catalog = Catalog::load(&config.templates.directory).context("templates.directory can't be used")?;
     let (health, health_server) = Health::new().await;
     // The admin listener outlives the drain: /readyz and /metrics are what one looks at while it lasts.
     let admin_stop = Shutdown::new();
     let telemetry = context.telemetry.clone();
-    let (admin_address, admin_task) =
-        admin::serve(config.admin_listen, health.clone(), telemetry, admin_stop.clone()).await?;
+    let supervisor = Supervisor::new(&context.shutdown);
+    let (admin_address, admin_task) = admin::serve(
+        config.admin_listen,
+        health.clone(),
+        telemetry,
+        &supervisor,
+        admin_stop.clone(),
+    )
+    .await?;
     let (listener, grpc_address) = grpc::bind(config.listen).await?;
     let store = Store::connect(&StoreConfig::from(&config.redis))
         .await
@@ -51,10 +59,13 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     tracing::info!(name = shared.name, "renderer starts");
     let mut tasks = JoinSet::new();
     for shard in 0..store.shards() {
-        tasks.spawn(Reader::new(Arc::clone(&shared), shard).run(context.shutdown.clone()));
-        tasks.spawn(promote::run(Arc::clone(&shared), shard, context.shutdown.clone()));
+        let reading = Reader::new(Arc::clone(&shared), shard).run(context.shutdown.clone());
+        tasks.spawn(supervisor.watch("reader", reading));
+        let promoting = promote::run(Arc::clone(&shared), shard, context.shutdown.clone());
+        tasks.spawn(supervisor.watch("promoter", promoting));
     }
-    let looking = tokio::spawn(look_after(store.clone(), health, context.shutdown.clone()));
+    let looking = look_after(store.clone(), health, context.shutdown.clone());
+    let looking = supervisor.spawn("health", looking);
     let router = grpc::server()
         .add_service(health_server)
         .add_service(reflection().build_v1()?)
@@ -75,7 +86,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     store.close().await;
     admin_stop.trigger();
     admin_task.await?;
-    Ok(served?)
+    served?;
+    Ok(supervisor.outcome()?)
 }
 
 fn shared(config: Config, store: &Store, context: &Context) -> Shared {

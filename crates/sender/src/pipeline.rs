@@ -2,14 +2,15 @@
 //!
 //! For each shard a reader fills the buffer, a dispatcher empties it into claims, a recorder writes results and a sweeper ends what
 //! others left; one loop keeps the rate leases. A stop goes through them in that order: nothing more is read or claimed and what
-//! was read goes back; then open requests end and are recorded; then the leases go back.
+//! was read goes back; then open requests end and are recorded; then the leases go back. A task that is gone is a stop, too.
 
 use std::sync::Arc;
 
 use opentelemetry::metrics::Meter;
-use paceline_kit::Shutdown;
 use paceline_kit::clock::Clock;
 use paceline_kit::identity::IdentitySettings;
+use paceline_kit::supervisor::TaskError;
+use paceline_kit::{Shutdown, Supervisor};
 use paceline_store::Store;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
@@ -45,11 +46,13 @@ pub struct Pipeline<P> {
     back: JoinSet<()>,
     leases: JoinSet<()>,
     stop_leases: Shutdown,
+    supervisor: Supervisor,
 }
 
 impl<P: Provider> Pipeline<P> {
-    /// Starts everything. It reads and claims until `stop`; then call [`Pipeline::drain`].
-    pub fn start<S: LeaseSource>(parts: Parts<P>, source: S, stop: &Shutdown) -> Self {
+    /// Starts everything. It reads and claims until the supervisor's shutdown, which comes at once when one of its tasks is gone;
+    /// then call [`Pipeline::drain`].
+    pub fn start<S: LeaseSource>(parts: Parts<P>, source: S, supervisor: &Supervisor) -> Self {
         let (shared, inboxes) = share(parts);
         gauges::observe(&shared);
         let mut pipeline = Self {
@@ -58,10 +61,11 @@ impl<P: Provider> Pipeline<P> {
             back: JoinSet::new(),
             leases: JoinSet::new(),
             stop_leases: Shutdown::new(),
+            supervisor: supervisor.clone(),
             shared,
         };
         for (number, inbox) in inboxes.into_iter().enumerate() {
-            pipeline.start_shard(number, inbox, stop);
+            pipeline.start_shard(number, inbox);
         }
         let (answered, receiver) = watch::channel(false);
         pipeline.answered = receiver;
@@ -72,7 +76,8 @@ impl<P: Provider> Pipeline<P> {
             incarnation: rand::random(),
             answered,
         };
-        pipeline.leases.spawn(keeper.run(pipeline.stop_leases.clone()));
+        let keeping = keeper.run(pipeline.stop_leases.clone());
+        pipeline.leases.spawn(supervisor.watch("leases", keeping));
         pipeline
     }
 
@@ -99,8 +104,11 @@ impl<P: Provider> Pipeline<P> {
             .map_or(0.0, |standing| standing.tokens)
     }
 
-    /// Ends the sender after `stop`: waits for open requests and their results, for as long as the limits say.
-    pub async fn drain(mut self) {
+    /// Ends the sender after the shutdown: waits for open requests and their results, for as long as the limits say.
+    ///
+    /// # Errors
+    /// If one of the tasks panicked, or ended before the shutdown. What was open is recorded all the same, if it could be.
+    pub async fn drain(mut self) -> Result<(), TaskError> {
         let limits = &self.shared.limits;
         let (front, in_flight) = (&mut self.front, &self.shared.in_flight);
         let ended = tokio::time::timeout(limits.drain_max, async {
@@ -114,18 +122,25 @@ impl<P: Provider> Pipeline<P> {
         }
         self.stop_leases.trigger();
         while self.leases.join_next().await.is_some() {}
+        self.supervisor.outcome()
     }
 
-    fn start_shard(&mut self, number: usize, inbox: mpsc::Receiver<Finished>, stop: &Shutdown) {
+    fn start_shard(&mut self, number: usize, inbox: mpsc::Receiver<Finished>) {
         let pair = || (Arc::clone(&self.shared), Arc::clone(&self.shared.shards[number]));
+        let supervisor = &self.supervisor;
+        let stop = || supervisor.shutdown().clone();
         let (shared, shard) = pair();
-        self.front.spawn(Reader::new(shared, shard).run(stop.clone()));
+        let reading = Reader::new(shared, shard).run(stop());
+        self.front.spawn(supervisor.watch("reader", reading));
         let (shared, shard) = pair();
-        self.front.spawn(dispatch::run(shared, shard, stop.clone()));
+        let dispatching = dispatch::run(shared, shard, stop());
+        self.front.spawn(supervisor.watch("dispatcher", dispatching));
         let (shared, shard) = pair();
-        self.back.spawn(results::record(shared, shard, inbox));
+        let recording = results::record(shared, shard, inbox);
+        self.back.spawn(supervisor.watch("recorder", recording));
         let (shared, shard) = pair();
-        self.back.spawn(Sweeper::new(shared, shard).run(stop.clone()));
+        let sweeping = Sweeper::new(shared, shard).run(stop());
+        self.back.spawn(supervisor.watch("sweeper", sweeping));
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::health::Health;
-use paceline_kit::{Bound, Context, admin, grpc};
+use paceline_kit::{Bound, Context, Shutdown, Supervisor, admin, grpc};
 use paceline_store::{Store, StoreConfig};
 
 use crate::config::Config;
@@ -18,19 +18,25 @@ use crate::shared::Limits;
 
 /// How often health looks at the sender.
 const HEALTH_EVERY: Duration = Duration::from_millis(250);
+/// How long calls, which only ask for health, may stay open after the shutdown.
+const CALLS_MAX: Duration = Duration::from_secs(1);
 
 /// Runs the sender until `context.shutdown`, then drains it.
 ///
 /// # Errors
-/// If a listener can't be bound or Redis can't be used.
+/// If a listener can't be bound or Redis can't be used, or one of the tasks is gone: then after the drain.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let (health, health_service) = Health::new().await;
+    let supervisor = Supervisor::new(&context.shutdown);
+    // The admin listener outlives the drain: /readyz and /metrics are what one looks at while it lasts.
+    let admin_stop = Shutdown::new();
     let (listener, grpc_address) = grpc::bind(config.listen).await.context("can't listen for gRPC")?;
-    let (admin_address, _) = admin::serve(
+    let (admin_address, admin_task) = admin::serve(
         config.admin_listen,
         health.clone(),
         context.telemetry.clone(),
-        context.shutdown.clone(),
+        &supervisor,
+        admin_stop.clone(),
     )
     .await
     .context("can't listen for health and metrics")?;
@@ -49,18 +55,18 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         meter: context.telemetry.meter(metrics::METER),
     };
     let source = Coordinators::new(config.coordinators);
-    let pipeline = Pipeline::start(parts, source, &context.shutdown);
+    let pipeline = Pipeline::start(parts, source, &supervisor);
     context.ready(Bound {
         grpc: grpc_address,
         admin: admin_address,
     });
     let router = grpc::server().add_service(health_service);
-    let served = tokio::spawn(grpc::serve(
-        router,
-        listener,
-        context.shutdown.clone(),
-        Duration::from_secs(1),
-    ));
+    let serving = grpc::serve(router, listener, context.shutdown.clone(), CALLS_MAX);
+    let served = supervisor.spawn("grpc", async move {
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "gRPC listener failed");
+        }
+    });
     while !context.shutdown.is_requested() {
         match pipeline.problem() {
             None => health.set_ready().await,
@@ -72,10 +78,13 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         }
     }
     health.set_not_ready("draining").await;
-    pipeline.drain().await;
+    let drained = pipeline.drain().await;
     store.close().await;
-    served.await.context("the gRPC listener panicked")??;
-    Ok(())
+    served.await?;
+    admin_stop.trigger();
+    admin_task.await?;
+    drained?;
+    Ok(supervisor.outcome()?)
 }
 
 /// The configured name, or one that no other sender has.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::health::Health;
-use paceline_kit::{Bound, Context, Shutdown, admin, grpc};
+use paceline_kit::{Bound, Context, Shutdown, Supervisor, admin, grpc};
 use paceline_store::{Store, StoreConfig};
 use paceline_wire::DESCRIPTORS;
 use paceline_wire::v1::throttle_service_server::ThrottleServiceServer;
@@ -24,14 +24,16 @@ const SERVICES: [&str; 2] = ["paceline.v1.ThrottleService", "grpc.health.v1.Heal
 /// the lead is given back.
 ///
 /// # Errors
-/// If Redis can't be used at the start, an address can't be bound, or a listener fails.
+/// If Redis can't be used at the start, an address can't be bound, or a listener fails or a task is gone: then after the drain.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let (health, health_server) = Health::new().await;
     let stop = Shutdown::new();
+    let supervisor = Supervisor::new(&context.shutdown);
     let (admin_address, admin_task) = admin::serve(
         config.admin_listen,
         health.clone(),
         context.telemetry.clone(),
+        &supervisor,
         stop.clone(),
     )
     .await?;
@@ -61,9 +63,11 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         health,
         address: address.clone(),
     };
-    let election = tokio::spawn(election.run(stop_election.clone()));
-    let ticking = tokio::spawn(pace::tick(desk.clone(), clock, metrics.clone(), stop.clone()));
-    let saving = tokio::spawn(pace::save(desk.clone(), clock, store.clone(), stop.clone()));
+    let election = supervisor.spawn("election", election.run(stop_election.clone()));
+    let ticking = pace::tick(desk.clone(), clock, metrics.clone(), stop.clone());
+    let ticking = supervisor.spawn("ticker", ticking);
+    let saving = pace::save(desk.clone(), clock, store.clone(), stop.clone());
+    let saving = supervisor.spawn("saver", saving);
     let service = ThrottleServiceServer::new(Throttle {
         desk,
         store: store.clone(),
@@ -89,7 +93,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     election.await?;
     admin_task.await?;
     store.close().await;
-    Ok(served?)
+    served?;
+    Ok(supervisor.outcome()?)
 }
 
 fn reflection() -> anyhow::Result<tonic_reflection::server::Builder<'static>> {

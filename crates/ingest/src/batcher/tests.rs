@@ -8,7 +8,9 @@ use bytes::Bytes;
 use bytesize::ByteSize;
 use paceline_domain::id::MessageId;
 use paceline_domain::record::Record;
+use paceline_kit::supervisor::TaskError;
 use paceline_kit::telemetry::{Telemetry, TelemetrySettings};
+use paceline_kit::{Shutdown, Supervisor};
 use paceline_store::{Durability, Enqueued, NewMessage, StoreError};
 use paceline_testkit::eventually;
 use paceline_wire::status::reason;
@@ -97,8 +99,17 @@ impl Messages for Gated {
 }
 
 fn start(settings: IntakeSettings, store: &Gated) -> (Batcher, Vec<JoinHandle<()>>) {
+    start_watched(settings, store, &Supervisor::new(&Shutdown::new()))
+}
+
+fn start_watched<M: Messages>(
+    settings: IntakeSettings,
+    store: &M,
+    supervisor: &Supervisor,
+) -> (Batcher, Vec<JoinHandle<()>>) {
     let telemetry = Telemetry::new("ingest", &TelemetrySettings::default()).expect("no endpoint");
-    Batcher::start(1, settings, &Metrics::new(&telemetry.meter("ingest")), store)
+    let metrics = Metrics::new(&telemetry.meter("ingest"));
+    Batcher::start(1, settings, &metrics, store, supervisor)
 }
 
 fn message(number: u8) -> NewMessage {
@@ -319,4 +330,33 @@ async fn the_workers_end_once_all_that_waits_is_written() {
     for pending in pending {
         assert_eq!(word(pending).await, "new");
     }
+}
+
+/// A store whose client has a bug.
+#[derive(Clone)]
+struct Broken;
+
+impl Messages for Broken {
+    async fn write(&self, _shard: u16, _messages: Vec<NewMessage>) -> Result<Vec<Enqueued>, StoreError> {
+        panic!("as the test wishes")
+    }
+
+    fn reaches(&self, level: Durability) -> bool {
+        level == Durability::Local
+    }
+
+    async fn find(&self, _id: MessageId) -> Result<Option<Record>, StoreError> {
+        Ok(None)
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_panics_stops_the_service() {
+    let shutdown = Shutdown::new();
+    let supervisor = Supervisor::new(&shutdown);
+    let (batcher, _workers) = start_watched(intake(), &Broken, &supervisor);
+    assert_eq!(word(submit(&batcher, message(1))).await, "error");
+    let stops = tokio::time::timeout(PATIENCE, shutdown.requested()).await;
+    stops.expect("the service stops");
+    assert_eq!(supervisor.outcome(), Err(TaskError::Panicked("batcher")));
 }

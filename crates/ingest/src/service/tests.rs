@@ -8,9 +8,9 @@ use paceline_domain::id::MessageId;
 use paceline_domain::machine;
 use paceline_domain::record::Record;
 use paceline_domain::time::Millis;
-use paceline_kit::Shutdown;
 use paceline_kit::clock::Clock as _;
 use paceline_kit::telemetry::{Telemetry, TelemetrySettings};
+use paceline_kit::{Shutdown, Supervisor};
 use paceline_store::{Durability, Enqueued, NewMessage, StoreError};
 use paceline_testkit::ManualClock;
 use paceline_wire::convert::timestamp;
@@ -66,7 +66,8 @@ fn service(clock: &ManualClock) -> (Ingest<InMemory>, InMemory) {
     };
     let telemetry = Telemetry::new("ingest", &TelemetrySettings::default()).expect("no endpoint");
     let metrics = Metrics::new(&telemetry.meter("ingest"));
-    let (batcher, _workers) = Batcher::start(1, intake(), &metrics, &store);
+    let (batcher, _workers) =
+        Batcher::start(1, intake(), &metrics, &store, &Supervisor::new(&Shutdown::new()));
     let ingest = Ingest::new(
         admission_at(clock.clone()),
         batcher,

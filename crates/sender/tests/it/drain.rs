@@ -1,11 +1,15 @@
 //! On the way out: nothing new, what was read goes back, what is open is finished, the leases are released.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use paceline_domain::record::State;
+use paceline_kit::supervisor::TaskError;
+use paceline_sender::LeaseSource;
+use paceline_sender::leases::LeaseError;
 use paceline_testkit::eventually;
+use paceline_wire::v1;
 use tokio::sync::Semaphore;
 
 use crate::support::{Answer, Granting, SOON, Scripted, Sender, World, accepted, limits, parts, wish};
@@ -83,4 +87,46 @@ async fn a_drain_does_not_wait_for_ever() {
         State::Sending,
         "left to the lapse of its claim"
     );
+}
+
+/// Grants, until it meets a bug.
+struct Broken {
+    granting: Granting,
+    broken: Arc<AtomicBool>,
+}
+
+impl LeaseSource for Broken {
+    async fn refresh(&mut self, request: v1::RefreshRequest) -> Result<v1::RefreshResponse, LeaseError> {
+        assert!(!self.broken.load(Ordering::SeqCst), "as the test wishes");
+        self.granting.refresh(request).await
+    }
+
+    async fn release(&mut self, request: v1::ReleaseRequest) -> Result<(), LeaseError> {
+        self.granting.release(request).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_panics_stops_the_sender_with_an_error_and_what_is_open_is_recorded() {
+    let world = World::start().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let answers = Arc::clone(&gate);
+    let provider = Scripted::new(move |call| Answer::After(Arc::clone(&gate), accepted(call.id)));
+    let broken = Arc::new(AtomicBool::new(false));
+    let source = Broken {
+        granting: Granting::rate(100.0),
+        broken: Arc::clone(&broken),
+    };
+    let ids = world.ready(1, wish()).await;
+    let sender = Sender::start(
+        parts(world.store.clone(), provider.clone(), limits("sender-1")),
+        source,
+    );
+    provider.until_called(1).await;
+    broken.store(true, Ordering::SeqCst);
+    let stops = tokio::time::timeout(SOON, sender.stop.requested()).await;
+    stops.expect("the sender stops by itself");
+    answers.add_permits(1);
+    assert_eq!(sender.pipeline.drain().await, Err(TaskError::Panicked("leases")));
+    assert_eq!(world.get(ids[0]).await.state, State::Accepted);
 }

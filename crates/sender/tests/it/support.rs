@@ -12,10 +12,10 @@ use paceline_domain::lane::Lane;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::{DoubtPolicy, Nonce, Record, State};
 use paceline_domain::time::Millis;
-use paceline_kit::Shutdown;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::identity::{IdentitySettings, SesIdentity};
 use paceline_kit::telemetry::{Telemetry, TelemetrySettings};
+use paceline_kit::{Shutdown, Supervisor};
 use paceline_providers::{OutgoingMessage, SendOutcome};
 use paceline_sender::leases::LeaseError;
 use paceline_sender::{LeaseSource, Limits, Parts, Pipeline, Provider, ReadAheadSettings};
@@ -459,17 +459,17 @@ pub(crate) struct Sender<P> {
 }
 
 impl<P: Provider> Sender<P> {
-    pub(crate) fn start(parts: Parts<P>, leases: Granting) -> Self {
+    pub(crate) fn start(parts: Parts<P>, leases: impl LeaseSource) -> Self {
         let stop = Shutdown::new();
         Self {
-            pipeline: Pipeline::start(parts, leases, &stop),
+            pipeline: Pipeline::start(parts, leases, &Supervisor::new(&stop)),
             stop,
         }
     }
 
     pub(crate) async fn drain(self) {
         self.stop.trigger();
-        self.pipeline.drain().await;
+        self.pipeline.drain().await.expect("every task ended well");
     }
 }
 
