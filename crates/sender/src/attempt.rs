@@ -1,7 +1,6 @@
 //! One attempt: a last look at every deadline, the call, and what is to be reported.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use paceline_domain::id::MessageId;
@@ -15,6 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument as _;
 
 use crate::claim::Picked;
+use crate::counter::Counted;
 use crate::outgoing::{outgoing, unpack};
 use crate::pacing::{Admission, Withdrawn};
 use crate::provider::Provider;
@@ -36,10 +36,16 @@ pub(crate) struct Claim {
     lapses_at: Duration,
     /// The same for the message's own end.
     expires_at: Duration,
+    open: Counted,
 }
 
 impl Claim {
-    pub(crate) fn new(record: Record, picked: Picked, asked_at: Duration, lease: Duration) -> Self {
+    pub(crate) fn new(
+        record: Record,
+        picked: Picked,
+        (asked_at, lease): (Duration, Duration),
+        open: Counted,
+    ) -> Self {
         // The claim's own time is Redis's; what is left of the message's life then is counted on our clock.
         let life = record.expires_at.since(record.changed_at);
         Self {
@@ -50,6 +56,7 @@ impl Claim {
             permit: picked.permit,
             lapses_at: asked_at + lease,
             expires_at: asked_at.saturating_add(life),
+            open,
         }
     }
 }
@@ -58,7 +65,6 @@ impl Claim {
 pub(crate) async fn run<P: Provider>(shared: Arc<Shared<P>>, shard: Arc<Shard>, claim: Claim) {
     let (id, fence) = (claim.id, claim.record.fence());
     let (outcome, permit) = attempt(&shared, claim).await;
-    shard.open.fetch_sub(1, Ordering::Relaxed);
     results::hand_over(&shard, Finished::new(id, fence, outcome, permit)).await;
     shard.ready.notify_one();
 }
@@ -72,6 +78,8 @@ async fn attempt<P: Provider>(shared: &Shared<P>, claim: Claim) -> (Outcome, Own
         permit,
         lapses_at,
         expires_at,
+        // Over with the attempt: the recorder waits for no more.
+        open: _open,
     } = claim;
     let rendered = match unpack(&rendered) {
         Ok(rendered) => rendered,

@@ -4,7 +4,6 @@
 //! out to be ours is reported as not written, so that it is not left to doubt.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use paceline_domain::id::MessageId;
@@ -58,8 +57,7 @@ pub(crate) async fn claim<P: Provider>(shared: Arc<Shared<P>>, shard: Arc<Shard>
         shared.metrics.claim(name(&answer));
         match answer {
             Claimed::Sending(record) => {
-                let claim = Claim::new(record, picked, asked_at, lease);
-                shard.open.fetch_add(1, Ordering::Relaxed);
+                let claim = Claim::new(record, picked, (asked_at, lease), shard.open.enter());
                 tokio::spawn(attempt::run(Arc::clone(&shared), Arc::clone(&shard), claim));
             }
             Claimed::Corrupt => {
@@ -75,7 +73,7 @@ pub(crate) async fn claim<P: Provider>(shared: Arc<Shared<P>>, shard: Arc<Shard>
 
 /// Finds out which of the entries were claimed under `nonce`, and gives those up.
 async fn settle<P>(shared: &Shared<P>, shard: &Shard, nonce: Nonce, picked: Vec<Picked>) {
-    shard.unsettled.fetch_add(1, Ordering::Relaxed);
+    let unsettled = shard.unsettled.enter();
     let ids: Vec<MessageId> = picked.iter().map(|picked| picked.held.id).collect();
     let mut pause = PAUSE_MIN;
     let records = loop {
@@ -101,7 +99,7 @@ async fn settle<P>(shared: &Shared<P>, shard: &Shard, nonce: Nonce, picked: Vec<
         let finished = Finished::new(picked.held.id, record.fence(), outcome, picked.permit);
         results::hand_over(shard, finished).await;
     }
-    shard.unsettled.fetch_sub(1, Ordering::Relaxed);
+    drop(unsettled);
     shard.ready.notify_one();
 }
 

@@ -1,7 +1,6 @@
 //! The sender as it stands at each scrape. A gauge does not keep its sender alive.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use opentelemetry::KeyValue;
 
@@ -21,7 +20,7 @@ pub(crate) fn observe<P: Send + Sync + 'static>(shared: &Arc<Shared<P>>) {
         shared,
         metrics::OPEN,
         "Requests whose outcome is still to come",
-        |shared| shared.sum(|shard| shard.open.load(Ordering::Relaxed)),
+        |shared| shared.sum(|shard| shard.open.get()),
     );
     count(
         shared,

@@ -19,6 +19,7 @@ mod attempt;
 mod buffer;
 mod claim;
 mod config;
+mod counter;
 mod demand;
 mod dispatch;
 mod gauges;

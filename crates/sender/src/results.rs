@@ -69,7 +69,7 @@ async fn gather(first: Finished, shard: &Shard, results: &mut Receiver<Finished>
     while batch.len() < BATCH_MAX {
         let next = match results.try_recv() {
             Ok(next) => Some(next),
-            Err(TryRecvError::Empty) if shard.open.load(Ordering::Relaxed) > 0 => {
+            Err(TryRecvError::Empty) if shard.open.get() > 0 => {
                 tokio::time::timeout_at(deadline, results.recv())
                     .await
                     .ok()

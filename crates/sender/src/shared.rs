@@ -13,6 +13,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::buffer::Buffer;
 use crate::config::{Config, ReadAheadSettings};
+use crate::counter::Counter;
 use crate::metrics::Metrics;
 use crate::pacing::Pacing;
 use crate::results::Finished;
@@ -89,12 +90,12 @@ pub(crate) struct Shard {
     pub(crate) low: Notify,
     low_mark: AtomicUsize,
     /// Attempts whose result is still to come.
-    pub(crate) open: AtomicUsize,
+    pub(crate) open: Counter,
     pub(crate) results: tokio::sync::mpsc::Sender<Finished>,
     /// Results that could not be written yet: nothing more is claimed.
     pub(crate) unwritable: AtomicBool,
     /// Claims of which nobody knows yet whether they were made: nothing more is claimed.
-    pub(crate) unsettled: AtomicUsize,
+    pub(crate) unsettled: Counter,
 }
 
 impl Shard {
@@ -105,10 +106,10 @@ impl Shard {
             ready: Notify::new(),
             low: Notify::new(),
             low_mark: AtomicUsize::new(0),
-            open: AtomicUsize::new(0),
+            open: Counter::default(),
             results,
             unwritable: AtomicBool::new(false),
-            unsettled: AtomicUsize::new(0),
+            unsettled: Counter::default(),
         }
     }
 
@@ -132,6 +133,6 @@ impl Shard {
 
     /// True while results are written and claims are answered.
     pub(crate) fn may_claim(&self) -> bool {
-        !self.unwritable.load(Ordering::Relaxed) && self.unsettled.load(Ordering::Relaxed) == 0
+        !self.unwritable.load(Ordering::Relaxed) && self.unsettled.get() == 0
     }
 }

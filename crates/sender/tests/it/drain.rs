@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use paceline_domain::record::State;
 use paceline_kit::supervisor::TaskError;
-use paceline_sender::LeaseSource;
+use paceline_kit::telemetry::{Telemetry, TelemetrySettings};
 use paceline_sender::leases::LeaseError;
+use paceline_sender::{LeaseSource, Parts};
 use paceline_testkit::eventually;
 use paceline_wire::v1;
 use tokio::sync::Semaphore;
@@ -129,4 +130,37 @@ async fn a_task_that_panics_stops_the_sender_with_an_error_and_what_is_open_is_r
     answers.add_permits(1);
     assert_eq!(sender.pipeline.drain().await, Err(TaskError::Panicked("leases")));
     assert_eq!(world.get(ids[0]).await.state, State::Accepted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_panics_harms_its_own_message_only() {
+    let world = World::start().await;
+    let provider = Scripted::new(|call| {
+        assert_ne!(call.number, 0, "as the test wishes");
+        Answer::Now(accepted(call.id))
+    });
+    let telemetry = Telemetry::new("sender", &TelemetrySettings::default()).expect("no endpoint to fail");
+    let parts = Parts {
+        meter: telemetry.meter("test"),
+        ..parts(world.store.clone(), provider.clone(), limits("sender-1"))
+    };
+    let sender = Sender::start(parts, Granting::rate(100.0));
+    let harmed = world.ready(1, wish()).await;
+    provider.until_called(1).await;
+    let others = world.ready(10, wish()).await;
+    world.until(&others, State::Accepted).await;
+    eventually("no request is open", SOON, || async {
+        let text = telemetry.scrape();
+        let open = text.lines().find(|line| line.starts_with("sender_requests_open"));
+        let open = open.ok_or_else(|| "no such gauge".to_owned())?;
+        if open.ends_with(" 0") {
+            Ok(())
+        } else {
+            Err(open.to_owned())
+        }
+    })
+    .await;
+    sender.drain().await;
+    let state = world.get(harmed[0]).await.state;
+    assert_eq!(state, State::Sending, "left to the lapse of its claim");
 }
