@@ -38,6 +38,7 @@ mod run;
 mod shared;
 pub mod sightings;
 mod sweep;
+mod unread;
 
 pub use config::{Config, DEFAULTS, ReadAheadSettings};
 pub use leases::LeaseSource;

@@ -149,7 +149,7 @@ impl<P: Send + Sync + 'static> Reader<P> {
             if !known && stream.stage == Stage::Ready && self.strangers.insert(stream.identity.clone()) {
                 tracing::warn!(
                     identity = stream.identity,
-                    "mail of an identity that the settings do not have is left alone"
+                    "mail of an identity that the settings do not have is left to other senders, and to its time"
                 );
             }
             known && stream.stage == Stage::Ready

@@ -1,4 +1,4 @@
-//! Ends what nobody ends: claims whose sender is gone, and doubts whose window is over.
+//! Ends what nobody ends: claims whose sender is gone, doubts whose window is over, and mail past its time that nobody reads.
 //!
 //! Every sender sweeps every shard; the scripts let only the first one in. What is over is over by both clocks, Redis's and
 //! this worker's own: see [`crate::sightings`]. What stands in a set without belonging there is cleaned away by the same
@@ -16,6 +16,7 @@ use paceline_store::{Change, Stage, StoreError};
 
 use crate::shared::{Shard, Shared};
 use crate::sightings::{Period, Sightings};
+use crate::unread::Unread;
 
 const EVERY: Duration = Duration::from_secs(1);
 /// Ids that one look takes in; the next look goes on behind them.
@@ -36,6 +37,7 @@ pub(crate) struct Sweeper<P> {
     shard: Arc<Shard>,
     open: Watch,
     doubt: Watch,
+    unread: Unread,
     consumers_at: Duration,
 }
 
@@ -61,6 +63,7 @@ impl<P: Send + Sync + 'static> Sweeper<P> {
             shard,
             open: Watch::default(),
             doubt: Watch::default(),
+            unread: Unread::default(),
         }
     }
 
@@ -81,6 +84,7 @@ impl<P: Send + Sync + 'static> Sweeper<P> {
     async fn round(&mut self) -> Result<(), StoreError> {
         self.sweep(Waiting::Open).await?;
         self.sweep(Waiting::Doubt).await?;
+        self.unread.round(&self.shared, &self.shard).await?;
         self.remove_consumers().await
     }
 

@@ -33,6 +33,7 @@ mod store;
 mod streams;
 pub mod throttle;
 mod types;
+mod unread;
 mod waiting;
 pub mod waiting_all;
 mod waits;

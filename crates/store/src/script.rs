@@ -42,6 +42,7 @@ macro_rules! scripts {
 scripts! {
     on_records ENQUEUE = "enqueue";
     on_records CLAIM = "claim";
+    on_records EXPIRE = "expire";
     on_records FINISH = "finish";
     on_records LAPSE = "lapse";
     on_records RESOLVE = "resolve";

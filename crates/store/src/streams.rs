@@ -282,7 +282,7 @@ impl Store {
     }
 }
 
-fn entry(stream: &StreamKey, (entry_id, fields): RawEntry, deliveries: u32) -> Entry {
+pub(crate) fn entry(stream: &StreamKey, (entry_id, fields): RawEntry, deliveries: u32) -> Entry {
     Entry {
         stream: stream.clone(),
         entry_id,

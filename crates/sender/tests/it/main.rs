@@ -11,3 +11,4 @@ mod redis_trouble;
 mod sent_once;
 mod support;
 mod tries;
+mod unread;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use paceline_domain::machine::Outcome;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::{Fence, Nonce, Provider, State};
-use paceline_store::{Change, Claimed, Stage, Verdict};
+use paceline_store::{Change, Claimed, Stage, StreamKey, Verdict};
 
 use crate::SHARD;
 use crate::support::{Bench, LEASE, TRIES_MAX, accepted, claim_of, id, message, moved};
@@ -80,6 +80,42 @@ async fn expired_and_suppressed_messages_end_at_the_claim() {
         assert!(bench.ttl(id(number)).await > 0);
     }
     assert_eq!(bench.backlog(Stage::Ready).await, 0);
+}
+
+#[tokio::test]
+async fn unread_mail_ends_with_its_time_and_the_rest_is_left_to_its_readers() {
+    let bench = Bench::start().await;
+    let mut short = message(1);
+    short.ttl = Duration::from_secs(1);
+    bench.enqueue(vec![short, message(2), message(3)]).await;
+    bench.render_all().await;
+    bench.store.cancel(id(3)).await.expect("there");
+    let stream = StreamKey::of(&bench.get(id(2)).await, Stage::Ready);
+    let first = bench.store.look(SHARD, &stream, None, 2).await.expect("there");
+    let after = Some(first[1].entry_id.as_str());
+    let second = bench.store.look(SHARD, &stream, after, 2).await.expect("there");
+    assert_eq!((first.len(), second.len()), (2, 1));
+    let all = [first, second].concat();
+    let early = bench.store.expire(SHARD, &all[..1]).await.expect("there");
+    assert!(matches!(early[0], Change::Unchanged(_)), "{early:?}");
+    bench.advance(Duration::from_secs(1));
+    let changes = bench.store.expire(SHARD, &all).await.expect("there");
+    assert!(
+        matches!(
+            changes.as_slice(),
+            [Change::Moved(_), Change::Unchanged(_), Change::Unchanged(_)]
+        ),
+        "{changes:?}"
+    );
+    assert_eq!(bench.get(id(1)).await.state, State::Expired);
+    assert!(!bench.has_request(id(1)).await);
+    // The cancelled message's entry is gone, too; the other's was not even delivered.
+    assert_eq!(bench.backlog(Stage::Ready).await, 1);
+    let claimed = bench.claim_all(1).await;
+    assert!(
+        matches!(claimed.as_slice(), [Claimed::Sending(record)] if record.attempt == 1),
+        "{claimed:?}"
+    );
 }
 
 #[tokio::test]
