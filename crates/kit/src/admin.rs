@@ -1,4 +1,5 @@
-//! Health and metrics for people and machines that operate a service, over plain HTTP on loopback.
+//! Health and metrics for people and machines that operate a service, over plain HTTP on a
+//! listener of their own.
 
 use std::net::SocketAddr;
 

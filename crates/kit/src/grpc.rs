@@ -1,13 +1,12 @@
 //! gRPC servers and channels with bounds that hold.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, Server};
 
-use crate::listen::ListenAddress;
+use crate::entrance::GuardedRouter;
 use crate::shutdown::Shutdown;
 
 /// h2 ends a connection whose unread small frames exceed half its window (the guard against data-frame floods), which a
@@ -21,8 +20,7 @@ pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// A server with our windows, stream bound and keep-alive. No timeout is set here: a server-wide one would also end
 /// streams.
-#[must_use]
-pub fn server() -> Server {
+pub(crate) fn server() -> Server {
     Server::builder()
         .initial_connection_window_size(Some(CONNECTION_WINDOW_BYTES))
         .initial_stream_window_size(Some(STREAM_WINDOW_BYTES))
@@ -31,11 +29,17 @@ pub fn server() -> Server {
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
 }
 
-/// A channel to `address` (`http://host:port`) that connects when it is first used and again whenever it must.
+/// A channel without TLS and key to `address` (`http://host:port`) that connects when it is first used and again whenever it
+/// must. Other services are called by a [`Client`](crate::client::Client).
 ///
 /// # Errors
 /// If the address is no URI.
 pub fn channel(address: &str) -> Result<Channel, tonic::transport::Error> {
+    Ok(endpoint(address)?.connect_lazy())
+}
+
+/// The bounds of every channel.
+pub(crate) fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
     Ok(Endpoint::from_shared(address.to_owned())?
         .initial_connection_window_size(Some(CONNECTION_WINDOW_BYTES))
         .initial_stream_window_size(Some(STREAM_WINDOW_BYTES))
@@ -43,18 +47,7 @@ pub fn channel(address: &str) -> Result<Channel, tonic::transport::Error> {
         .http2_keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10))
         .keep_alive_while_idle(true)
-        .tcp_nodelay(true)
-        .connect_lazy())
-}
-
-/// Binds a listener.
-///
-/// # Errors
-/// If the address can't be bound.
-pub async fn bind(listen: ListenAddress) -> std::io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(listen.socket()).await?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
+        .tcp_nodelay(true))
 }
 
 /// Serves until `shutdown`, then lets what is under way finish for at most `drain_max`. A handler that runs longer is no
@@ -63,7 +56,7 @@ pub async fn bind(listen: ListenAddress) -> std::io::Result<(TcpListener, Socket
 /// # Errors
 /// If the listener fails.
 pub async fn serve(
-    router: Router,
+    router: GuardedRouter,
     listener: TcpListener,
     shutdown: Shutdown,
     drain_max: Duration,

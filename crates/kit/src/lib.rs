@@ -1,11 +1,14 @@
-//! What every `main` needs: settings, telemetry, health, drain, a clock.
+//! What every `main` needs: settings, telemetry, health, drain, a clock, TLS and API keys.
 //!
 //! A service is a library with `run(config, context)`; its `main` hands both to [`run_service`], which reads the
 //! settings before any socket opens, and leaves with 0 after a drain, 1 after a failure and 64 on a bad configuration.
 
+pub mod access;
 pub mod admin;
+pub mod client;
 pub mod clock;
 pub mod context;
+pub mod entrance;
 pub mod grpc;
 pub mod health;
 pub mod identity;
@@ -17,6 +20,7 @@ pub mod settings;
 pub mod shutdown;
 pub mod supervisor;
 pub mod telemetry;
+pub mod tls;
 pub mod trace;
 
 pub use context::{Bound, Context};

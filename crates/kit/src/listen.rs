@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// An address and port on the loopback interface; port 0 lets the system choose.
+/// An IP address and port; port 0 lets the system choose.
 ///
-/// Anything off loopback needs TLS and credentials, which the listeners do not have yet: such a value is refused when the
-/// settings are read, so that nothing is ever served in the clear to a network.
+/// Off loopback a gRPC listener needs TLS and credentials, which [`Entrance`](crate::entrance::Entrance) asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ListenAddress(SocketAddr);
 
@@ -16,6 +15,18 @@ impl ListenAddress {
     #[must_use]
     pub const fn socket(self) -> SocketAddr {
         self.0
+    }
+
+    /// True if nothing outside of this machine reaches it.
+    #[must_use]
+    pub const fn is_loopback(self) -> bool {
+        self.0.ip().is_loopback()
+    }
+
+    /// True for every interface (`0.0.0.0`, `[::]`): no address at which others reach it.
+    #[must_use]
+    pub const fn is_unspecified(self) -> bool {
+        self.0.ip().is_unspecified()
     }
 }
 
@@ -28,15 +39,9 @@ impl fmt::Display for ListenAddress {
 impl<'de> Deserialize<'de> for ListenAddress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let address: SocketAddr = text.parse().map_err(|_| {
+        let address = text.parse().map_err(|_| {
             serde::de::Error::custom(format!("\"{text}\" is no IP:PORT such as 127.0.0.1:7070"))
         })?;
-        if !address.ip().is_loopback() {
-            return Err(serde::de::Error::custom(format!(
-                "\"{text}\" is not a loopback address; listening off loopback needs TLS and credentials, which this \
-                 release does not offer"
-            )));
-        }
         Ok(Self(address))
     }
 }
@@ -46,17 +51,26 @@ mod tests {
     use super::ListenAddress;
 
     #[test]
-    fn only_loopback_is_served() {
+    fn an_address_is_an_ip_and_a_port() {
         let parse = |text: &str| serde_json::from_str::<ListenAddress>(&format!("\"{text}\""));
         assert_eq!(parse("127.0.0.1:0").expect("loopback").socket().port(), 0);
-        assert!(parse("[::1]:7070").is_ok());
-        let refusal = parse("0.0.0.0:7070").expect_err("every interface").to_string();
-        assert!(refusal.contains("TLS and credentials"), "{refusal}");
-        assert!(
-            parse("localhost:7070")
-                .expect_err("a name")
-                .to_string()
-                .contains("IP:PORT")
-        );
+        for (text, loopback, unspecified) in [
+            ("127.8.8.8:1", true, false),
+            ("[::1]:7070", true, false),
+            ("0.0.0.0:7070", false, true),
+            ("[::]:7070", false, true),
+            ("10.0.0.1:7070", false, false),
+            // Reachable or not, depending on the system: taken for a network's.
+            ("[::ffff:127.0.0.1]:7070", false, false),
+        ] {
+            let address = parse(text).expect(text);
+            assert_eq!(
+                (address.is_loopback(), address.is_unspecified()),
+                (loopback, unspecified),
+                "{text}"
+            );
+        }
+        let refusal = parse("localhost:7070").expect_err("a name").to_string();
+        assert!(refusal.contains("IP:PORT"), "{refusal}");
     }
 }

@@ -46,6 +46,16 @@ pub mod reason {
     pub const DRAINING: &str = "draining";
     /// A newer release wrote the message; ask that one.
     pub const NEWER_FORMAT: &str = "newer_format";
+    /// The call has no API key, and this listener asks for one.
+    pub const KEY_MISSING: &str = "key_missing";
+    /// The API key is not known here.
+    pub const KEY_UNKNOWN: &str = "key_unknown";
+    /// The API key is not good for this call.
+    pub const SCOPE_MISSING: &str = "scope_missing";
+    /// The API key is another tenant's.
+    pub const TENANT_REFUSED: &str = "tenant_refused";
+    /// There is no such method.
+    pub const METHOD_UNKNOWN: &str = "method_unknown";
     /// The fault is ours.
     pub const INTERNAL: &str = "internal";
 }
