@@ -105,6 +105,15 @@ pub(crate) fn not_found() -> RpcError {
     )
 }
 
+/// The caller's key is another tenant's.
+pub(crate) fn tenant_refused() -> RpcError {
+    RpcError::new(
+        Code::PermissionDenied,
+        reason::TENANT_REFUSED,
+        "the key is not for this tenant",
+    )
+}
+
 /// The record is of a newer release.
 pub(crate) fn newer_format() -> RpcError {
     RpcError::new(

@@ -1,7 +1,7 @@
 //! `paceline.v1.MessagesService`: asking after a message, watching it, calling it back; the depth of the queues.
 //!
 //! A caller sees the messages of the tenant that it names and no others: another tenant's message is one that is not
-//! there.
+//! there. A tenant for which the caller's key is not has no messages at all: whether one exists is nobody else's to learn.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -11,6 +11,7 @@ use futures_util::Stream;
 use paceline_domain::id::MessageId;
 use paceline_domain::record::{Record, State};
 use paceline_kit::Shutdown;
+use paceline_kit::access::Caller;
 use paceline_kit::identity::is_name;
 use paceline_store::{Change, Depths, Store, StreamDepth};
 use paceline_wire::status::{InvalidFields, RpcError, reason};
@@ -121,18 +122,21 @@ fn not_cancellable(state: State) -> RpcError {
     .with("state", state.as_str())
 }
 
-/// Reads what names a message.
-fn named(tenant: &str, message_id: &str) -> Result<MessageId, InvalidFields> {
+/// Reads what names a message, for a caller who may ask.
+fn named<T>(request: &Request<T>, tenant: &str, message_id: &str) -> Result<MessageId, RpcError> {
     let mut wrong = InvalidFields::new();
     if !is_name(tenant) {
         wrong.add("tenant", "must be 1 to 64 of [a-z0-9_-]");
     }
-    match message_id.parse() {
-        Ok(id) if wrong.is_empty() => return Ok(id),
-        Ok(_) => {}
-        Err(_) => wrong.add("message_id", "must be 26 characters of Crockford base32"),
+    let id = message_id.parse();
+    if id.is_err() {
+        wrong.add("message_id", "must be 26 characters of Crockford base32");
     }
-    Err(wrong)
+    match id {
+        Ok(id) if wrong.is_empty() && Caller::of(request.extensions()).acts_for(tenant) => Ok(id),
+        _ if wrong.is_empty() => Err(error::not_found()),
+        _ => Err(wrong.into()),
+    }
 }
 
 fn span_of<T>(rpc: &'static str, request: &Request<T>, tenant: &str, id: MessageId) -> Span {
@@ -158,7 +162,7 @@ impl MessagesService for MessagesOf {
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {
         let v1::GetRequest { tenant, message_id } = request.get_ref();
-        let id = named(tenant, message_id)?;
+        let id = named(&request, tenant, message_id)?;
         let span = span_of("get", &request, tenant, id);
         let record = within(
             call::deadline(request.metadata()),
@@ -175,7 +179,7 @@ impl MessagesService for MessagesOf {
         request: Request<v1::CancelRequest>,
     ) -> Result<Response<v1::CancelResponse>, Status> {
         let v1::CancelRequest { tenant, message_id } = request.get_ref();
-        let id = named(tenant, message_id)?;
+        let id = named(&request, tenant, message_id)?;
         let span = span_of("cancel", &request, tenant, id);
         let response = within(
             call::deadline(request.metadata()),
@@ -186,7 +190,7 @@ impl MessagesService for MessagesOf {
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let v1::WatchRequest { tenant, message_id } = request.get_ref();
-        let id = named(tenant, message_id)?;
+        let id = named(&request, tenant, message_id)?;
         let span = span_of("watch", &request, tenant, id);
         let seat = Seat::take(&self.seats, &self.metrics).ok_or_else(error::too_many_watchers)?;
         let (answers, taken) = mpsc::channel(UNREAD_MAX);

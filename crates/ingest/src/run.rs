@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use paceline_kit::clock::SystemClock;
+use paceline_kit::entrance::{Entrance, GuardedRouter};
 use paceline_kit::health::Health;
 use paceline_kit::{Bound, Context, Shutdown, Supervisor, admin, grpc};
 use paceline_store::{Store, StoreConfig};
@@ -16,7 +17,6 @@ use paceline_wire::DESCRIPTORS;
 use paceline_wire::v1::ingest_service_server::IngestServiceServer;
 use paceline_wire::v1::messages_service_server::MessagesServiceServer;
 use tokio::task::JoinHandle;
-use tonic::transport::server::Router;
 
 use crate::admission::Admission;
 use crate::batcher::Batcher;
@@ -60,7 +60,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         admin_stop.clone(),
     )
     .await?;
-    let (listener, grpc_address) = grpc::bind(config.listen).await?;
+    let entrance = config.entrance()?;
+    let (listener, grpc_address) = entrance.bind().await?;
     let store = Store::connect(&StoreConfig::from(&config.redis))
         .await
         .context("redis can't be used")?;
@@ -85,7 +86,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         stop.trigger();
     });
     let stops = (&supervisor, &serving_stop);
-    let (services, workers) = services(config, catalog, &store, &context, stops);
+    let (services, workers) = services(config, &entrance, catalog, &store, (&context, stops))?;
     let router = services
         .add_service(health_server)
         .add_service(reflection().build_v1()?)
@@ -113,12 +114,13 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
 
 fn services(
     config: Config,
+    entrance: &Entrance,
     catalog: Catalog,
     store: &Store,
-    context: &Context,
-    (supervisor, stop): (&Supervisor, &Shutdown),
-) -> (Router, Vec<JoinHandle<()>>) {
-    let metrics = Metrics::new(&context.telemetry.meter("paceline_ingest"));
+    (context, (supervisor, stop)): (&Context, (&Supervisor, &Shutdown)),
+) -> anyhow::Result<(GuardedRouter, Vec<JoinHandle<()>>)> {
+    let meter = context.telemetry.meter("paceline_ingest");
+    let metrics = Metrics::new(&meter);
     let (batcher, workers) = Batcher::start(store.shards(), config.intake, &metrics, store, supervisor);
     let admission = Admission {
         catalog: Arc::new(catalog),
@@ -128,10 +130,11 @@ fn services(
     };
     let ingest = Ingest::new(admission, batcher, store.clone(), metrics.clone(), stop.clone());
     let messages = MessagesOf::new(store.clone(), config.watch, metrics, stop.clone());
-    let router = grpc::server()
+    let router = entrance
+        .server(&meter)?
         .add_service(IngestServiceServer::new(ingest).max_decoding_message_size(REQUEST_BYTES_MAX))
         .add_service(MessagesServiceServer::new(messages));
-    (router, workers)
+    Ok((router, workers))
 }
 
 /// Every bundle must stand in Redis before a message may pin it.

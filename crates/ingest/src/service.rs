@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use futures_util::future::{self, join_all};
 use futures_util::{Stream, StreamExt, stream};
 use paceline_domain::lane::Lane;
+use paceline_kit::access::Caller;
 use paceline_kit::{Shutdown, trace};
 use paceline_wire::status::{InvalidFields, RpcError};
 use paceline_wire::v1;
@@ -95,8 +96,15 @@ impl<M: Messages> Ingest<M> {
         }
     }
 
-    async fn begin(&self, request: v1::EnqueueRequest, patience: Patience) -> Begun {
+    async fn begin(&self, caller: &Caller, request: v1::EnqueueRequest, patience: Patience) -> Begun {
         let started = Instant::now();
+        if !caller.acts_for(&request.tenant) {
+            return Begun {
+                started,
+                lane: None,
+                progress: Progress::Settled(Err(error::tenant_refused())),
+            };
+        }
         let span = Span::current();
         let admitted = match self.inner.admission.admit(request, trace::traceparent_of(&span)) {
             Ok(admitted) => admitted,
@@ -167,6 +175,7 @@ fn outcome(result: &Result<v1::EnqueueResponse, RpcError>) -> Outcome {
         Err(error) => match error.code {
             Code::InvalidArgument => Outcome::Invalid,
             Code::AlreadyExists => Outcome::Conflict,
+            Code::PermissionDenied => Outcome::Denied,
             Code::ResourceExhausted => Outcome::Overloaded,
             Code::Unavailable => Outcome::Unavailable,
             Code::DeadlineExceeded => Outcome::Deadline,
@@ -200,8 +209,9 @@ impl<M: Messages> IngestService for Ingest<M> {
         let span = info_span!("enqueue", tenant = field::Empty, message_id = field::Empty);
         let span = call::adopt(span, request.metadata());
         let patience = Patience::Until(call::deadline(request.metadata()));
+        let caller = Caller::of(request.extensions());
         async {
-            let begun = self.begin(request.into_inner(), patience).await;
+            let begun = self.begin(&caller, request.into_inner(), patience).await;
             Ok(Response::new(self.end(begun).await?))
         }
         .instrument(span)
@@ -214,6 +224,7 @@ impl<M: Messages> IngestService for Ingest<M> {
     ) -> Result<Response<v1::EnqueueBatchResponse>, Status> {
         let span = call::adopt(info_span!("enqueue_batch"), request.metadata());
         let patience = Patience::Until(call::deadline(request.metadata()));
+        let caller = Caller::of(request.extensions());
         let requests = request.into_inner().requests;
         if !(1..=BATCH_MAX).contains(&requests.len()) {
             let problem = format!("are {}; a batch has 1 to {BATCH_MAX}", requests.len());
@@ -221,7 +232,7 @@ impl<M: Messages> IngestService for Ingest<M> {
         }
         let mut begun = Vec::with_capacity(requests.len());
         for (index, request) in requests.into_iter().enumerate() {
-            let begin = self.begin(request, patience);
+            let begin = self.begin(&caller, request, patience);
             begun.push(begin.instrument(message_span(&span)).await);
             if index % BATCH_SLICE == BATCH_SLICE - 1 {
                 tokio::task::yield_now().await;
@@ -242,6 +253,7 @@ impl<M: Messages> IngestService for Ingest<M> {
         let last = Arc::new(OnceLock::new());
         let reader = Reader {
             service: self.clone(),
+            caller: Caller::of(request.extensions()),
             incoming: request.into_inner(),
             span,
             last: Arc::clone(&last),
@@ -259,6 +271,7 @@ impl<M: Messages> IngestService for Ingest<M> {
 /// The reading side of one stream.
 struct Reader<M> {
     service: Ingest<M>,
+    caller: Caller,
     incoming: Streaming<v1::EnqueueStreamRequest>,
     span: Span,
     /// How the stream ended, where it did not end by its caller's wish.
@@ -283,7 +296,7 @@ impl<M: Messages> Reader<M> {
         let begun = match request {
             Some(request) => {
                 self.service
-                    .begin(request, Patience::ForRoom)
+                    .begin(&self.caller, request, Patience::ForRoom)
                     .instrument(message_span(&self.span))
                     .await
             }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, ClientTlsConfig, Uri};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Uri};
 use tonic::{Request, Status};
 
 use crate::grpc;
@@ -57,7 +57,10 @@ impl ClientSettings {
             domain: &self.domain,
         };
         let bearer = Bearer::new(&self.api_key).ok_or_else(|| {
-            SettingsError::invalid("client.api_key", "must be of printable ASCII characters without spaces")
+            SettingsError::invalid(
+                "client.api_key",
+                "must be of printable ASCII characters without spaces",
+            )
         })?;
         Ok(Client::new(files.read()?, bearer))
     }
@@ -98,6 +101,19 @@ impl Client {
     /// If the address is no URL of the two, if there is a key and it would leave the machine in the clear, or if the system has no
     /// CAs and none were given.
     pub fn channel(&self, address: &str) -> Result<Connection, ChannelError> {
+        let channel = self.endpoint(address)?.connect_lazy();
+        Ok(InterceptedService::new(channel, self.bearer.clone()))
+    }
+
+    /// Checks an address of the settings before anything runs.
+    ///
+    /// # Errors
+    /// As [`Client::channel`].
+    pub fn check(&self, address: &str) -> Result<(), ChannelError> {
+        self.endpoint(address).map(|_| ())
+    }
+
+    fn endpoint(&self, address: &str) -> Result<Endpoint, ChannelError> {
         let mut endpoint = grpc::endpoint(address).map_err(ChannelError::Endpoint)?;
         match endpoint.uri().scheme_str() {
             Some("https") => {
@@ -111,10 +127,7 @@ impl Client {
             Some("http") => {}
             _ => return Err(ChannelError::Scheme),
         }
-        Ok(InterceptedService::new(
-            endpoint.connect_lazy(),
-            self.bearer.clone(),
-        ))
+        Ok(endpoint)
     }
 }
 
@@ -176,10 +189,20 @@ mod tests {
     #[tokio::test]
     async fn a_key_never_leaves_the_machine_in_the_clear() {
         let client = client("swordfish");
-        for address in ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1", "https://ingest:1"] {
+        for address in [
+            "http://127.0.0.1:1",
+            "http://[::1]:1",
+            "http://localhost:1",
+            "https://ingest:1",
+        ] {
             assert!(client.channel(address).is_ok(), "{address}");
         }
-        for address in ["http://ingest:1", "http://10.0.0.1:1", "http://localhost.example:1", "http://0.0.0.0:1"] {
+        for address in [
+            "http://ingest:1",
+            "http://10.0.0.1:1",
+            "http://localhost.example:1",
+            "http://0.0.0.0:1",
+        ] {
             let refused = client.channel(address).expect_err(address);
             assert!(matches!(refused, ChannelError::KeyInClear), "{refused}");
         }
@@ -188,7 +211,10 @@ mod tests {
     #[tokio::test]
     async fn other_addresses_than_urls_are_refused() {
         let client = client("");
-        assert!(client.channel("http://ingest:1").is_ok(), "there is no key to lose");
+        assert!(
+            client.channel("http://ingest:1").is_ok(),
+            "there is no key to lose"
+        );
         for address in ["127.0.0.1:7070", "ftp://127.0.0.1", "not a uri", ""] {
             assert!(client.channel(address).is_err(), "{address}");
         }

@@ -58,14 +58,14 @@ impl ServerTlsSettings {
     /// A file that is missing, too large or not what its setting asks for, a key that is not the certificate's, or a setting
     /// without the one that it needs; each names the setting.
     pub fn read(&self) -> Result<Option<ServerTls>, SettingsError> {
-        let identity = identity(
-            ("tls.certificate", &self.certificate),
-            ("tls.key", &self.key),
-        )?;
+        let identity = identity(("tls.certificate", &self.certificate), ("tls.key", &self.key))?;
         let mutual = is_set(&self.client_ca);
         let Some(identity) = identity else {
             return if mutual {
-                Err(SettingsError::invalid("tls.certificate", "is needed by tls.client_ca"))
+                Err(SettingsError::invalid(
+                    "tls.certificate",
+                    "is needed by tls.client_ca",
+                ))
             } else {
                 Ok(None)
             };
@@ -117,7 +117,11 @@ impl ClientFiles<'_> {
             }
         }
         // Loaded when a channel is made: a machine without any is no problem for whoever speaks no TLS.
-        Ok(if own_roots { config } else { config.with_native_roots() })
+        Ok(if own_roots {
+            config
+        } else {
+            config.with_native_roots()
+        })
     }
 }
 

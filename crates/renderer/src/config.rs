@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use paceline_kit::access::AccessSettings;
+use paceline_kit::entrance::{Callers, Entrance};
 use paceline_kit::listen::ListenAddress;
 use paceline_kit::redis::RedisSettings;
 use paceline_kit::telemetry::TelemetrySettings;
+use paceline_kit::tls::ServerTlsSettings;
 use paceline_kit::{Settings, SettingsError};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +24,8 @@ pub struct Config {
     pub name: String,
     pub listen: ListenAddress,
     pub admin_listen: ListenAddress,
+    pub tls: ServerTlsSettings,
+    pub access: AccessSettings,
     #[serde(with = "humantime_serde")]
     pub drain_max: Duration,
     pub templates: TemplateSettings,
@@ -56,8 +61,19 @@ pub struct WorkSettings {
     pub full_wait: Duration,
 }
 
+impl Config {
+    /// How the gRPC listener is entered.
+    ///
+    /// # Errors
+    /// As [`Entrance::new`].
+    pub fn entrance(&self) -> Result<Entrance, SettingsError> {
+        Entrance::new(self.listen, &self.tls, &self.access, Callers::Tenants)
+    }
+}
+
 impl Settings for Config {
     fn validate(&self) -> Result<(), SettingsError> {
+        self.entrance()?;
         let refuse = |key, problem: &str| Err(SettingsError::invalid(key, problem));
         if self.name.len() > 128 || !self.name.bytes().all(|byte| byte.is_ascii_graphic()) {
             return refuse("name", "must be at most 128 printable ASCII characters");
@@ -109,6 +125,7 @@ mod tests {
     fn what_does_not_fit_is_named() {
         for (key, text) in [
             ("name", "name = \"two words\""),
+            ("tls.certificate", "listen = \"[::]:7072\""),
             ("work.batch_max", "[work]\nbatch_max = 501"),
             ("work.ready_min", "[work]\nready_min = 0"),
             ("work.reclaim_idle", "[work]\nreclaim_idle = \"1s\""),

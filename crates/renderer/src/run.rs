@@ -24,6 +24,7 @@ use crate::room::Room;
 use crate::service::Templates;
 use crate::shared::{Shared, pause};
 
+const METER: &str = "paceline_renderer";
 /// What reflection lists: the services that this process serves.
 const SERVICES: [&str; 2] = ["paceline.v1.TemplatesService", "grpc.health.v1.Health"];
 /// Between two looks at the store, for health.
@@ -49,7 +50,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         admin_stop.clone(),
     )
     .await?;
-    let (listener, grpc_address) = grpc::bind(config.listen).await?;
+    let entrance = config.entrance()?;
+    let (listener, grpc_address) = entrance.bind().await?;
     let store = Store::connect(&StoreConfig::from(&config.redis))
         .await
         .context("redis can't be used")?;
@@ -66,7 +68,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     }
     let looking = look_after(store.clone(), health, context.shutdown.clone());
     let looking = supervisor.spawn("health", looking);
-    let router = grpc::server()
+    let router = entrance
+        .server(&context.telemetry.meter(METER))?
         .add_service(health_server)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
@@ -98,7 +101,7 @@ fn shared(config: Config, store: &Store, context: &Context) -> Shared {
         bundles: Bundles::new(store.clone(), cache_max),
         room: Room::new(store.clone(), &config.work),
         cores: Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get)),
-        metrics: Metrics::new(&context.telemetry.meter("paceline_renderer")),
+        metrics: Metrics::new(&context.telemetry.meter(METER)),
         name: name(config.name),
         work: config.work,
         templates: config.templates,

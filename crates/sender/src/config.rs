@@ -4,10 +4,14 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use paceline_kit::access::AccessSettings;
+use paceline_kit::client::ClientSettings;
+use paceline_kit::entrance::{Callers, Entrance};
 use paceline_kit::identity::{self, IdentitySettings};
 use paceline_kit::listen::ListenAddress;
 use paceline_kit::redis::RedisSettings;
 use paceline_kit::telemetry::TelemetrySettings;
+use paceline_kit::tls::ServerTlsSettings;
 use paceline_kit::{Settings, SettingsError};
 use paceline_providers::SesSettings;
 use serde::{Deserialize, Serialize};
@@ -25,6 +29,9 @@ pub struct Config {
     pub name: String,
     pub listen: ListenAddress,
     pub admin_listen: ListenAddress,
+    pub tls: ServerTlsSettings,
+    pub access: AccessSettings,
+    pub client: ClientSettings,
     #[serde(with = "humantime_serde")]
     pub drain_max: Duration,
     pub coordinators: Vec<String>,
@@ -53,6 +60,14 @@ pub struct ReadAheadSettings {
 }
 
 impl Config {
+    /// How the gRPC listener is entered.
+    ///
+    /// # Errors
+    /// As [`Entrance::new`].
+    pub fn entrance(&self) -> Result<Entrance, SettingsError> {
+        Entrance::new(self.listen, &self.tls, &self.access, Callers::Services)
+    }
+
     /// The life of a claim.
     #[must_use]
     pub fn claim_lease(&self) -> Duration {
@@ -62,6 +77,7 @@ impl Config {
 
 impl Settings for Config {
     fn validate(&self) -> Result<(), SettingsError> {
+        self.entrance()?;
         let refuse = |key, problem: &str| Err(SettingsError::invalid(key, problem));
         if self.name.len() > 128 || !self.name.bytes().all(|byte| byte.is_ascii_graphic()) {
             return refuse("name", "must be at most 128 printable ASCII characters");
@@ -70,7 +86,16 @@ impl Settings for Config {
             return refuse("coordinators", "at least one is needed");
         }
         if let Some(address) = self.coordinators.iter().find(|address| !is_endpoint(address)) {
-            return refuse("coordinators", &format!("\"{address}\" is no http://HOST:PORT"));
+            return refuse(
+                "coordinators",
+                &format!("\"{address}\" is no http://HOST:PORT or https://HOST:PORT"),
+            );
+        }
+        let client = self.client.read()?;
+        for address in &self.coordinators {
+            if let Err(problem) = client.check(address) {
+                return refuse("coordinators", &format!("\"{address}\" {problem}"));
+            }
         }
         if self.claim_margin < CLAIM_MARGIN_MIN {
             return refuse("claim_margin", "must be at least 30s");
@@ -99,10 +124,11 @@ impl Settings for Config {
     }
 }
 
-/// True for `http://HOST:PORT`.
+/// True for `http://HOST:PORT` and `https://HOST:PORT`.
 fn is_endpoint(address: &str) -> bool {
-    tonic::transport::Endpoint::from_shared(address.to_owned())
-        .is_ok_and(|endpoint| endpoint.uri().scheme_str() == Some("http") && endpoint.uri().port().is_some())
+    tonic::transport::Endpoint::from_shared(address.to_owned()).is_ok_and(|endpoint| {
+        matches!(endpoint.uri().scheme_str(), Some("http" | "https")) && endpoint.uri().port().is_some()
+    })
 }
 
 #[cfg(test)]
@@ -132,6 +158,12 @@ mod tests {
             ("coordinators", "coordinators = []"),
             ("coordinators", "coordinators = [\"not a uri\"]"),
             ("coordinators", "coordinators = [\"127.0.0.1:7071\"]"),
+            (
+                "coordinators",
+                "coordinators = [\"http://coordinator:7071\"]\n[client]\napi_key = \"swordfish\"",
+            ),
+            ("client.key", "[client]\ncertificate = \"/nowhere.pem\""),
+            ("tls.certificate", "listen = \"10.0.0.1:7073\""),
             ("claim_margin", "claim_margin = \"5s\""),
             ("drain_max", "drain_max = \"10s\""),
             ("in_flight_max", "in_flight_max = 0"),

@@ -30,7 +30,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let supervisor = Supervisor::new(&context.shutdown);
     // The admin listener outlives the drain: /readyz and /metrics are what one looks at while it lasts.
     let admin_stop = Shutdown::new();
-    let (listener, grpc_address) = grpc::bind(config.listen).await.context("can't listen for gRPC")?;
+    let entrance = config.entrance()?;
+    let (listener, grpc_address) = entrance.bind().await.context("can't listen for gRPC")?;
     let (admin_address, admin_task) = admin::serve(
         config.admin_listen,
         health.clone(),
@@ -54,13 +55,15 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         limits,
         meter: context.telemetry.meter(metrics::METER),
     };
-    let source = Coordinators::new(config.coordinators);
+    let source = Coordinators::new(config.coordinators, config.client.read()?);
     let pipeline = Pipeline::start(parts, source, &supervisor);
     context.ready(Bound {
         grpc: grpc_address,
         admin: admin_address,
     });
-    let router = grpc::server().add_service(health_service);
+    let router = entrance
+        .server(&context.telemetry.meter(metrics::METER))?
+        .add_service(health_service);
     let serving = grpc::serve(router, listener, context.shutdown.clone(), CALLS_MAX);
     let served = supervisor.spawn("grpc", async move {
         if let Err(error) = serving.await {

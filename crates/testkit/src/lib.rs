@@ -2,6 +2,7 @@
 //!
 //! A missing server fails the test: a suite that silently skips is worse than none.
 
+pub mod authority;
 pub mod clock;
 pub mod cluster;
 pub mod eventually;
@@ -10,6 +11,7 @@ pub mod proxy;
 pub mod redis;
 pub mod resp;
 
+pub use authority::Authority;
 pub use clock::ManualClock;
 pub use cluster::RedisCluster;
 pub use eventually::eventually;

@@ -4,11 +4,14 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use paceline_domain::aimd::{Limits, Mode};
+use paceline_kit::access::AccessSettings;
+use paceline_kit::entrance::{Callers, Entrance};
 use paceline_kit::identity::is_name;
 use paceline_kit::listen::ListenAddress;
 use paceline_kit::redis::RedisSettings;
 use paceline_kit::telemetry::TelemetrySettings;
-use paceline_kit::{Settings, SettingsError, grpc};
+use paceline_kit::tls::ServerTlsSettings;
+use paceline_kit::{Settings, SettingsError};
 use paceline_store::throttle::RateKey;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +29,8 @@ const RATE_MAX: f64 = 1e6;
 pub struct Config {
     pub listen: ListenAddress,
     pub admin_listen: ListenAddress,
+    pub tls: ServerTlsSettings,
+    pub access: AccessSettings,
     pub advertise: String,
     #[serde(with = "humantime_serde")]
     pub drain_max: Duration,
@@ -122,6 +127,14 @@ impl KeySettings {
 }
 
 impl Config {
+    /// How the gRPC listener is entered.
+    ///
+    /// # Errors
+    /// As [`Entrance::new`].
+    pub fn entrance(&self) -> Result<Entrance, SettingsError> {
+        Entrance::new(self.listen, &self.tls, &self.access, Callers::Services)
+    }
+
     /// The limits of a key.
     #[must_use]
     pub fn limits(&self, key: &RateKey) -> Limits {
@@ -135,9 +148,15 @@ impl Config {
 
 impl Settings for Config {
     fn validate(&self) -> Result<(), SettingsError> {
+        let entrance = self.entrance()?;
         let refuse = |key, problem: &str| Err(SettingsError::invalid(key, problem));
-        if !self.advertise.is_empty() && grpc::channel(&self.advertise).is_err() {
-            return refuse("advertise", "must be empty or http://HOST:PORT");
+        let scheme = if entrance.is_tls() { "https" } else { "http" };
+        if self.advertise.is_empty() {
+            if self.listen.is_unspecified() {
+                return refuse("advertise", "must be set: nobody reaches the address of listen");
+            }
+        } else if !is_url(&self.advertise, scheme) {
+            return refuse("advertise", &format!("must be empty or {scheme}://HOST:PORT"));
         }
         self.rates.validate("rates")?;
         for (index, key) in self.key.iter().enumerate() {
@@ -164,6 +183,12 @@ impl Settings for Config {
     fn telemetry(&self) -> &TelemetrySettings {
         &self.telemetry
     }
+}
+
+/// True for `SCHEME://HOST:PORT`.
+fn is_url(address: &str, scheme: &str) -> bool {
+    tonic::transport::Endpoint::from_shared(address.to_owned())
+        .is_ok_and(|endpoint| endpoint.uri().scheme_str() == Some(scheme) && endpoint.uri().port().is_some())
 }
 
 #[cfg(test)]
@@ -212,6 +237,9 @@ mod tests {
             ("rates", "rates.start = 0.0"),
             ("rates", "rates.max_send_rate = -1.0"),
             ("advertise", "advertise = \"not a uri\""),
+            ("advertise", "advertise = \"127.0.0.1:7071\""),
+            ("advertise", "advertise = \"https://127.0.0.1:7071\""),
+            ("tls.certificate", "listen = \"0.0.0.0:7071\""),
             ("redis.command_timeout", "redis.command_timeout = \"2s\""),
             ("keys_max", "keys_max = 0"),
             ("key", "[[key]]\nprovider = \"ses\"\nidentity = \"Main\""),

@@ -37,24 +37,23 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         stop.clone(),
     )
     .await?;
-    let (listener, grpc_address) = grpc::bind(config.listen).await?;
+    let entrance = config.entrance()?;
+    let (listener, grpc_address) = entrance.bind().await?;
     let store = Store::connect(&StoreConfig::from(&config.redis))
         .await
         .context("redis can't be used")?;
 
     let address = if config.advertise.is_empty() {
-        format!("http://{grpc_address}")
+        let scheme = if entrance.is_tls() { "https" } else { "http" };
+        format!("{scheme}://{grpc_address}")
     } else {
         config.advertise.clone()
     };
     let drain_max = config.drain_max;
     let desk = Desk::new(Arc::new(config));
     let clock = SystemClock;
-    let metrics = Metrics::new(
-        &context.telemetry.meter("paceline_throttle_coordinator"),
-        &desk,
-        clock,
-    );
+    let meter = context.telemetry.meter("paceline_throttle_coordinator");
+    let metrics = Metrics::new(&meter, &desk, clock);
     let stop_election = Shutdown::new();
     let election = Election {
         store: store.clone(),
@@ -75,7 +74,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         metrics,
         address,
     });
-    let router = grpc::server()
+    let router = entrance
+        .server(&meter)?
         .add_service(health_server)
         .add_service(reflection()?.build_v1()?)
         .add_service(reflection()?.build_v1alpha()?)

@@ -1,5 +1,6 @@
 //! Ingest as its callers see it: over gRPC, on a real Redis.
 
+mod access;
 mod bad_input;
 mod batch;
 mod duplicates;

@@ -95,7 +95,6 @@ impl Caller {
     }
 
     /// The caller without a key of what is open to everybody: no tenant's, without scopes.
-    #[must_use]
     pub(super) fn nobody() -> Self {
         Self(Arc::new(Holder {
             name: String::new(),
@@ -104,10 +103,10 @@ impl Caller {
         }))
     }
 
-    /// Who made a request; `None` if no [`AccessLayer`](super::AccessLayer) stood before it: then nothing may be allowed.
+    /// Who made a request. Nobody, who may do nothing, if no [`AccessLayer`](super::AccessLayer) stood before it.
     #[must_use]
-    pub fn of(extensions: &Extensions) -> Option<&Self> {
-        extensions.get()
+    pub fn of(extensions: &Extensions) -> Self {
+        extensions.get().cloned().unwrap_or_else(Self::nobody)
     }
 
     /// True if it may act for `tenant`.
@@ -125,7 +124,10 @@ impl Caller {
     /// True if its key has `scope`.
     #[must_use]
     pub fn has(&self, scope: Scope) -> bool {
-        self.0.scopes.as_ref().is_none_or(|scopes| scopes.contains(&scope))
+        self.0
+            .scopes
+            .as_ref()
+            .is_none_or(|scopes| scopes.contains(&scope))
     }
 
     /// The key's name, for logs; empty for [`Caller::anyone`].
@@ -149,9 +151,8 @@ impl AccessSettings {
         if self.keys.as_os_str().is_empty() {
             return Ok(None);
         }
-        let refuse = |problem: String| {
-            SettingsError::invalid(SETTING, format!("{}: {problem}", self.keys.display()))
-        };
+        let refuse =
+            |problem: String| SettingsError::invalid(SETTING, format!("{}: {problem}", self.keys.display()));
         let content = tls::read(SETTING, &self.keys)?;
         let content = String::from_utf8(content).map_err(|_| refuse("is no UTF-8".to_owned()))?;
         Keys::parse(&content).map(Some).map_err(refuse)
@@ -188,7 +189,9 @@ impl Keys {
                 ));
             }
             if tenant != EVERY_TENANT && !is_name(&tenant) {
-                return Err(format!("tenant of {name} must be 1 to 64 of [a-z0-9_-], or \"*\" for all"));
+                return Err(format!(
+                    "tenant of {name} must be 1 to 64 of [a-z0-9_-], or \"*\" for all"
+                ));
             }
             if scopes.is_empty() {
                 return Err(format!("scopes of {name} are none"));
@@ -224,14 +227,16 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
-    use super::{Keys, Scope};
+    use super::{Caller, Keys, Scope};
 
     // printf swordfish | sha256sum
     const DIGEST: &str = "b9f195c5cc7ef6afadbfbc42892ad47d3b24c6bc94bb510c4564a90a14e8b799";
     const OTHER: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
     fn entry(name: &str, sha256: &str, tenant: &str, scopes: &str) -> String {
-        format!("[[key]]\nname = \"{name}\"\nsha256 = \"{sha256}\"\ntenant = \"{tenant}\"\nscopes = {scopes}\n")
+        format!(
+            "[[key]]\nname = \"{name}\"\nsha256 = \"{sha256}\"\ntenant = \"{tenant}\"\nscopes = {scopes}\n"
+        )
     }
 
     #[test]
@@ -251,18 +256,36 @@ mod tests {
     }
 
     #[test]
+    fn whom_no_layer_has_met_may_do_nothing() {
+        let caller = Caller::of(&http::Extensions::new());
+        assert!(!caller.acts_for("shop") && !caller.acts_for_all() && !caller.has(Scope::Read));
+        let mut extensions = http::Extensions::new();
+        extensions.insert(Caller::anyone());
+        assert!(Caller::of(&extensions).acts_for("shop"));
+    }
+
+    #[test]
     fn what_does_not_read_is_named_and_never_shown() {
         let twice = |a: &str, b: &str| format!("{a}{b}");
         for (named, content) in [
             ("no [[key]]", String::new()),
             ("sha256 of shop", entry("shop", "swordfish", "shop", "[\"read\"]")),
-            ("sha256 of shop", entry("shop", &DIGEST[..62], "shop", "[\"read\"]")),
-            ("line 3", "[[key]]\nname = \"shop\"\nsha256 = swordfish\n".to_owned()),
+            (
+                "sha256 of shop",
+                entry("shop", &DIGEST[..62], "shop", "[\"read\"]"),
+            ),
+            (
+                "line 3",
+                "[[key]]\nname = \"shop\"\nsha256 = swordfish\n".to_owned(),
+            ),
             ("line 5", entry("shop", DIGEST, "shop", "[\"swordfish\"]")),
             ("line 1", "swordfish = \"swordfish\"\n".to_owned()),
             ("scopes of shop", entry("shop", DIGEST, "shop", "[]")),
             ("tenant of shop", entry("shop", DIGEST, "", "[\"read\"]")),
-            ("name of [[key]] number 1", entry("", DIGEST, "shop", "[\"read\"]")),
+            (
+                "name of [[key]] number 1",
+                entry("", DIGEST, "shop", "[\"read\"]"),
+            ),
             (
                 "name of [[key]] number 2",
                 twice(

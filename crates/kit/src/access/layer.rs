@@ -59,13 +59,20 @@ impl Gate {
             return Ok(Caller::nobody());
         }
         let key = bearer(headers).ok_or_else(|| {
-            unauthenticated(reason::KEY_MISSING, "the call has no \"authorization: Bearer KEY\"")
+            unauthenticated(
+                reason::KEY_MISSING,
+                "the call has no \"authorization: Bearer KEY\"",
+            )
         })?;
         let caller = keys
             .caller(key)
             .ok_or_else(|| unauthenticated(reason::KEY_UNKNOWN, "the key is not known here"))?;
         let rule = rule.ok_or_else(|| {
-            RpcError::new(Code::Unimplemented, reason::METHOD_UNKNOWN, "there is no such method")
+            RpcError::new(
+                Code::Unimplemented,
+                reason::METHOD_UNKNOWN,
+                "there is no such method",
+            )
         })?;
         match rule.refusal(caller) {
             None => Ok(caller.clone()),

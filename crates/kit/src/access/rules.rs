@@ -49,9 +49,7 @@ impl Rule {
     pub(super) fn refusal(self, caller: &Caller) -> Option<Refusal> {
         match self {
             Self::Open | Self::AnyKey => None,
-            Self::Scope(scope) | Self::AllTenants(scope) if !caller.has(scope) => {
-                Some(Refusal::Scope(scope))
-            }
+            Self::Scope(scope) | Self::AllTenants(scope) if !caller.has(scope) => Some(Refusal::Scope(scope)),
             Self::AllTenants(_) if !caller.acts_for_all() => Some(Refusal::Tenant),
             Self::Scope(_) | Self::AllTenants(_) => None,
         }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use paceline_kit::{grpc, trace};
+use paceline_kit::client::{ChannelError, Client, Connection};
+use paceline_kit::trace;
 use paceline_wire::v1;
 use paceline_wire::v1::throttle_service_client::ThrottleServiceClient;
-use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt as _;
 
@@ -22,10 +22,7 @@ const CALL_MAX: Duration = Duration::from_millis(700);
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
     #[error("{address} can't be called")]
-    Address {
-        address: String,
-        source: tonic::transport::Error,
-    },
+    Address { address: String, source: ChannelError },
     #[error("{address} answers: {status}")]
     Refused { address: String, status: Box<Status> },
     #[error("{address} does not lead and knows no leader")]
@@ -36,23 +33,25 @@ pub enum LeaseError {
 #[derive(Debug)]
 pub struct Coordinators {
     addresses: Vec<String>,
+    client: Client,
     /// The one of `addresses` to try when the leader is unknown.
     next: usize,
-    leader: Option<(String, ThrottleServiceClient<Channel>)>,
+    leader: Option<(String, ThrottleServiceClient<Connection>)>,
 }
 
 impl Coordinators {
     /// Connects to none of them yet.
     #[must_use]
-    pub const fn new(addresses: Vec<String>) -> Self {
+    pub const fn new(addresses: Vec<String>, client: Client) -> Self {
         Self {
             addresses,
+            client,
             next: 0,
             leader: None,
         }
     }
 
-    fn client(&mut self) -> Result<(String, ThrottleServiceClient<Channel>), LeaseError> {
+    fn client(&mut self) -> Result<(String, ThrottleServiceClient<Connection>), LeaseError> {
         if let Some(leader) = &self.leader {
             return Ok(leader.clone());
         }
@@ -60,8 +59,11 @@ impl Coordinators {
         self.turn_to(address)
     }
 
-    fn turn_to(&mut self, address: String) -> Result<(String, ThrottleServiceClient<Channel>), LeaseError> {
-        let channel = match grpc::channel(&address) {
+    fn turn_to(
+        &mut self,
+        address: String,
+    ) -> Result<(String, ThrottleServiceClient<Connection>), LeaseError> {
+        let channel = match self.client.channel(&address) {
             Ok(channel) => channel,
             Err(source) => return Err(LeaseError::Address { address, source }),
         };

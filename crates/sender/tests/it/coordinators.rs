@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use paceline_kit::client::{Client, ClientSettings};
 use paceline_sender::LeaseSource as _;
 use paceline_sender::leases::{Coordinators, LeaseError};
 use paceline_wire::v1;
@@ -68,13 +69,18 @@ async fn start(leader: Option<String>) -> (SocketAddr, Arc<AtomicUsize>) {
     (address, asked)
 }
 
+fn client() -> Client {
+    let settings = ClientSettings::default();
+    settings.read().expect("no files to read")
+}
+
 #[tokio::test]
 async fn the_leader_is_asked_once_another_has_named_it() {
     let (leader, asked) = start(None).await;
     // As an address, and as a URI.
     for named in [leader.to_string(), format!("http://{leader}")] {
         let (standby, standby_asked) = start(Some(named)).await;
-        let mut coordinators = Coordinators::new(vec![format!("http://{standby}")]);
+        let mut coordinators = Coordinators::new(vec![format!("http://{standby}")], client());
         let before = asked.load(Ordering::SeqCst);
         for _ in 0..3 {
             let answer = coordinators.refresh(v1::RefreshRequest::default()).await;
@@ -93,7 +99,7 @@ async fn who_can_t_be_reached_or_knows_no_leader_is_passed_over() {
     let (lost, _) = start(Some(String::new())).await;
     let (leader, _) = start(None).await;
     let addresses = [nowhere, lost, leader].map(|address| format!("http://{address}"));
-    let mut coordinators = Coordinators::new(addresses.to_vec());
+    let mut coordinators = Coordinators::new(addresses.to_vec(), client());
     let request = v1::RefreshRequest::default;
     assert!(matches!(
         coordinators.refresh(request()).await,

@@ -1,0 +1,6 @@
+//! A real listener and real clients: who is let in.
+
+mod files;
+mod keys;
+mod listener;
+mod tls;
