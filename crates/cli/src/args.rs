@@ -31,6 +31,22 @@ pub(crate) struct Target {
     /// On whose behalf.
     #[arg(long, global = true, env = "PACELINE_TENANT", default_value = "demo")]
     pub(crate) tenant: String,
+    /// The CAs that ingest's certificate is checked against, PEM; the system's by default.
+    #[arg(long, global = true, env = "PACELINE_TLS_CA", value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// A certificate to show, PEM, where ingest asks for one.
+    #[arg(long, global = true, env = "PACELINE_TLS_CERTIFICATE", value_name = "FILE")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[arg(long, global = true, env = "PACELINE_TLS_KEY", value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// The name that ingest's certificate must have; the host of the URL by default.
+    #[arg(long, global = true, env = "PACELINE_TLS_DOMAIN", value_name = "NAME")]
+    pub(crate) tls_domain: Option<String>,
+    /// A file with the API key; without it the key is what PACELINE_KEY holds. There is no option for the key itself: other users
+    /// of a machine see a process's arguments.
+    #[arg(long, global = true, env = "PACELINE_KEY_FILE", value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]

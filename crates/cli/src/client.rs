@@ -1,11 +1,14 @@
 //! Calls to ingest, and their errors as sentences.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use paceline_kit::client::{Bearer, Client, Connection};
+use paceline_kit::secret::Secret;
+use paceline_kit::tls::ClientFiles;
 use paceline_wire::v1::ingest_service_client::IngestServiceClient;
 use paceline_wire::v1::messages_service_client::MessagesServiceClient;
-use tonic::transport::Channel;
 use tonic::{Request, Status};
 use tonic_types::StatusExt;
 
@@ -14,17 +17,45 @@ use crate::args::Target;
 /// How long one call may take.
 const CALL_MAX: Duration = Duration::from_secs(15);
 
-pub(crate) fn ingest(target: &Target) -> anyhow::Result<IngestServiceClient<Channel>> {
-    Ok(IngestServiceClient::new(channel(target)?))
+/// The variable that holds the API key.
+const KEY_VARIABLE: &str = "PACELINE_KEY";
+
+pub(crate) fn ingest(target: &Target) -> anyhow::Result<IngestServiceClient<Connection>> {
+    Ok(IngestServiceClient::new(connect(target)?))
 }
 
-pub(crate) fn messages(target: &Target) -> anyhow::Result<MessagesServiceClient<Channel>> {
-    Ok(MessagesServiceClient::new(channel(target)?))
+pub(crate) fn messages(target: &Target) -> anyhow::Result<MessagesServiceClient<Connection>> {
+    Ok(MessagesServiceClient::new(connect(target)?))
 }
 
-fn channel(target: &Target) -> anyhow::Result<Channel> {
-    paceline_kit::grpc::channel(&target.ingest)
-        .with_context(|| format!("--ingest {} is no URL", target.ingest))
+fn connect(target: &Target) -> anyhow::Result<Connection> {
+    let files = ClientFiles {
+        ca: ("--tls-ca", given(&target.tls_ca)),
+        certificate: ("--tls-certificate", given(&target.tls_certificate)),
+        key: ("--tls-key", given(&target.tls_key)),
+        domain: target.tls_domain.as_deref().unwrap_or_default(),
+    };
+    let bearer = Bearer::new(&api_key(target)?)
+        .context("the API key is not of printable ASCII characters without spaces")?;
+    Client::new(files.read()?, bearer)
+        .channel(&target.ingest)
+        .with_context(|| format!("--ingest {}", target.ingest))
+}
+
+fn given(path: &Option<PathBuf>) -> &Path {
+    path.as_deref().unwrap_or_else(|| Path::new(""))
+}
+
+fn api_key(target: &Target) -> anyhow::Result<Secret> {
+    let key = match &target.key_file {
+        Some(path) => std::fs::read_to_string(path)
+            .with_context(|| format!("can't read --key-file {}", path.display()))?,
+        None => std::env::var_os(KEY_VARIABLE)
+            .unwrap_or_default()
+            .into_string()
+            .map_err(|_| anyhow::anyhow!("{KEY_VARIABLE} is no UTF-8"))?,
+    };
+    Ok(Secret::new(key.trim_end()))
 }
 
 /// A request with our deadline.

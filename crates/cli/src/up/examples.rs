@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::Context as _;
+use paceline_kit::grpc;
+use paceline_wire::v1::ingest_service_client::IngestServiceClient;
 use paceline_wire::v1::{EnqueueRequest, Mailbox};
 
-use crate::args::Target;
 use crate::client;
+
+const TENANT: &str = "demo";
 
 /// Template, and to whom.
 const EXAMPLES: [(&str, &str, &str); 3] = [
@@ -18,15 +21,11 @@ const EXAMPLES: [(&str, &str, &str); 3] = [
 
 /// Enqueues them. The ids are new at each start, so that each start shows three emails.
 pub(super) async fn send(ingest: SocketAddr, templates: &Path) -> anyhow::Result<()> {
-    let target = Target {
-        ingest: format!("http://{ingest}"),
-        tenant: "demo".to_owned(),
-    };
-    let mut ingest = client::ingest(&target)?;
+    let mut ingest = IngestServiceClient::new(grpc::channel(&format!("http://{ingest}"))?);
     let run = rand::random::<u32>();
     for (number, (template, address, display_name)) in EXAMPLES.into_iter().enumerate() {
         let request = EnqueueRequest {
-            tenant: target.tenant.clone(),
+            tenant: TENANT.to_owned(),
             template: template.to_owned(),
             recipient: Some(Mailbox {
                 address: address.to_owned(),
