@@ -88,7 +88,7 @@ ceiling = 50000.0
   const paused = [];
   for (let i = 0; i < o.renderers; i++) paused.push(await one('renderer', `renderer-${i}`, `${common}${stored}${templates}`));
   for (let i = 0; i < o.workers; i++) {
-    paused.push(await one('sender', `sender-${i}`, `name = "sender-${i}"\nin_flight_max = ${o.conc}\nin_flight_per_identity_max = ${o.conc}\ncoordinators = ["http://${coordinator.grpc}"]
+    paused.push(await one('sender', `sender-${i}`, `name = "sender-${i}"\ndeliver = "live"\nin_flight_max = ${o.conc}\nin_flight_per_identity_max = ${o.conc}\ncoordinators = ["http://${coordinator.grpc}"]
 ${common}${stored}
 [ses]
 endpoint_url = "http://127.0.0.1:${o.sinkPort}"

@@ -44,8 +44,8 @@ pub enum Event {
     Held { ticket: Ticket },
     /// The stop is over.
     Released,
-    /// The recipient's address was found suppressed at the claim.
-    Suppressed { ticket: Ticket },
+    /// The recipient's address was found, at the claim, to be one that must not be written to, and why.
+    Suppressed { ticket: Ticket, reason: Reason },
     /// A sender takes it, to write it to the provider before `lease` is over.
     Claimed {
         ticket: Ticket,
@@ -166,7 +166,7 @@ pub fn step(record: &Record, event: &Event, now: Millis) -> Step {
         } => queue::postponed(record, *ticket, *reason, *delay, now),
         Event::Held { ticket } => queue::held(record, *ticket, now),
         Event::Released => queue::released(record, now),
-        Event::Suppressed { ticket } => queue::suppressed(record, *ticket, now),
+        Event::Suppressed { ticket, reason } => queue::suppressed(record, *ticket, *reason, now),
         Event::Claimed {
             ticket,
             nonce,

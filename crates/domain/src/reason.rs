@@ -115,6 +115,8 @@ reasons! {
     Stopped = 66, "stopped";
     /// Evidence by a provider's event.
     EventSaysSent = 67, "event_says_sent";
+    /// This deployment does not write to the address.
+    NotAllowedHere = 68, "not_allowed_here";
 }
 
 #[cfg(test)]

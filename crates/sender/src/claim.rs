@@ -15,6 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::attempt::{self, Claim};
 use crate::buffer::Held;
+use crate::deliver::Deliver;
 use crate::pacing::Admission;
 use crate::provider::Provider;
 use crate::results::{self, Finished};
@@ -35,7 +36,9 @@ pub(crate) struct Picked {
 pub(crate) async fn claim<P: Provider>(shared: Arc<Shared<P>>, shard: Arc<Shard>, picked: Vec<Picked>) {
     let nonce = Nonce(rand::random());
     let asked_at = shared.clock.boot();
-    let items = picked.iter().map(|picked| item(&picked.held)).collect();
+    let items = picked.iter().map(|picked| item(&shared.deliver, &picked.held));
+    let items: Vec<ClaimItem> = items.collect();
+    let verdicts: Vec<Verdict> = items.iter().map(|item| item.verdict).collect();
     let lease = shared.limits.claim_lease;
     let answers = shared
         .store
@@ -53,7 +56,7 @@ pub(crate) async fn claim<P: Provider>(shared: Arc<Shared<P>>, shard: Arc<Shard>
             return;
         }
     };
-    for (picked, answer) in picked.into_iter().zip(answers) {
+    for ((picked, verdict), answer) in picked.into_iter().zip(verdicts).zip(answers) {
         shared.metrics.claim(name(&answer));
         match answer {
             Claimed::Sending(record) => {
@@ -65,7 +68,10 @@ pub(crate) async fn claim<P: Provider>(shared: Arc<Shared<P>>, shard: Arc<Shard>
             }
             // Left pending for a sender of its release.
             Claimed::Newer => tracing::debug!(message_id = %picked.held.id, "record of a newer release"),
-            Claimed::Dropped | Claimed::Expired | Claimed::Suppressed => {}
+            Claimed::Suppressed => shared
+                .metrics
+                .suppressed(verdict.suppression().unwrap_or_default()),
+            Claimed::Dropped | Claimed::Expired => {}
         }
     }
     shard.ready.notify_one();
@@ -103,13 +109,13 @@ async fn settle<P>(shared: &Shared<P>, shard: &Shard, nonce: Nonce, picked: Vec<
     shard.ready.notify_one();
 }
 
-fn item(held: &Held) -> ClaimItem {
+fn item(deliver: &Deliver, held: &Held) -> ClaimItem {
     ClaimItem {
         stream: held.stream.clone(),
         entry_id: held.entry_id.clone(),
         id: held.id,
         ticket: held.ticket,
-        verdict: Verdict::Send,
+        verdict: deliver.verdict(&held.rendered),
     }
 }
 

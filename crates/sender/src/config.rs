@@ -16,6 +16,8 @@ use paceline_kit::{Settings, SettingsError};
 use paceline_providers::SesSettings;
 use serde::{Deserialize, Serialize};
 
+use crate::deliver::{Deliver, DeliverMode};
+
 /// The commented default settings.
 pub const DEFAULTS: &str = include_str!("config.default.toml");
 
@@ -34,6 +36,8 @@ pub struct Config {
     pub client: ClientSettings,
     #[serde(with = "humantime_serde")]
     pub drain_max: Duration,
+    pub deliver: DeliverMode,
+    pub allow_list: Vec<String>,
     pub coordinators: Vec<String>,
     pub in_flight_max: NonZeroU32,
     pub in_flight_per_identity_max: NonZeroU32,
@@ -68,6 +72,14 @@ impl Config {
         Entrance::new(self.listen, &self.tls, &self.access, Callers::Services)
     }
 
+    /// To whom mail may go.
+    ///
+    /// # Errors
+    /// As [`Deliver::new`].
+    pub fn deliver(&self) -> Result<Deliver, SettingsError> {
+        Deliver::new(self.deliver, &self.allow_list)
+    }
+
     /// The life of a claim.
     #[must_use]
     pub fn claim_lease(&self) -> Duration {
@@ -78,6 +90,7 @@ impl Config {
 impl Settings for Config {
     fn validate(&self) -> Result<(), SettingsError> {
         self.entrance()?;
+        self.deliver()?;
         let refuse = |key, problem: &str| Err(SettingsError::invalid(key, problem));
         if self.name.len() > 128 || !self.name.bytes().all(|byte| byte.is_ascii_graphic()) {
             return refuse("name", "must be at most 128 printable ASCII characters");
@@ -162,6 +175,9 @@ mod tests {
                 "coordinators",
                 "coordinators = [\"http://coordinator:7071\"]\n[client]\napi_key = \"swordfish\"",
             ),
+            ("deliver", "deliver = \"everybody\""),
+            ("allow_list", "deliver = \"allow_list\""),
+            ("allow_list", "allow_list = [\"example.com\"]"),
             ("client.key", "[client]\ncertificate = \"/nowhere.pem\""),
             ("tls.certificate", "listen = \"10.0.0.1:7073\""),
             ("claim_margin", "claim_margin = \"5s\""),

@@ -5,7 +5,7 @@
 //! 1. `read_ahead` reads ready streams into the `buffer`, as `read_plan` deals out the room;
 //! 2. `dispatch` takes an entry out once `pacing` admits it: a token of the rate lease that `leases` keeps, and the
 //!    leave of the `key_gate`;
-//! 3. `claim` claims a batch in one script;
+//! 3. `claim` claims a batch in one script, with the verdict of `deliver` on each;
 //! 4. `attempt` looks at every deadline once more, calls the `provider`, and `outcome` says what the answer means;
 //! 5. `results` keeps what is to be reported until Redis has it.
 //!
@@ -20,6 +20,7 @@ mod buffer;
 mod claim;
 mod config;
 mod counter;
+pub mod deliver;
 mod demand;
 mod dispatch;
 mod gauges;
@@ -41,6 +42,7 @@ mod sweep;
 mod unread;
 
 pub use config::{Config, DEFAULTS, ReadAheadSettings};
+pub use deliver::{Deliver, DeliverMode};
 pub use leases::LeaseSource;
 pub use pipeline::{Parts, Pipeline};
 pub use provider::Provider;

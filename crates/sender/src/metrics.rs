@@ -16,6 +16,7 @@ pub(crate) const SEND_DURATION: &str = "email.send.duration";
 pub(crate) const ERROR_RATE: &str = "email.error.rate";
 pub(crate) const IN_DOUBT: &str = "sender.in_doubt";
 pub(crate) const CLAIMS: &str = "sender.claims";
+pub(crate) const SUPPRESSED: &str = "sender.suppressed";
 pub(crate) const NOT_WRITTEN: &str = "sender.not_written";
 pub(crate) const REPORTS: &str = "sender.reports";
 pub(crate) const STORE_ERRORS: &str = "sender.store.errors";
@@ -38,6 +39,7 @@ pub(crate) struct Metrics {
     error_rate: Counter<u64>,
     in_doubt: Counter<u64>,
     claims: Counter<u64>,
+    suppressed: Counter<u64>,
     not_written: Counter<u64>,
     reports: Counter<u64>,
     store_errors: Counter<u64>,
@@ -57,6 +59,7 @@ impl Metrics {
             error_rate: counter(ERROR_RATE, "Attempts that were not accepted, by type"),
             in_doubt: counter(IN_DOUBT, "Messages whose outcome became unknown, by reason"),
             claims: counter(CLAIMS, "Entries that a claim was made for, by what came of it"),
+            suppressed: counter(SUPPRESSED, "Messages ended unsent for their address, by reason"),
             not_written: counter(
                 NOT_WRITTEN,
                 "Claims given up before the request was written, by reason",
@@ -92,6 +95,11 @@ impl Metrics {
 
     pub(crate) fn claim(&self, result: &'static str) {
         self.claims.add(1, &[KeyValue::new("result", result)]);
+    }
+
+    pub(crate) fn suppressed(&self, reason: Reason) {
+        self.suppressed
+            .add(1, &[KeyValue::new("reason", reason.as_str())]);
     }
 
     pub(crate) fn not_written(&self, reason: Reason) {

@@ -15,6 +15,7 @@ use paceline_store::Store;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::deliver::Deliver;
 use crate::dispatch;
 use crate::gauges;
 use crate::leases::{LeaseSource, Leases};
@@ -33,6 +34,8 @@ pub struct Parts<P> {
     pub clock: Arc<dyn Clock>,
     pub identities: Vec<IdentitySettings>,
     pub limits: Limits,
+    /// To whom mail may go.
+    pub deliver: Deliver,
     pub meter: Meter,
 }
 
@@ -153,6 +156,7 @@ fn share<P>(parts: Parts<P>) -> (Arc<Shared<P>>, Inboxes) {
         clock,
         identities,
         limits,
+        deliver,
         meter,
     } = parts;
     let names = identities.iter().map(|identity| identity.name.as_str());
@@ -174,6 +178,7 @@ fn share<P>(parts: Parts<P>) -> (Arc<Shared<P>>, Inboxes) {
             .map(|identity| (identity.name.clone(), identity))
             .collect(),
         limits,
+        deliver,
         metrics: Metrics::new(&meter),
         in_flight: Arc::new(Semaphore::new(permits)),
         shards,

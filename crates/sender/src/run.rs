@@ -46,13 +46,16 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         .context("can't use redis")?;
     let provider = SesRegions::connect(&config.identity, &config.ses).await?;
     let limits = Limits::new(&config, name(&config));
-    tracing::info!(name = limits.name, "sender starts");
+    let deliver = config.deliver()?;
+    let mode = deliver.mode().as_str();
+    tracing::info!(name = limits.name, deliver = mode, "sender starts");
     let parts = Parts {
         store: store.clone(),
         provider,
         clock: Arc::new(SystemClock),
         identities: config.identity,
         limits,
+        deliver,
         meter: context.telemetry.meter(metrics::METER),
     };
     let source = Coordinators::new(config.coordinators, config.client.read()?);

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::buffer::Buffer;
 use crate::config::{Config, ReadAheadSettings};
 use crate::counter::Counter;
+use crate::deliver::Deliver;
 use crate::metrics::Metrics;
 use crate::pacing::Pacing;
 use crate::results::Finished;
@@ -60,6 +61,7 @@ pub(crate) struct Shared<P> {
     pub(crate) pacing: Arc<Pacing>,
     pub(crate) identities: HashMap<String, IdentitySettings>,
     pub(crate) limits: Limits,
+    pub(crate) deliver: Deliver,
     pub(crate) metrics: Metrics,
     pub(crate) meter: Meter,
     /// One permit for each message that is claimed and not yet recorded.

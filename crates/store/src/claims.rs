@@ -35,11 +35,11 @@ impl Store {
         batch.own(number(provider.code().into()));
         for item in items {
             let stream = batch.stream(&item.stream)?;
-            let suppressed = item.verdict == crate::Verdict::Suppressed;
+            let suppression = item.verdict.suppression().unwrap_or(Reason::None);
             let bytes = Item::new(item.id)
                 .bytes(&millis(item.ticket.accepted_at))
                 .u32(item.ticket.generation)
-                .u8(suppressed.into())
+                .u16(suppression.code())
                 .u16(stream)
                 .text(&item.entry_id)?;
             batch.push(item.id, bytes);

@@ -126,6 +126,20 @@ pub enum Verdict {
     Send,
     /// The address is suppressed.
     Suppressed,
+    /// This deployment does not write to the address.
+    NotAllowedHere,
+}
+
+impl Verdict {
+    /// Why the message is not to be sent; `None` where it is.
+    #[must_use]
+    pub const fn suppression(self) -> Option<Reason> {
+        match self {
+            Self::Send => None,
+            Self::Suppressed => Some(Reason::AddressSuppressed),
+            Self::NotAllowedHere => Some(Reason::NotAllowedHere),
+        }
+    }
 }
 
 /// A ready entry to claim.

@@ -73,9 +73,10 @@ impl Files {
         self.write("renderer", &text)
     }
 
+    /// Live: its mail goes to the look-alike, which sends none on.
     pub(super) fn sender(&self, number: u8, coordinator: SocketAddr) -> anyhow::Result<PathBuf> {
         let text = format!(
-            "name = \"sender-{number}\"\ncoordinators = [\"http://{coordinator}\"]\n{}\n[ses]\nendpoint_url = \"http://{}\"\n\
+            "name = \"sender-{number}\"\ndeliver = \"live\"\ncoordinators = [\"http://{coordinator}\"]\n{}\n[ses]\nendpoint_url = \"http://{}\"\n\
              credentials = \"look_alike\"\n{IDENTITY}",
             self.common("127.0.0.1:0".parse()?),
             self.lookalike

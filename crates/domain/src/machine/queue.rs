@@ -68,12 +68,11 @@ pub(super) fn released(record: &Record, now: Millis) -> Step {
     }
 }
 
-pub(super) fn suppressed(record: &Record, ticket: Ticket, now: Millis) -> Step {
+pub(super) fn suppressed(record: &Record, ticket: Ticket, reason: Reason, now: Millis) -> Step {
     if let Some(why) = refusal(record, ticket) {
         return Step::Unchanged(why);
     }
-    expired(record, now)
-        .unwrap_or_else(|| Step::Moved(moved(record, State::Suppressed, Reason::AddressSuppressed, now)))
+    expired(record, now).unwrap_or_else(|| Step::Moved(moved(record, State::Suppressed, reason, now)))
 }
 
 pub(super) fn claimed(record: &Record, ticket: Ticket, claim: Claim, now: Millis) -> Step {

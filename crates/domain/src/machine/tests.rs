@@ -186,7 +186,8 @@ fn a_claim_needs_the_tickets_acceptance_and_generation() {
             ..record.ticket()
         },
     ] {
-        let event = Event::Suppressed { ticket };
+        let reason = Reason::AddressSuppressed;
+        let event = Event::Suppressed { ticket, reason };
         unchanged(&record, &event, NOW, Why::StaleTicket);
         unchanged(&record, &Event::Held { ticket }, NOW, Why::StaleTicket);
     }
@@ -202,6 +203,7 @@ fn past_its_expiry_a_message_is_neither_promoted_nor_claimed_nor_resent() {
         claim(&record),
         Event::Suppressed {
             ticket: record.ticket(),
+            reason: Reason::NotAllowedHere,
         },
     ] {
         let next = moved(&record, |_| event.clone(), end);

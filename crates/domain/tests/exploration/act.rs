@@ -178,6 +178,7 @@ impl Act {
             Self::Suppressed { entry } => (
                 Event::Suppressed {
                     ticket: ticket(entry),
+                    reason: Reason::AddressSuppressed,
                 },
                 NOW,
             ),

@@ -6,6 +6,7 @@ mod coordinators;
 mod doubt;
 mod drain;
 mod look_alike;
+mod not_allowed_here;
 mod pacing;
 mod redis_trouble;
 mod sent_once;

@@ -18,7 +18,7 @@ use paceline_kit::telemetry::{Telemetry, TelemetrySettings};
 use paceline_kit::{Shutdown, Supervisor};
 use paceline_providers::{OutgoingMessage, SendOutcome};
 use paceline_sender::leases::LeaseError;
-use paceline_sender::{LeaseSource, Limits, Parts, Pipeline, Provider, ReadAheadSettings};
+use paceline_sender::{Deliver, LeaseSource, Limits, Parts, Pipeline, Provider, ReadAheadSettings};
 use paceline_store::{
     Durability, Enqueued, EntryBody, HandOff, NewMessage, Stage, Store, StoreConfig, StreamKey,
 };
@@ -448,6 +448,7 @@ pub(crate) fn parts<P: Provider>(store: Store, provider: P, limits: Limits) -> P
         clock: Arc::new(SystemClock),
         identities: vec![identity("main"), identity("other")],
         limits,
+        deliver: Deliver::live(),
         meter: meter(),
     }
 }

@@ -3,14 +3,14 @@
 -- taken; an entry that matches none is a second copy and is dropped. Entry, record and `open` change in one step, so that
 -- a claimed message stands in `open` or, if the call never came, still in its stream.
 -- KEYS, ARGV 1-4: see record.lua; streams are the ready ones
--- ARGV  5 nonce, 6 lease in ms, 7 provider, then for each item: id (16), accepted at (6), generation (4), 1 if
---       suppressed (1), number of its stream (2), entry id (1 + n)
+-- ARGV  5 nonce, 6 lease in ms, 7 provider, then for each item: id (16), accepted at (6), generation (4), reason
+--       for which it is suppressed or 0 (2), number of its stream (2), entry id (1 + n)
 -- Returns for each item: sending, dropped, expired, suppressed, newer or corrupt; packed record
 local nonce, lease, provider = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
 local out, taken = {}, {}
 
 for i = 1, N do
-  local id, accepted_at, generation, suppressed, s, entry = struct.unpack('>c16I6I4BI2Bc0', ARGV[7 + i])
+  local id, accepted_at, generation, reason, s, entry = struct.unpack('>c16I6I4I2I2Bc0', ARGV[7 + i])
   local r, problem = record(i)
   local answer, packed = 'dropped', ''
   if problem == 'newer' then
@@ -26,8 +26,8 @@ for i = 1, N do
       answer = 'dropped'
     elseif r[EXPIRES_AT] <= NOW then
       answer, packed = 'expired', move(i, id, r, EXPIRED, 61)
-    elseif suppressed == 1 then
-      answer, packed = 'suppressed', move(i, id, r, SUPPRESSED, 62)
+    elseif reason ~= 0 then
+      answer, packed = 'suppressed', move(i, id, r, SUPPRESSED, reason)
     else
       r[ATTEMPT], r[NONCE], r[PROVIDER] = r[ATTEMPT] + 1, nonce, provider
       answer, packed = 'sending', move(i, id, r, SENDING, 0, NOW + lease)

@@ -63,19 +63,25 @@ async fn expired_and_suppressed_messages_end_at_the_claim() {
     let bench = Bench::start().await;
     let mut short = message(1);
     short.ttl = Duration::from_secs(1);
-    bench.enqueue(vec![short, message(2)]).await;
+    bench.enqueue(vec![short, message(2), message(3)]).await;
     bench.render_all().await;
     bench.advance(Duration::from_secs(1));
     let mut items: Vec<_> = bench.read(Stage::Ready, "s").await.iter().map(claim_of).collect();
-    for item in &mut items {
-        item.verdict = Verdict::Suppressed;
+    let verdicts = [Verdict::Suppressed, Verdict::Suppressed, Verdict::NotAllowedHere];
+    for (item, verdict) in items.iter_mut().zip(verdicts) {
+        item.verdict = verdict;
     }
     assert_eq!(
         bench.claim(1, items).await,
-        [Claimed::Expired, Claimed::Suppressed]
+        [Claimed::Expired, Claimed::Suppressed, Claimed::Suppressed]
     );
-    for (number, state) in [(1, State::Expired), (2, State::Suppressed)] {
-        assert_eq!(bench.get(id(number)).await.state, state);
+    for (number, state, reason) in [
+        (1, State::Expired, "past_expiry"),
+        (2, State::Suppressed, "address_suppressed"),
+        (3, State::Suppressed, "not_allowed_here"),
+    ] {
+        let record = bench.get(id(number)).await;
+        assert_eq!((record.state, record.reason.as_str()), (state, reason));
         assert!(!bench.has_request(id(number)).await);
         assert!(bench.ttl(id(number)).await > 0);
     }

@@ -79,12 +79,12 @@ impl<'a> World<'a> {
             Operation::Postpone(worker) => self.postpone(worker).await,
             Operation::ReadReady(worker) => self.read(worker, Stage::Ready).await,
             Operation::TakeOver { worker, stage } => self.take_over(worker, stage).await,
-            Operation::Claim { worker, suppressed } => self.claim(worker, suppressed).await,
+            Operation::Claim { worker, verdict } => self.claim(worker, verdict).await,
             Operation::Pump(worker) => {
                 self.read(worker, Stage::Queued).await;
                 self.hand_off(worker, false).await;
                 self.read(worker, Stage::Ready).await;
-                self.claim(worker, false).await;
+                self.claim(worker, Verdict::Send).await;
             }
             Operation::Report {
                 worker,
@@ -283,12 +283,7 @@ impl<'a> World<'a> {
         self.rendering[worker].drain(..).map(unrendered).collect()
     }
 
-    async fn claim(&mut self, worker: usize, suppressed: bool) {
-        let verdict = if suppressed {
-            Verdict::Suppressed
-        } else {
-            Verdict::Send
-        };
+    async fn claim(&mut self, worker: usize, verdict: Verdict) {
         let items: Vec<_> = self.sendable[worker]
             .drain(..)
             .map(|entry| ClaimItem {
@@ -301,9 +296,9 @@ impl<'a> World<'a> {
         let answers = self.bench.claim(self.nonces, items.clone()).await;
         for (item, answer) in items.into_iter().zip(answers) {
             let ticket = item.ticket;
-            let event = match verdict {
-                Verdict::Suppressed => Event::Suppressed { ticket },
-                Verdict::Send => Event::Claimed {
+            let event = match verdict.suppression() {
+                Some(reason) => Event::Suppressed { ticket, reason },
+                None => Event::Claimed {
                     ticket,
                     nonce,
                     lease: LEASE,

@@ -81,7 +81,7 @@ impl Stack {
     pub(crate) async fn add_sender(&mut self) -> anyhow::Result<()> {
         let number = self.senders.len() + 1;
         let config = format!(
-            "name = \"sender-{number}\"\ncoordinators = [\"http://{}\"]\n{}\n[ses]\nendpoint_url = \"{}\"\n\
+            "name = \"sender-{number}\"\ndeliver = \"live\"\ncoordinators = [\"http://{}\"]\n{}\n[ses]\nendpoint_url = \"{}\"\n\
              credentials = \"look_alike\"\n{IDENTITY}",
             self.coordinator.grpc(),
             common(self.redis.url()),

@@ -70,7 +70,10 @@ impl Aim {
             },
             3 => Event::Held { ticket },
             4 => Event::Released,
-            5 => Event::Suppressed { ticket },
+            5 => Event::Suppressed {
+                ticket,
+                reason: Reason::AddressSuppressed,
+            },
             6 => report(Outcome::Accepted { provider_id }),
             7 => report(Outcome::Refused { reason }),
             8 => report(Outcome::Failed { reason, delay }),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use paceline_domain::machine::Outcome;
 use paceline_domain::reason::Reason;
-use paceline_store::Stage;
+use paceline_store::{Stage, Verdict};
 use proptest::prelude::*;
 
 use super::{MESSAGES, TTL, WORKERS};
@@ -27,7 +27,7 @@ pub(super) enum Operation {
     },
     Claim {
         worker: usize,
-        suppressed: bool,
+        verdict: Verdict,
     },
     Pump(usize),
     Report {
@@ -50,6 +50,11 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
     let one = || 1..=MESSAGES;
     let worker = || 0..WORKERS;
     let rarely = || prop::bool::weighted(0.2);
+    let verdict = prop_oneof![
+        8 => Just(Verdict::Send),
+        1 => Just(Verdict::Suppressed),
+        1 => Just(Verdict::NotAllowedHere),
+    ];
     let some = || prop_oneof![Just((1..=MESSAGES).collect()), prop::collection::vec(one(), 1..4)];
     let claimed = || prop::collection::vec((one(), rarely()), 3..6);
     let send_in = prop_oneof![4 => Just(0), 1 => Just(30)];
@@ -69,7 +74,7 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
         1 => worker().prop_map(O::Postpone),
         2 => worker().prop_map(O::ReadReady),
         2 => (worker(), stage).prop_map(|(worker, stage)| O::TakeOver { worker, stage }),
-        2 => (worker(), rarely()).prop_map(|(worker, suppressed)| O::Claim { worker, suppressed }),
+        2 => (worker(), verdict).prop_map(|(worker, verdict)| O::Claim { worker, verdict }),
         6 => worker().prop_map(O::Pump),
         5 => report.prop_map(|(worker, outcome, again, forged)| O::Report { worker, outcome, again, forged }),
         4 => some().prop_map(O::Promote),
