@@ -75,6 +75,12 @@ pub(crate) fn explain(status: &Status) -> anyhow::Error {
     let mut text = status.code().to_string();
     if violations.is_empty() {
         text.push_str(&format!(": {}", status.message()));
+        // Of a call that did not arrive the status says little: a certificate that is not trusted stands below it.
+        let mut cause = std::error::Error::source(status);
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
     }
     for violation in violations {
         text.push_str(&format!("\n  {}: {}", violation.field, violation.description));

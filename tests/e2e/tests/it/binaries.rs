@@ -66,7 +66,7 @@ fn settings_are_checked_and_shown_without_secrets() -> anyhow::Result<()> {
         let file = folder.path().join(service);
         let own = match service {
             "ingest" => format!("digest_key = \"{secret}\"\n{identity}"),
-            "sender" => identity.to_owned(),
+            "sender" => format!("client.api_key = \"{secret}\"\n{identity}"),
             _ => String::new(),
         };
         std::fs::write(
@@ -103,7 +103,12 @@ fn a_bad_configuration_ends_with_64_and_names_the_key() -> anyhow::Result<()> {
     for service in SERVICES {
         for (text, named) in [
             ("no_such_key = 1\n", "no_such_key"),
-            ("listen = \"0.0.0.0:1\"\n", "0.0.0.0:1"),
+            ("listen = \"0.0.0.0:1\"\n", "tls.certificate"),
+            (
+                "tls.certificate = \"/nowhere.pem\"\ntls.key = \"/nowhere.pem\"\n",
+                "tls.certificate",
+            ),
+            ("access.keys = \"/nowhere.toml\"\n", "access.keys"),
         ] {
             std::fs::write(&file, text)?;
             let refused = run(service, &["--config", path])?;
@@ -195,7 +200,7 @@ async fn the_published_metrics_are_scraped() -> anyhow::Result<()> {
 }
 
 /// The answer to a plain request, head and body.
-async fn http_get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+pub(crate) async fn http_get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;

@@ -4,6 +4,7 @@
 
 mod binaries;
 mod every_message_once;
+mod off_loopback;
 mod one_trace;
 mod renderer_ends;
 mod sender_ends;

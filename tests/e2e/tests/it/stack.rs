@@ -19,7 +19,7 @@ pub(crate) const TENANT: &str = "demo";
 /// How long anything that a test waits for may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
-const IDENTITY: &str = r#"
+pub(crate) const IDENTITY: &str = r#"
 [[identity]]
 name = "main"
 from_domains = ["example.com"]
