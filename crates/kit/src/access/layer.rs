@@ -26,6 +26,7 @@ pub struct AccessLayer(Arc<Gate>);
 struct Gate {
     /// `None`: every caller may do everything.
     keys: Option<Arc<Keys>>,
+    anyone: Caller,
     refused: Counter<u64>,
 }
 
@@ -35,7 +36,11 @@ impl AccessLayer {
             .u64_counter(REFUSED)
             .with_description("Calls that were refused for their key, by reason")
             .build();
-        Self(Arc::new(Gate { keys, refused }))
+        Self(Arc::new(Gate {
+            keys,
+            anyone: Caller::anyone(),
+            refused,
+        }))
     }
 }
 
@@ -45,14 +50,13 @@ impl Gate {
         if let Err(error) = &admitted {
             self.refused
                 .add(1, &[KeyValue::new("reason", error.reason.to_string())]);
-            tracing::debug!(path, reason = %error.reason, "a call is refused");
         }
         admitted
     }
 
     fn judge(&self, path: &str, headers: &HeaderMap) -> Result<Caller, RpcError> {
         let Some(keys) = &self.keys else {
-            return Ok(Caller::anyone());
+            return Ok(self.anyone.clone());
         };
         let rule = Rule::of(path);
         if rule == Some(Rule::Open) {
@@ -74,19 +78,22 @@ impl Gate {
                 "there is no such method",
             )
         })?;
-        match rule.refusal(caller) {
-            None => Ok(caller.clone()),
-            Some(Refusal::Scope(scope)) => Err(RpcError::new(
+        let Some(refusal) = rule.refusal(caller) else {
+            return Ok(caller.clone());
+        };
+        tracing::debug!(key = caller.name(), path, "a key is not good for this call");
+        Err(match refusal {
+            Refusal::Scope(scope) => RpcError::new(
                 Code::PermissionDenied,
                 reason::SCOPE_MISSING,
                 format!("the key is without the scope {}", scope.as_str()),
-            )),
-            Some(Refusal::Tenant) => Err(RpcError::new(
+            ),
+            Refusal::Tenant => RpcError::new(
                 Code::PermissionDenied,
                 reason::TENANT_REFUSED,
                 "the call concerns all tenants, and the key is for one",
-            )),
-        }
+            ),
+        })
     }
 }
 

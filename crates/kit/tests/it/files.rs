@@ -123,7 +123,7 @@ fn a_file_that_does_not_fit_is_refused_by_its_setting_and_never_shown() {
         (
             "client.key",
             ClientSettings {
-                certificate: pair.certificate.clone(),
+                certificate: pair.certificate,
                 key: theirs.issue("sender").key,
                 ..ClientSettings::default()
             },

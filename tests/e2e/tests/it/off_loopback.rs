@@ -1,4 +1,5 @@
-//! The services as they stand in a network: ingest on every interface with TLS and keys, the coordinator with mTLS.
+//! The services as they stand in a network: ingest on every interface with TLS and keys, the coordinator with
+//! keys and mTLS.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -25,7 +26,15 @@ name = "other"
 sha256 = "580843d03d2216ff1a275d0991bad66e4d1af871171d929e9de604b7959f9bca"
 tenant = "other"
 scopes = ["enqueue", "read", "operate"]
+
+[[key]]
+name = "sender"
+sha256 = "415092cc39e11d5e1afdfbd3e354e384484d0c8f298f8ddeca7c390282bc764b"
+tenant = "*"
+scopes = ["throttle"]
 "#;
+
+const SENDER_KEY: &str = "api_key = \"sender-key\"\n";
 
 struct Network {
     authority: Authority,
@@ -55,13 +64,13 @@ impl Network {
             server.certificate, server.key
         );
         let coordinator = format!(
-            "{}{tls}client_ca = {:?}\n",
+            "{}{tls}client_ca = {:?}\n[access]\nkeys = {keys:?}\n",
             common("127.0.0.1:0", &url),
             authority.ca()
         );
         let coordinator = ServiceProcess::start("throttle-coordinator", &coordinator).await?;
-        let shown = shown(&authority);
-        let sender = sender(&coordinator, &authority, &shown, (&url, &lookalike_url)).await?;
+        let client = format!("{}{SENDER_KEY}", shown(&authority));
+        let sender = sender(&coordinator, &authority, &client, (&url, &lookalike_url)).await?;
         let bundles = format!("[templates]\ndirectory = {:?}\n", templates());
         let renderer = format!("{}{bundles}", common("127.0.0.1:0", &url));
         let ingest = format!(
@@ -224,12 +233,23 @@ async fn a_message_is_sent_over_tls_by_a_key_of_its_tenant_alone() -> anyhow::Re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sender_without_a_certificate_gets_no_rate() -> anyhow::Result<()> {
+async fn a_sender_without_its_certificate_or_its_key_gets_no_rate() -> anyhow::Result<()> {
     let network = Network::start().await?;
     let pair = (network.redis.url(), network.lookalike_url.as_str());
-    let stranger = sender(&network.coordinator, &network.authority, "", pair).await?;
     let shown = shown(&network.authority);
-    let known = sender(&network.coordinator, &network.authority, &shown, pair).await?;
+    let (coordinator, authority) = (&network.coordinator, &network.authority);
+    let strangers = [
+        (
+            "without a certificate",
+            sender(coordinator, authority, SENDER_KEY, pair).await?,
+        ),
+        (
+            "without a key",
+            sender(coordinator, authority, &shown, pair).await?,
+        ),
+    ];
+    let client = format!("{shown}{SENDER_KEY}");
+    let known = sender(coordinator, authority, &client, pair).await?;
     eventually("the sender that came later is ready", PATIENCE, async || {
         let ready = http_get(known.admin(), "/readyz").await;
         let ready = ready.map_err(|error| error.to_string())?;
@@ -240,7 +260,9 @@ async fn a_sender_without_a_certificate_gets_no_rate() -> anyhow::Result<()> {
         }
     })
     .await;
-    let ready = http_get(stranger.admin(), "/readyz").await?;
-    ensure!(ready.contains("no coordinator grants leases"), "{ready}");
+    for (why, stranger) in strangers {
+        let ready = http_get(stranger.admin(), "/readyz").await?;
+        ensure!(ready.contains("no coordinator grants leases"), "{why}: {ready}");
+    }
     Ok(())
 }
