@@ -137,7 +137,9 @@ async fn sender(
 }
 
 fn common(listen: &str, redis: &str) -> String {
-    format!("listen = \"{listen}\"\nadmin_listen = \"{listen}\"\n[redis]\nurl = {redis:?}\n")
+    format!(
+        "listen = \"{listen}\"\nadmin_listen = \"{listen}\"\n[redis]\nurl = {redis:?}\ndurability = \"local\"\n"
+    )
 }
 
 fn said(output: &Output) -> String {
