@@ -93,7 +93,7 @@ class Stack:
         """A sender for one identity, at `endpoint`. With an environment it looks for its credentials there."""
         credentials = "chain" if environment else "look_alike"
         number = next(self.numbers)
-        head = f'name = "sender-{number}"\ncoordinators = ["http://{self.coordinator}"]\n'
+        head = f'name = "sender-{number}"\ndeliver = "live"\ncoordinators = ["http://{self.coordinator}"]\n'
         tail = f'[ses]\nendpoint_url = "{endpoint}"\ncredentials = "{credentials}"\n'
         # The code by which a provider refuses is logged at this level.
         tail += f'[telemetry]\nlog = "info,paceline_providers=debug"\n{_identity(identity)}'
