@@ -62,6 +62,32 @@ pub struct IntakeSettings {
     pub flights_max: NonZeroUsize,
     pub batch_messages_max: NonZeroUsize,
     pub batch_bytes_max: ByteSize,
+    pub memory_watermark_bulk: f64,
+    pub memory_watermark: f64,
+    pub backlog_max_bulk: u64,
+    pub backlog_max: u64,
+}
+
+impl IntakeSettings {
+    fn validate(&self) -> Result<(), SettingsError> {
+        let refuse = |key, problem: &str| Err(SettingsError::invalid(key, problem));
+        if !(ByteSize(MESSAGE_BYTES_MAX)..=ByteSize::gib(64)).contains(&self.bytes_max) {
+            return refuse("intake.bytes_max", "must be from 8MiB to 64GiB");
+        }
+        if !(0.1..=1.0).contains(&self.memory_watermark) {
+            return refuse("intake.memory_watermark", "must be from 0.1 to 1");
+        }
+        if !(0.1..=self.memory_watermark).contains(&self.memory_watermark_bulk) {
+            return refuse(
+                "intake.memory_watermark_bulk",
+                "must be from 0.1 to intake.memory_watermark",
+            );
+        }
+        if self.backlog_max_bulk == 0 || self.backlog_max_bulk > self.backlog_max {
+            return refuse("intake.backlog_max_bulk", "must be from 1 to intake.backlog_max");
+        }
+        Ok(())
+    }
 }
 
 /// How messages are watched.
@@ -95,9 +121,7 @@ impl Settings for Config {
                 "must be at least 32 bytes; make one with `openssl rand -hex 32`",
             );
         }
-        if !(ByteSize(MESSAGE_BYTES_MAX)..=ByteSize::gib(64)).contains(&self.intake.bytes_max) {
-            return refuse("intake.bytes_max", "must be from 8MiB to 64GiB");
-        }
+        self.intake.validate()?;
         if self.watch.poll < Duration::from_millis(10) {
             return refuse("watch.poll", "must be at least 10ms");
         }
@@ -147,6 +171,18 @@ mod tests {
             (
                 "flights_max",
                 format!("{NEEDED}intake.flights_max = 0\n{IDENTITY}"),
+            ),
+            (
+                "intake.memory_watermark",
+                format!("{NEEDED}intake.memory_watermark = 1.1\n{IDENTITY}"),
+            ),
+            (
+                "intake.memory_watermark_bulk",
+                format!("{NEEDED}intake.memory_watermark_bulk = 0.9\n{IDENTITY}"),
+            ),
+            (
+                "intake.backlog_max_bulk",
+                format!("{NEEDED}intake.backlog_max = 10\n{IDENTITY}"),
             ),
             ("watch.poll", format!("{NEEDED}watch.poll = \"1ms\"\n{IDENTITY}")),
             (

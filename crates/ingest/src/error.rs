@@ -67,6 +67,26 @@ pub(crate) fn overloaded() -> RpcError {
     .retry_after(RETRY_DELAY)
 }
 
+/// Redis is nearly full.
+pub(crate) fn nearly_full() -> RpcError {
+    RpcError::new(
+        Code::ResourceExhausted,
+        reason::STORE_FULL,
+        "the store is nearly full; nothing was written",
+    )
+    .retry_after(FULL_RETRY_DELAY)
+}
+
+/// Too much waits to be rendered or sent.
+pub(crate) fn backlogged() -> RpcError {
+    RpcError::new(
+        Code::ResourceExhausted,
+        reason::BACKLOG_FULL,
+        "too many messages wait to be sent; nothing was written",
+    )
+    .retry_after(FULL_RETRY_DELAY)
+}
+
 /// Too many watch.
 pub(crate) fn too_many_watchers() -> RpcError {
     RpcError::new(

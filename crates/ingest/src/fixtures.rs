@@ -16,6 +16,10 @@ pub(crate) fn intake() -> IntakeSettings {
         flights_max: 2.try_into().expect("not zero"),
         batch_messages_max: 64.try_into().expect("not zero"),
         batch_bytes_max: ByteSize::kib(1),
+        memory_watermark_bulk: 0.75,
+        memory_watermark: 0.85,
+        backlog_max_bulk: 1_000,
+        backlog_max: 2_000,
     }
 }
 

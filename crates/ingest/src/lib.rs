@@ -16,6 +16,7 @@ mod follower;
 mod messages;
 mod metrics;
 mod port;
+mod pressure;
 mod run;
 mod service;
 mod watch;

@@ -1,8 +1,10 @@
 //! What ingest counts. Labels are enums: never a tenant's free text, an id or an address.
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
 use paceline_domain::lane::Lane;
+
+use crate::pressure::Level;
 
 /// Seconds: from a batch that is answered at once to a caller's patience.
 const DURATION_BOUNDS: [f64; 11] = [
@@ -22,6 +24,7 @@ pub(crate) struct Metrics {
     /// Messages that are admitted and not answered.
     pub(crate) waiting: UpDownCounter<i64>,
     pub(crate) watchers: UpDownCounter<i64>,
+    pressure: Gauge<u64>,
 }
 
 /// How an enqueue ended.
@@ -90,6 +93,18 @@ impl Metrics {
                 .i64_up_down_counter("ingest.watchers")
                 .with_description("Open Watch calls")
                 .build(),
+            pressure: meter
+                .u64_gauge("ingest.pressure.level")
+                .with_description("What is refused for this cause: 0 nothing, 1 bulk, 2 all new messages")
+                .build(),
+        }
+    }
+
+    /// Notes what is refused because Redis is nearly full, and because of the backlog.
+    pub(crate) fn pressure(&self, memory: Level, backlog: Level) {
+        for (cause, level) in [("memory", memory), ("backlog", backlog)] {
+            self.pressure
+                .record(level as u64, &[KeyValue::new("cause", cause)]);
         }
     }
 

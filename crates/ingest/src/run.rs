@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use opentelemetry::metrics::Meter;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::entrance::{Entrance, GuardedRouter};
 use paceline_kit::health::Health;
@@ -20,9 +21,10 @@ use tokio::task::JoinHandle;
 
 use crate::admission::Admission;
 use crate::batcher::Batcher;
-use crate::config::Config;
+use crate::config::{Config, IntakeSettings};
 use crate::messages::MessagesOf;
 use crate::metrics::Metrics;
+use crate::pressure::{self, Pressure};
 use crate::service::Ingest;
 
 /// What reflection lists: the services that this process serves.
@@ -86,7 +88,11 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         stop.trigger();
     });
     let stops = (&supervisor, &serving_stop);
-    let (services, workers) = services(config, &entrance, catalog, &store, (&context, stops))?;
+    let meter = context.telemetry.meter("paceline_ingest");
+    let metrics = Metrics::new(&meter);
+    let (pressure, polling) = watch_pressure(config.intake, &store, &metrics, stops).await;
+    let measures = (pressure, metrics, &meter);
+    let (services, workers) = services(config, &entrance, catalog, &store, measures, stops)?;
     let router = services
         .add_service(health_server)
         .add_service(reflection().build_v1()?)
@@ -99,6 +105,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
 
     // The router is gone, and with it the last batcher: the workers end once all that waits is written.
     looking.abort();
+    polling.abort();
     if tokio::time::timeout(drain_max, futures_util::future::join_all(workers))
         .await
         .is_err()
@@ -117,10 +124,9 @@ fn services(
     entrance: &Entrance,
     catalog: Catalog,
     store: &Store,
-    (context, (supervisor, stop)): (&Context, (&Supervisor, &Shutdown)),
+    (pressure, metrics, meter): (Pressure, Metrics, &Meter),
+    (supervisor, stop): (&Supervisor, &Shutdown),
 ) -> anyhow::Result<(GuardedRouter, Vec<JoinHandle<()>>)> {
-    let meter = context.telemetry.meter("paceline_ingest");
-    let metrics = Metrics::new(&meter);
     let (batcher, workers) = Batcher::start(store.shards(), config.intake, &metrics, store, supervisor);
     let admission = Admission {
         catalog: Arc::new(catalog),
@@ -128,13 +134,38 @@ fn services(
         digest_key: config.digest_key,
         clock: Arc::new(SystemClock),
     };
-    let ingest = Ingest::new(admission, batcher, store.clone(), metrics.clone(), stop.clone());
+    let ingest = Ingest::new(
+        admission,
+        batcher,
+        store.clone(),
+        pressure,
+        metrics.clone(),
+        stop.clone(),
+    );
     let messages = MessagesOf::new(store.clone(), config.watch, metrics, stop.clone());
     let router = entrance
-        .server(&meter)?
+        .server(meter)?
         .add_service(IngestServiceServer::new(ingest).max_decoding_message_size(REQUEST_BYTES_MAX))
         .add_service(MessagesServiceServer::new(messages));
     Ok((router, workers))
+}
+
+/// What is refused, and the task that keeps it true. Looks once before the first call, so that a full Redis is known to be full.
+async fn watch_pressure(
+    settings: IntakeSettings,
+    store: &Store,
+    metrics: &Metrics,
+    (supervisor, stop): (&Supervisor, &Shutdown),
+) -> (Pressure, JoinHandle<()>) {
+    let pressure = Pressure::default();
+    let poll = pressure::Poll {
+        store: store.clone(),
+        settings,
+        pressure: pressure.clone(),
+        metrics: metrics.clone(),
+    };
+    poll.once().await;
+    (pressure, supervisor.spawn("pressure", poll.run(stop.clone())))
 }
 
 /// Every bundle must stand in Redis before a message may pin it.

@@ -28,6 +28,7 @@ use crate::call;
 use crate::error;
 use crate::metrics::{Metrics, Outcome};
 use crate::port::Messages;
+use crate::pressure::Pressure;
 
 const BATCH_MAX: usize = 500;
 /// Requests of one stream that are begun and not ended.
@@ -52,6 +53,7 @@ struct Inner<M> {
     admission: Admission,
     batcher: Batcher,
     messages: M,
+    pressure: Pressure,
     metrics: Metrics,
     stop: Shutdown,
 }
@@ -82,6 +84,7 @@ impl<M: Messages> Ingest<M> {
         admission: Admission,
         batcher: Batcher,
         messages: M,
+        pressure: Pressure,
         metrics: Metrics,
         stop: Shutdown,
     ) -> Self {
@@ -90,6 +93,7 @@ impl<M: Messages> Ingest<M> {
                 admission,
                 batcher,
                 messages,
+                pressure,
                 metrics,
                 stop,
             }),
@@ -142,6 +146,9 @@ impl<M: Messages> Ingest<M> {
         }
         if !self.inner.messages.reaches(message.durability) {
             return Progress::Settled(Err(error::unreachable_durability()));
+        }
+        if let Err(refusal) = self.inner.pressure.check(message.record.lane) {
+            return Progress::Settled(Err(refusal));
         }
         let submitted = match patience {
             Patience::Until(deadline) => self.inner.batcher.try_submit(message, deadline),

@@ -24,6 +24,7 @@ mod error;
 mod hints;
 mod keys;
 mod link;
+mod load;
 mod log;
 mod messages;
 mod packed;

@@ -32,7 +32,9 @@ pub mod reason {
     pub const NOT_CANCELLABLE: &str = "not_cancellable";
     /// Too many messages wait to be stored, or too many watchers watch.
     pub const OVERLOADED: &str = "overloaded";
-    /// Redis is at its memory's bound.
+    /// Too many messages wait to be rendered or sent.
+    pub const BACKLOG_FULL: &str = "backlog_full";
+    /// Redis is at its memory's bound, or near it.
     pub const STORE_FULL: &str = "store_full";
     /// Redis did not answer: what was asked for may or may not have happened.
     pub const STORE_UNAVAILABLE: &str = "store_unavailable";

@@ -26,6 +26,7 @@ use crate::batcher::Batcher;
 use crate::fixtures::intake;
 use crate::metrics::Metrics;
 use crate::port::Messages;
+use crate::pressure::Pressure;
 
 const NOW: Millis = Millis(1_790_000_000_000);
 const HOUR: Duration = Duration::from_hours(1);
@@ -73,6 +74,7 @@ fn service(clock: &ManualClock) -> (Ingest<InMemory>, InMemory) {
         admission_at(clock.clone()),
         batcher,
         store.clone(),
+        Pressure::default(),
         metrics,
         Shutdown::new(),
     );

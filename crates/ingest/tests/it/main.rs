@@ -6,6 +6,7 @@ mod batch;
 mod duplicates;
 mod lifecycle;
 mod messages;
+mod pressure;
 mod running;
 mod slow_store;
 mod stream;

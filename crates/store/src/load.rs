@@ -1,0 +1,93 @@
+//! How full Redis is, for those who must stop before it refuses.
+
+use fred::interfaces::{ClientLike, ClusterInterface};
+use fred::types::InfoKind;
+use fred::types::config::Server;
+use futures_util::future::try_join_all;
+
+use crate::{Store, StoreError};
+
+impl Store {
+    /// The largest share of its `maxmemory` that a primary uses, 1 being full; `None` if no primary has a bound. What Redis
+    /// leaves out when it compares the two (buffers of replicas and of the AOF) is left out here.
+    ///
+    /// # Errors
+    /// If a primary does not answer.
+    pub async fn memory_used(&self) -> Result<Option<f64>, StoreError> {
+        let infos: Vec<String> = match self.primaries() {
+            None => vec![self.commands.ask(self.commands.client().info(MEMORY)).await?],
+            Some(primaries) => {
+                let infos = primaries.into_iter().map(|primary| {
+                    let node = self.commands.client().with_cluster_node(primary);
+                    async move { self.commands.ask(node.info::<String>(MEMORY)).await }
+                });
+                try_join_all(infos).await?
+            }
+        };
+        let mut largest: Option<f64> = None;
+        for info in infos {
+            let used = share_used(&info).ok_or_else(|| StoreError::bug("INFO does not tell the memory"))?;
+            largest = largest.into_iter().chain(used).reduce(f64::max);
+        }
+        Ok(largest)
+    }
+
+    /// How many entries all queued and ready streams hold together.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn entries_waiting(&self) -> Result<u64, StoreError> {
+        let mut waiting = 0;
+        for shard in 0..self.shards() {
+            let streams = self.active(shard).await?;
+            let lengths = streams.iter().map(|stream| self.backlog(shard, stream));
+            waiting += try_join_all(lengths).await?.into_iter().sum::<u64>();
+        }
+        Ok(waiting)
+    }
+
+    /// The primaries of a Cluster as far as they are known; `None` where there is one node for all.
+    fn primaries(&self) -> Option<Vec<Server>> {
+        let state = self.commands.client().cached_cluster_state()?;
+        Some(state.unique_primary_nodes())
+    }
+}
+
+const MEMORY: Option<InfoKind> = Some(InfoKind::Memory);
+
+/// The share of the bound that is used, `Some(None)` without a bound; `None` if the text does not tell.
+fn share_used(info: &str) -> Option<Option<f64>> {
+    let field = |name: &str| {
+        let value = info
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        value?.trim().parse::<u64>().ok()
+    };
+    let (bound, used) = (field("maxmemory")?, field("used_memory")?);
+    let not_counted = field("mem_not_counted_for_evict").unwrap_or(0);
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a share needs no more digits than f64 has"
+    )]
+    let share = used.saturating_sub(not_counted) as f64 / bound as f64;
+    Some((bound > 0).then_some(share))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share_used;
+
+    #[test]
+    fn the_share_is_read_as_redis_compares_it() {
+        let info = |bound: &str| {
+            format!(
+                "# Memory\r\nused_memory:900\r\nused_memory_human:900B\r\nmaxmemory:{bound}\r\n\
+                 maxmemory_human:1K\r\nmem_not_counted_for_evict:100\r\n"
+            )
+        };
+        assert_eq!(share_used(&info("1000")), Some(Some(0.8)));
+        assert_eq!(share_used(&info("0")), Some(None));
+        assert_eq!(share_used(&info("")), None);
+        assert_eq!(share_used("# Memory\r\n"), None);
+    }
+}
