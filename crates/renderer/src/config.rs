@@ -30,6 +30,7 @@ pub struct Config {
     pub drain_max: Duration,
     pub templates: TemplateSettings,
     pub work: WorkSettings,
+    pub scrub: ScrubSettings,
     pub redis: RedisSettings,
     pub telemetry: TelemetrySettings,
 }
@@ -71,6 +72,17 @@ impl Config {
     }
 }
 
+/// The `[scrub]` section.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScrubSettings {
+    #[serde(with = "humantime_serde")]
+    pub pause: Duration,
+    pub page: NonZeroU32,
+    #[serde(with = "humantime_serde")]
+    pub queued_for: Duration,
+}
+
 impl Settings for Config {
     fn validate(&self) -> Result<(), SettingsError> {
         self.entrance()?;
@@ -95,6 +107,12 @@ impl Settings for Config {
                 "templates.missing_wait",
                 "must be over 0 and at most templates.missing_max",
             );
+        }
+        if self.scrub.pause < Duration::from_millis(10) {
+            return refuse("scrub.pause", "must be at least 10ms");
+        }
+        if self.scrub.page.get() > 1_000 {
+            return refuse("scrub.page", "must be at most 1000");
         }
         self.redis.validate()
     }
@@ -130,6 +148,8 @@ mod tests {
             ("work.ready_min", "[work]\nready_min = 0"),
             ("work.reclaim_idle", "[work]\nreclaim_idle = \"1s\""),
             ("templates.missing_wait", "[templates]\nmissing_wait = \"25h\""),
+            ("scrub.pause", "[scrub]\npause = \"1ms\""),
+            ("scrub.page", "[scrub]\npage = 1001"),
             ("redis.shards", "[redis]\nshards = 0"),
         ] {
             let error = read(text).expect_err(key);

@@ -14,6 +14,7 @@ mod reader;
 mod render;
 mod room;
 mod run;
+mod scrub;
 mod service;
 mod shared;
 

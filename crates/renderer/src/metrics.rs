@@ -20,6 +20,7 @@ pub(crate) struct Metrics {
     pub(crate) promoted: Counter<u64>,
     store_errors: Counter<u64>,
     withheld: Counter<u64>,
+    scrubbed: Counter<u64>,
 }
 
 impl Metrics {
@@ -51,6 +52,10 @@ impl Metrics {
                 .u64_counter("renderer.reads.withheld")
                 .with_description("Looks at a stream of which the senders had enough rendered")
                 .build(),
+            scrubbed: meter
+                .u64_counter("renderer.scrub.found")
+                .with_description("Open messages that nothing named and that are named again, by state")
+                .build(),
         }
     }
 
@@ -77,6 +82,11 @@ impl Metrics {
 
     pub(crate) fn store_error(&self, operation: &'static str) {
         self.store_errors.add(1, &[KeyValue::new("operation", operation)]);
+    }
+
+    /// `state` is a message's, "unreadable" or "orphan".
+    pub(crate) fn scrubbed(&self, state: &'static str) {
+        self.scrubbed.add(1, &[KeyValue::new("state", state)]);
     }
 
     pub(crate) fn withheld(&self) {

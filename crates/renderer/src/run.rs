@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::promote;
 use crate::reader::Reader;
 use crate::room::Room;
+use crate::scrub;
 use crate::service::Templates;
 use crate::shared::{Shared, pause};
 
@@ -65,6 +66,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         tasks.spawn(supervisor.watch("reader", reading));
         let promoting = promote::run(Arc::clone(&shared), shard, context.shutdown.clone());
         tasks.spawn(supervisor.watch("promoter", promoting));
+        let scrubbing = scrub::run(Arc::clone(&shared), shard, context.shutdown.clone());
+        tasks.spawn(supervisor.watch("scrub", scrubbing));
     }
     let looking = look_after(store.clone(), health, context.shutdown.clone());
     let looking = supervisor.spawn("health", looking);
@@ -104,6 +107,7 @@ fn shared(config: Config, store: &Store, context: &Context) -> Shared {
         metrics: Metrics::new(&context.telemetry.meter(METER)),
         name: name(config.name),
         work: config.work,
+        scrub: config.scrub,
         templates: config.templates,
     }
 }

@@ -9,7 +9,7 @@ use paceline_store::Store;
 use tokio::sync::Semaphore;
 
 use crate::bundles::Bundles;
-use crate::config::{TemplateSettings, WorkSettings};
+use crate::config::{ScrubSettings, TemplateSettings, WorkSettings};
 use crate::metrics::Metrics;
 use crate::room::Room;
 
@@ -27,6 +27,7 @@ pub(crate) struct Shared {
     /// The consumer's name.
     pub(crate) name: String,
     pub(crate) work: WorkSettings,
+    pub(crate) scrub: ScrubSettings,
     pub(crate) templates: TemplateSettings,
 }
 

@@ -170,6 +170,11 @@ impl Keys {
         self.key(shard, format_args!("q:{id}"))
     }
 
+    /// What the keys of all requests of a shard begin with.
+    pub(crate) fn request_prefix(&self, shard: u16) -> String {
+        format!("{}:q:", self.tags[usize::from(shard)])
+    }
+
     pub(crate) fn stream(&self, shard: u16, stream: &StreamKey) -> Key {
         self.key(shard, stream)
     }
@@ -186,13 +191,13 @@ impl Keys {
         self.key(shard, waiting.as_str())
     }
 
-    /// The stream of a key, as `active` holds it; `None` for what is no stream of this shard.
     /// The hash slot of all keys of a shard.
     pub(crate) fn slot(&self, shard: u16) -> u16 {
         let tag = &self.tags[usize::from(shard)];
         slot(tag.trim_matches(['{', '}']).as_bytes())
     }
 
+    /// The stream of a key, as `active` holds it; `None` for what is no stream of this shard.
     pub(crate) fn parse_stream(&self, shard: u16, key: &str) -> Option<StreamKey> {
         let rest = key.strip_prefix(self.tags[usize::from(shard)].as_str())?;
         let mut parts = rest.strip_prefix(':')?.splitn(4, ':');

@@ -30,6 +30,7 @@ mod messages;
 mod packed;
 mod rendering;
 mod script;
+mod scrub;
 mod store;
 mod streams;
 pub mod throttle;
@@ -47,5 +48,5 @@ pub use packed::Transition;
 pub use store::Store;
 pub use types::{
     Change, ClaimItem, Claimed, Depths, Enqueued, Entry, EntryBody, Evidence, Finding, HandOff, HandOffError,
-    NewMessage, Report, StreamDepth, Unrendered, Verdict,
+    NewMessage, Report, Scrubbed, StreamDepth, TicketPage, Unrendered, Verdict,
 };

@@ -53,11 +53,13 @@ scripts! {
     on_records REDRIVE = "redrive";
     on_records DISCARD = "discard";
     on_records EVIDENCE = "evidence";
+    on_records SCRUB = "scrub";
     plain SETTLE = "settle";
     plain GIVE_BACK = "give_back";
     plain RETIRE = "retire";
     plain REAP = "reap";
     plain DUE = "due";
+    plain TICKETS = "tickets";
     plain THROTTLE_LEAD = "throttle_lead";
     plain THROTTLE_RENEW = "throttle_renew";
     plain THROTTLE_ADOPT = "throttle_adopt";

@@ -199,6 +199,28 @@ pub enum Finding {
     },
 }
 
+/// What the scrub found of one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "short-lived, a page of them at a time")]
+pub enum Scrubbed {
+    /// All is well, or nothing that this release may judge.
+    Named,
+    /// Nothing named it; its place does again: the record, or `None` if it can't be read and stands among the dead letters.
+    Indexed(Option<Record>),
+    /// A request without a record.
+    Orphan,
+}
+
+/// The messages that some entries of a stream name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TicketPage {
+    /// The last entry, `None` at the stream's end.
+    pub last: Option<String>,
+    pub tickets: Vec<(MessageId, Ticket)>,
+    /// True if there were entries that this release can't read: nobody knows what they name.
+    pub others: bool,
+}
+
 /// How much is where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Depths {

@@ -3,4 +3,5 @@
 mod bounds;
 mod fates;
 mod promote;
+mod scrub;
 mod support;
