@@ -9,6 +9,7 @@ mod full;
 mod hand_off;
 mod model;
 mod reading;
+mod scrub;
 mod shards;
 mod support;
 mod three_nodes;

@@ -10,6 +10,7 @@ mod full;
 mod hand_off;
 mod model;
 mod reading;
+mod scrub;
 mod shards;
 mod sockets;
 mod standalone;
