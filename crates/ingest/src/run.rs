@@ -11,7 +11,7 @@ use opentelemetry::metrics::Meter;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::entrance::{Entrance, GuardedRouter};
 use paceline_kit::health::Health;
-use paceline_kit::{Bound, Context, Shutdown, Supervisor, admin, grpc};
+use paceline_kit::{Bound, Context, Shutdown, Supervisor, admin, grpc, redis_clock};
 use paceline_store::{Store, StoreConfig};
 use paceline_templates::Catalog;
 use paceline_wire::DESCRIPTORS;
@@ -36,6 +36,8 @@ const SERVICES: [&str; 3] = [
 
 /// The largest request: a message with all its attachments, or a batch.
 const REQUEST_BYTES_MAX: usize = 8 << 20;
+/// Under which meter its instruments are.
+const METER: &str = "paceline_ingest";
 /// Between two looks at the store, for health.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -88,9 +90,11 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         stop.trigger();
     });
     let stops = (&supervisor, &serving_stop);
-    let meter = context.telemetry.meter("paceline_ingest");
+    let meter = context.telemetry.meter(METER);
     let metrics = Metrics::new(&meter);
     let (pressure, polling) = watch_pressure(config.intake, &store, &metrics, stops).await;
+    let clocks = redis_clock::watch(meter.clone(), store.clone(), SystemClock, serving_stop.clone());
+    let clocks = supervisor.spawn("clock", clocks);
     let measures = (pressure, metrics, &meter);
     let (services, workers) = services(config, &entrance, catalog, &store, measures, stops)?;
     let router = services
@@ -106,6 +110,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     // The router is gone, and with it the last batcher: the workers end once all that waits is written.
     looking.abort();
     polling.abort();
+    clocks.abort();
     if tokio::time::timeout(drain_max, futures_util::future::join_all(workers))
         .await
         .is_err()

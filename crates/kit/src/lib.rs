@@ -14,6 +14,7 @@ pub mod health;
 pub mod identity;
 pub mod listen;
 pub mod redis;
+pub mod redis_clock;
 pub mod secret;
 pub mod service;
 pub mod settings;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::health::Health;
-use paceline_kit::{Bound, Context, Shutdown, Supervisor, admin, grpc};
+use paceline_kit::{Bound, Context, Shutdown, Supervisor, admin, grpc, redis_clock};
 use paceline_store::{Store, StoreConfig};
 use paceline_templates::Catalog;
 use paceline_wire::DESCRIPTORS;
@@ -28,6 +28,8 @@ use crate::shared::{Shared, pause};
 const METER: &str = "paceline_renderer";
 /// What reflection lists: the services that this process serves.
 const SERVICES: [&str; 2] = ["paceline.v1.TemplatesService", "grpc.health.v1.Health"];
+/// Under which meter its instruments are.
+const METER: &str = "paceline_renderer";
 /// Between two looks at the store, for health.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -69,6 +71,9 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         let scrubbing = scrub::run(Arc::clone(&shared), shard, context.shutdown.clone());
         tasks.spawn(supervisor.watch("scrub", scrubbing));
     }
+    let meter = context.telemetry.meter(METER);
+    let clocks = redis_clock::watch(meter, store.clone(), SystemClock, context.shutdown.clone());
+    tasks.spawn(supervisor.watch("clock", clocks));
     let looking = look_after(store.clone(), health, context.shutdown.clone());
     let looking = supervisor.spawn("health", looking);
     let router = entrance

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::health::Health;
-use paceline_kit::{Bound, Context, Shutdown, Supervisor, admin, grpc};
+use paceline_kit::{Bound, Context, Shutdown, Supervisor, admin, grpc, redis_clock};
 use paceline_store::{Store, StoreConfig};
 
 use crate::config::Config;
@@ -58,6 +58,9 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         deliver,
         meter: context.telemetry.meter(metrics::METER),
     };
+    let meter = context.telemetry.meter(metrics::METER);
+    let clocks = redis_clock::watch(meter, store.clone(), SystemClock, context.shutdown.clone());
+    let clocks = supervisor.spawn("clock", clocks);
     let source = Coordinators::new(config.coordinators, config.client.read()?);
     let pipeline = Pipeline::start(parts, source, &supervisor);
     context.ready(Bound {
@@ -85,6 +88,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     }
     health.set_not_ready("draining").await;
     let drained = pipeline.drain().await;
+    clocks.abort();
     store.close().await;
     served.await?;
     admin_stop.trigger();

@@ -1,9 +1,10 @@
-//! How full Redis is, for those who must stop before it refuses.
+//! How Redis is: how full, for those who must stop before it refuses, and what time it has.
 
 use fred::interfaces::{ClientLike, ClusterInterface};
-use fred::types::InfoKind;
 use fred::types::config::Server;
+use fred::types::{ClusterHash, CustomCommand, InfoKind, Value};
 use futures_util::future::try_join_all;
+use paceline_domain::time::Millis;
 
 use crate::{Store, StoreError};
 
@@ -46,6 +47,43 @@ impl Store {
         Ok(waiting)
     }
 
+    /// How far Redis's clock is ahead of another one (behind, if negative), in ms: of the primary that differs most. What may be
+    /// the answer's time on the way is no difference.
+    ///
+    /// # Errors
+    /// If a primary does not answer.
+    pub async fn clock_difference(&self, other: impl Fn() -> Millis) -> Result<i64, StoreError> {
+        let client = self.commands.client();
+        let time = || CustomCommand::new_static("TIME", ClusterHash::Random, false);
+        let mut largest = 0_i64;
+        for primary in self
+            .primaries()
+            .map_or_else(|| vec![None], |all| all.into_iter().map(Some).collect())
+        {
+            let before = other();
+            let answer: Value = match primary {
+                None => {
+                    self.commands
+                        .ask(client.custom(time(), Vec::<String>::new()))
+                        .await?
+                }
+                Some(primary) => {
+                    let node = client.with_cluster_node(primary);
+                    self.commands
+                        .ask(node.custom(time(), Vec::<String>::new()))
+                        .await?
+                }
+            };
+            let redis = self.overridden_time().or_else(|| read_time(answer));
+            let redis = redis.ok_or_else(|| StoreError::bug("TIME answered with no time"))?;
+            let difference = difference(redis, before, other());
+            if difference.unsigned_abs() > largest.unsigned_abs() {
+                largest = difference;
+            }
+        }
+        Ok(largest)
+    }
+
     /// The primaries of a Cluster as far as they are known; `None` where there is one node for all.
     fn primaries(&self) -> Option<Vec<Server>> {
         let state = self.commands.client().cached_cluster_state()?;
@@ -54,6 +92,25 @@ impl Store {
 }
 
 const MEMORY: Option<InfoKind> = Some(InfoKind::Memory);
+
+/// The time in TIME's answer: seconds and microseconds.
+fn read_time(answer: Value) -> Option<Millis> {
+    let parts = answer.into_array();
+    let [seconds, micros] = &parts[..] else {
+        return None;
+    };
+    Some(Millis(seconds.as_u64()? * 1_000 + micros.as_u64()? / 1_000))
+}
+
+/// How far a time that was read between `before` and `after` lies outside of them.
+fn difference(time: Millis, before: Millis, after: Millis) -> i64 {
+    let ms = |millis: u64| i64::try_from(millis).unwrap_or(i64::MAX);
+    if time > after {
+        ms(time.0 - after.0)
+    } else {
+        -ms(before.0.saturating_sub(time.0))
+    }
+}
 
 /// The share of the bound that is used, `Some(None)` without a bound; `None` if the text does not tell.
 fn share_used(info: &str) -> Option<Option<f64>> {
@@ -75,7 +132,17 @@ fn share_used(info: &str) -> Option<Option<f64>> {
 
 #[cfg(test)]
 mod tests {
-    use super::share_used;
+    use paceline_domain::time::Millis;
+
+    use super::{difference, share_used};
+
+    #[test]
+    fn what_lies_between_asking_and_the_answer_is_no_difference() {
+        for (time, expected) in [(900, -100), (1_000, 0), (1_500, 0), (2_000, 0), (2_100, 100)] {
+            let found = difference(Millis(time), Millis(1_000), Millis(2_000));
+            assert_eq!(found, expected, "{time}");
+        }
+    }
 
     #[test]
     fn the_share_is_read_as_redis_compares_it() {

@@ -122,6 +122,17 @@ impl Store {
         Value::from_static_str("")
     }
 
+    /// The time that a test has set in place of Redis's.
+    pub(crate) fn overridden_time(&self) -> Option<paceline_domain::time::Millis> {
+        #[cfg(feature = "test-util")]
+        return self
+            .time
+            .as_ref()
+            .map(|time| paceline_domain::time::Millis(time.load(std::sync::atomic::Ordering::SeqCst)));
+        #[cfg(not(feature = "test-util"))]
+        None
+    }
+
     pub(crate) async fn run(
         &self,
         script: &Script,

@@ -2,6 +2,7 @@
 
 mod account_paused_for_an_hour;
 mod account_paused_with_redis;
+mod clock_jumps;
 mod coordinators;
 mod doubt;
 mod drain;

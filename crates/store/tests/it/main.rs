@@ -8,6 +8,7 @@ mod doubt;
 mod durability;
 mod full;
 mod hand_off;
+mod load;
 mod model;
 mod reading;
 mod scrub;
