@@ -25,11 +25,10 @@ use crate::scrub;
 use crate::service::Templates;
 use crate::shared::{Shared, pause};
 
+/// Under which meter its instruments are.
 const METER: &str = "paceline_renderer";
 /// What reflection lists: the services that this process serves.
 const SERVICES: [&str; 2] = ["paceline.v1.TemplatesService", "grpc.health.v1.Health"];
-/// Under which meter its instruments are.
-const METER: &str = "paceline_renderer";
 /// Between two looks at the store, for health.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
