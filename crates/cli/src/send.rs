@@ -1,13 +1,38 @@
-//! `paceline send`: one message from the command line.
+//! `paceline send`: one message from the command line, or one for each row of a file.
 
-use anyhow::Context as _;
+mod batch;
+mod csv;
+mod file;
+mod jsonl;
+mod members;
+mod progress;
+mod reader;
+mod row;
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail, ensure};
 use paceline_domain::lane::Lane;
 use paceline_wire::v1::{self, EnqueueRequest, EnqueueResponse, Mailbox, WatchRequest};
 
-use crate::args::{SendOptions, Target};
+use crate::args::{FileOptions, Format, SendOptions, Target};
 use crate::{client, status};
+use row::Defaults;
 
-pub(crate) async fn run(target: &Target, options: SendOptions) -> anyhow::Result<()> {
+/// The longest row of a file, in bytes: a message's data is at most 256 KiB.
+const ROW_BYTES_MAX: usize = 1 << 20;
+
+pub(crate) async fn run(target: &Target, mut options: SendOptions) -> anyhow::Result<()> {
+    if let Some(file) = options.file.take() {
+        ensure!(
+            file.path.as_os_str() != "-" || options.data != "@-",
+            "--file and --data can't both be standard input"
+        );
+        let mut request = request(&target.tenant, options)?;
+        let data = std::mem::take(&mut request.data);
+        let data = serde_json::from_slice(&data).context("--data is no JSON object")?;
+        return file::run(target, &file, Defaults { request, data }).await;
+    }
     let wait = options.wait;
     let request = request(&target.tenant, options)?;
     let answer = client::ingest(target)?.enqueue(client::within(request)).await;
@@ -20,29 +45,45 @@ pub(crate) async fn run(target: &Target, options: SendOptions) -> anyhow::Result
     }
 }
 
-fn request(tenant: &str, options: SendOptions) -> anyhow::Result<EnqueueRequest> {
-    let lane = match options.lane {
+impl Format {
+    /// What the file's name ends with.
+    fn of(path: &Path) -> anyhow::Result<Self> {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        match ending.map(str::to_ascii_lowercase).as_deref() {
+            Some("jsonl" | "ndjson") => Ok(Self::Jsonl),
+            Some("csv") => Ok(Self::Csv),
+            _ => bail!("--file does not end with .jsonl or .csv; say --format"),
+        }
+    }
+}
+
+fn lane(lane: Option<Lane>) -> v1::Lane {
+    match lane {
         None => v1::Lane::Unspecified,
         Some(Lane::Transactional) => v1::Lane::Transactional,
         Some(Lane::Bulk) => v1::Lane::Bulk,
-    };
+    }
+}
+
+/// The request that the flags make; without its recipient and user where rows give them.
+fn request(tenant: &str, options: SendOptions) -> anyhow::Result<EnqueueRequest> {
     let from = (!options.from.is_empty()).then(|| Mailbox {
         address: options.from,
         ..Mailbox::default()
     });
     Ok(EnqueueRequest {
         tenant: tenant.to_owned(),
-        template: options.template,
+        template: options.template.unwrap_or_default(),
         template_version: options.template_version,
         recipient: Some(Mailbox {
-            address: options.to,
+            address: options.to.unwrap_or_default(),
             display_name: options.to_name,
         }),
-        user_id: options.user,
+        user_id: options.user.unwrap_or_default(),
         data: data(&options.data)?.into(),
         idempotency_key: options.key,
         resubmit: options.resubmit,
-        lane: lane.into(),
+        lane: lane(options.lane).into(),
         send_at: options.send_at.map(client::to_timestamp),
         expires_at: options.expires_at.map(client::to_timestamp),
         from,

@@ -7,6 +7,7 @@ mod every_message_once;
 mod off_loopback;
 mod one_trace;
 mod renderer_ends;
+mod send_file;
 mod sender_ends;
 mod stack;
 mod up;

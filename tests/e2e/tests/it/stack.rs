@@ -49,7 +49,6 @@ impl Stack {
         let lookalike = Lookalike::start("127.0.0.1:0".parse()?, options).await?;
         let redis = TestRedis::on_loopback(&[]).await;
         let common = common(redis.url());
-        let templates = templates_section();
         // What is tested here is the accounting, not the learning of a rate.
         let coordinator = ServiceProcess::start(
             "throttle-coordinator",
@@ -58,14 +57,7 @@ impl Stack {
         .await?;
         let renderer = start_renderer(redis.url(), "").await?;
         let mut stack = Self {
-            ingest: ServiceProcess::start(
-                "ingest",
-                &format!(
-                    "digest_key = \"{}\"\n{common}{templates}{IDENTITY}",
-                    "k".repeat(64)
-                ),
-            )
-            .await?,
+            ingest: start_ingest(redis.url()).await?,
             senders: Vec::new(),
             renderer,
             coordinator,
@@ -157,6 +149,16 @@ impl Stack {
             self.ingest.grpc()
         ))?)
     }
+}
+
+pub(crate) async fn start_ingest(redis: &str) -> anyhow::Result<ServiceProcess> {
+    let config = format!(
+        "digest_key = \"{}\"\n{}{}{IDENTITY}",
+        "k".repeat(64),
+        common(redis),
+        templates_section()
+    );
+    ServiceProcess::start("ingest", &config).await
 }
 
 async fn start_renderer(redis: &str, settings: &str) -> anyhow::Result<ServiceProcess> {
