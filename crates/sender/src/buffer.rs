@@ -100,11 +100,15 @@ impl Buffer {
     }
 
     pub(crate) fn holds(&self, stream: &StreamKey) -> bool {
+        self.entries_in_stream(stream) > 0
+    }
+
+    pub(crate) fn entries_in_stream(&self, stream: &StreamKey) -> usize {
         let turns = match stream.lane {
             Lane::Transactional => &self.transactional,
             Lane::Bulk => &self.bulk,
         };
-        turns.streams.contains_key(stream)
+        turns.streams.get(stream).map_or(0, VecDeque::len)
     }
 
     const fn lane(&mut self, lane: Lane) -> &mut Turns {

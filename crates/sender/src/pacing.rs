@@ -116,8 +116,8 @@ impl Pacing {
         })
     }
 
-    /// How many entries of the key are worth holding: what `time` brings at its rate, or what a probe needs. Zero means that
-    /// what is held should go back.
+    /// How many entries of the key are worth holding: what `time` brings at its rate and its budget still lets go, or what a
+    /// probe needs. Zero means that what is held should go back.
     pub(crate) fn room(&self, identity: &str, time: Duration) -> usize {
         let now = self.clock.boot();
         let Some(key) = self.key(identity) else { return 0 };
@@ -125,9 +125,10 @@ impl Pacing {
         if rate <= 0.0 {
             return 0;
         }
+        let budget = usize::try_from(key.lease.budget_left()).unwrap_or(usize::MAX);
         match key.gate.readable(now) {
-            Readable::All => whole(rate * time.as_secs_f64()).max(1),
-            Readable::Probe => 2,
+            Readable::All => whole(rate * time.as_secs_f64()).max(1).min(budget),
+            Readable::Probe => 2.min(budget),
             Readable::Nothing => 0,
         }
     }

@@ -46,6 +46,8 @@ pub(crate) struct Reader<P> {
     /// Streams of which another sender had left more than there was room for.
     left: BTreeSet<StreamKey>,
     retired_at: Duration,
+    /// Streams of which the last read brought less than was asked for.
+    short: HashSet<StreamKey>,
     /// Identities of active streams that the settings do not have; told once.
     strangers: HashSet<String>,
 }
@@ -72,6 +74,7 @@ impl<P: Send + Sync + 'static> Reader<P> {
             reclaimed_at: now,
             left: BTreeSet::new(),
             retired_at: now,
+            short: HashSet::new(),
             strangers: HashSet::new(),
         }
     }
@@ -113,22 +116,28 @@ impl<P: Send + Sync + 'static> Reader<P> {
         // What is taken over is demand like what is read.
         let mut full = self.reclaim(&streams).await?;
         self.turn = self.turn.wrapping_add(1);
+        self.short.retain(|stream| streams.binary_search(stream).is_ok());
         let mut drained = HashSet::new();
-        let mut short = true;
+        let mut came_short = true;
         for lane in Lane::ALL {
-            if !short {
+            if !came_short {
                 break;
             }
             let reads = self.plan(&streams, lane);
             let asked = read_plan::asked(&reads);
             let counts = self.read(&reads).await?;
-            short = counts.values().sum::<usize>() < asked || asked == 0;
+            came_short = counts.values().sum::<usize>() < asked || asked == 0;
             for (count, streams) in reads {
                 for stream in streams {
-                    match counts.get(&stream).copied().unwrap_or(0) {
-                        0 => drop(drained.insert(stream)),
-                        read if read >= count as usize => drop(full.insert(stream.identity)),
-                        _ => {}
+                    let read = counts.get(&stream).copied().unwrap_or(0);
+                    if read >= count as usize {
+                        self.short.remove(&stream);
+                        full.insert(stream.identity);
+                        continue;
+                    }
+                    self.short.insert(stream.clone());
+                    if read == 0 {
+                        drained.insert(stream);
                     }
                 }
             }
@@ -179,7 +188,20 @@ impl<P: Send + Sync + 'static> Reader<P> {
             }
             share(room, lane).saturating_sub(buffer.entries_of(identity, lane))
         };
-        read_plan::deal(&streams, room, room_of, self.turn)
+        // A stream that had no more takes its turn, but no room before the others: it may still be empty.
+        let most = streams
+            .iter()
+            .map(|stream| buffer.entries_in_stream(stream))
+            .max()
+            .unwrap_or(0);
+        let held = |stream: &StreamKey| {
+            if self.short.contains(stream) {
+                most
+            } else {
+                buffer.entries_in_stream(stream)
+            }
+        };
+        read_plan::deal(&streams, room, room_of, held, self.turn)
     }
 
     /// Reads into the buffer; says how many entries came of each stream.
@@ -252,18 +274,22 @@ impl<P: Send + Sync + 'static> Reader<P> {
         }
     }
 
-    /// Gives back what may not be sent now (no rate, or a closed key), and what has been here for so long that another sender
-    /// is about to take it over.
+    /// Gives back what may not be sent soon (no rate, a closed key, far more than its rate and budget take away), and what has been
+    /// here for so long that another sender is about to take it over. An identity whose rate went down would else keep the
+    /// room of the others for as long.
     async fn give_back_unwanted(&self) {
         let now = self.shared.clock.boot();
         let kept_max = self.shared.limits.read_ahead.reclaim_idle / 2;
-        let mut rooms: HashMap<String, bool> = HashMap::new();
+        // What each identity may keep of each lane: twice its room, so that a rate that goes up and down moves nothing.
+        let mut keeps: HashMap<(String, Lane), usize> = HashMap::new();
         let unwanted = self.shard.buffer().remove(|held| {
-            let identity = &held.stream.identity;
-            let usable = *rooms
-                .entry(identity.clone())
-                .or_insert_with(|| self.shared.pacing.room(identity, self.rate_max) > 0);
-            !usable || now.saturating_sub(held.read_at) > kept_max
+            let (identity, lane) = (&held.stream.identity, held.stream.lane);
+            let keep = keeps
+                .entry((identity.clone(), lane))
+                .or_insert_with(|| self.shared.pacing.room(identity, self.rate_max).saturating_mul(2));
+            let is_kept = *keep > 0 && now.saturating_sub(held.read_at) <= kept_max;
+            *keep -= usize::from(is_kept);
+            !is_kept
         });
         self.give_back(unwanted).await;
     }
@@ -291,7 +317,7 @@ impl<P: Send + Sync + 'static> Reader<P> {
     async fn reclaim(&mut self, streams: &[StreamKey]) -> Result<BTreeSet<String>, StoreError> {
         let now = self.shared.clock.boot();
         let idle = self.shared.limits.read_ahead.reclaim_idle;
-        self.left.retain(|stream| streams.contains(stream));
+        self.left.retain(|stream| streams.binary_search(stream).is_ok());
         let mut candidates: Vec<StreamKey> = self.left.iter().cloned().collect();
         if now.saturating_sub(self.reclaimed_at) >= idle / 2 && !streams.is_empty() {
             self.reclaimed_at = now;

@@ -227,7 +227,9 @@ impl LocalLease {
         self.epoch
     }
 
-    fn budget_left(&self) -> u64 {
+    /// Recipients that may be spent before a larger grant is needed; `u64::MAX` without a budget.
+    #[must_use]
+    pub fn budget_left(&self) -> u64 {
         self.granted_total
             .map_or(u64::MAX, |granted| granted.saturating_sub(self.spent_total))
     }

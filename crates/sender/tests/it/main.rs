@@ -6,6 +6,7 @@ mod clock_jumps;
 mod coordinators;
 mod doubt;
 mod drain;
+mod fairness;
 mod look_alike;
 mod not_allowed_here;
 mod pacing;
