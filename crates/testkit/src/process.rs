@@ -87,6 +87,16 @@ impl ServiceProcess {
         self.admin
     }
 
+    /// Its process id.
+    ///
+    /// # Errors
+    /// If it is gone already.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        self.child
+            .id()
+            .with_context(|| format!("{} has ended already", self.name))
+    }
+
     /// Asks it to drain and leave (SIGTERM).
     ///
     /// # Errors

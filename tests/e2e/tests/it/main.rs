@@ -9,5 +9,6 @@ mod one_trace;
 mod renderer_ends;
 mod send_file;
 mod sender_ends;
+mod slow_store;
 mod stack;
 mod up;

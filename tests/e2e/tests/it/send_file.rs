@@ -29,7 +29,7 @@ impl Intake {
     async fn start() -> anyhow::Result<Self> {
         let redis = TestRedis::on_loopback(&[]).await;
         Ok(Self {
-            ingest: start_ingest(redis.url()).await?,
+            ingest: start_ingest(redis.url(), "").await?,
             redis,
             folder: tempfile::tempdir()?,
         })

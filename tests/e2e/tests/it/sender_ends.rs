@@ -10,6 +10,8 @@ use paceline_testkit::eventually;
 use crate::stack::{PATIENCE, Stack};
 
 const MESSAGES: usize = 1_500;
+/// What one sender may have open for an identity by default.
+const OPEN_MAX: u64 = 192;
 
 /// A provider that takes its time, so that calls are open whenever a sender ends.
 fn slow() -> LookalikeOptions {
@@ -72,6 +74,10 @@ async fn a_killed_sender_leaves_doubt_and_never_a_double() -> anyhow::Result<()>
     stack.senders[0].wait(Duration::from_secs(10)).await?;
     let held = stack.queue().await?.sending;
     ensure!(held > 0, "it held nothing: nothing is shown");
+    ensure!(
+        held <= OPEN_MAX,
+        "{held} are claimed: more than its open requests"
+    );
 
     stack.add_sender().await?;
     // What it held is in doubt once its leases are over; everything else is sent.

@@ -57,7 +57,7 @@ impl Stack {
         .await?;
         let renderer = start_renderer(redis.url(), "").await?;
         let mut stack = Self {
-            ingest: start_ingest(redis.url()).await?,
+            ingest: start_ingest(redis.url(), "").await?,
             senders: Vec::new(),
             renderer,
             coordinator,
@@ -151,9 +151,10 @@ impl Stack {
     }
 }
 
-pub(crate) async fn start_ingest(redis: &str) -> anyhow::Result<ServiceProcess> {
+/// Starts ingest with further settings, which begin in the section `[redis]`.
+pub(crate) async fn start_ingest(redis: &str, settings: &str) -> anyhow::Result<ServiceProcess> {
     let config = format!(
-        "digest_key = \"{}\"\n{}{}{IDENTITY}",
+        "digest_key = \"{}\"\n{}{settings}{}{IDENTITY}",
         "k".repeat(64),
         common(redis),
         templates_section()
