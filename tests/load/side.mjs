@@ -13,7 +13,8 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const workload = await import(pathToFileURL(join(process.cwd(), 'common/workload.mjs')));
 
 export const name = 'paceline';
-export const defaults = { workers: 2, conc: 128, renderers: 1, profile: 'release', durability: 'local' };
+// `identities` and `tenants`: over how many of each the mail is spread, each pair a stream of its own.
+export const defaults = { workers: 2, conc: 128, renderers: 1, profile: 'release', durability: 'local', identities: 1, tenants: 1 };
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 let ingestAddress;
@@ -39,15 +40,19 @@ function writeTemplate(folder) {
   for (const [path, text] of Object.entries(files)) writeFileSync(join(bundle, path), text);
 }
 
-const identity = `
+/** The settings of so many identities, each with a domain of its own; the template's From belongs to the first. */
+const identitySettings = (count) =>
+  Array.from({ length: count }, (_, i) => `
 [[identity]]
-name = "main"
-from_domains = ["example.com"]
+name = "identity-${i}"
+from_domains = ["${domain(i)}"]
 tenants = ["*"]
 [identity.ses]
 region = "eu-west-1"
 configuration_set = "production"
-`;
+`).join('');
+
+const domain = (i) => (i === 0 ? 'example.com' : `i${i}.example.com`);
 
 /** Starts one service and waits for its line "ready". */
 async function start(folder, profile, service, file, settings) {
@@ -72,6 +77,7 @@ async function start(folder, profile, service, file, settings) {
 export async function setup(o, redis) {
   const folder = mkdtempSync(join(tmpdir(), 'paceline-load-'));
   writeTemplate(join(folder, 'templates'));
+  const identities = identitySettings(o.identities);
   const common = `listen = "127.0.0.1:0"\nadmin_listen = "127.0.0.1:0"\n`;
   const stored = `[redis]\nurl = "redis://127.0.0.1:${o.redisPort}"\ndurability = "${o.durability}"\n`;
   const templates = `[templates]\ndirectory = "${folder}/templates"\n`;
@@ -83,7 +89,7 @@ mode = "static"
 start = 50000.0
 ceiling = 50000.0
 `);
-  const ingest = await one('ingest', 'ingest', `digest_key = "${'0'.repeat(64)}"\n${common}${stored}${templates}${identity}`);
+  const ingest = await one('ingest', 'ingest', `digest_key = "${'0'.repeat(64)}"\n${common}${stored}${templates}${identities}`);
   ingestAddress = ingest.grpc;
   const paused = [];
   for (let i = 0; i < o.renderers; i++) paused.push(await one('renderer', `renderer-${i}`, `${common}${stored}${templates}`));
@@ -93,7 +99,7 @@ ${common}${stored}
 [ses]
 endpoint_url = "http://127.0.0.1:${o.sinkPort}"
 credentials = "look_alike"
-${identity}`));
+${identities}`));
   }
   const all = [coordinator, ingest, ...paused];
   const signal = (services, what) => services.forEach(({ child }) => child.kill(what));
@@ -118,8 +124,9 @@ function client() {
   return new IngestService(ingestAddress, grpc.credentials.createInsecure(), { 'grpc.max_receive_message_length': 64 << 20 });
 }
 
-const request = (event) => ({
-  tenant: 'bench',
+const request = (event, o, number) => ({
+  tenant: `bench-${Math.floor(number / o.identities) % o.tenants}`,
+  from: number % o.identities === 0 ? undefined : { address: `noreply@${domain(number % o.identities)}` },
   template: 'order-confirmation',
   recipient: { address: event.to },
   user_id: event.userId,
@@ -135,7 +142,7 @@ export async function preload(o, redis, n, run) {
   const stub = client();
   for (let i = 0; i < n; i += 500) {
     const events = Array.from({ length: Math.min(500, n - i) }, (_, k) => workload.event(i + k, run));
-    const { results } = await call(stub, 'EnqueueBatch', { requests: events.map(request) });
+    const { results } = await call(stub, 'EnqueueBatch', { requests: events.map((event, k) => request(event, o, i + k)) });
     const refused = results.find((result) => result.error);
     if (refused) throw new Error(JSON.stringify(refused.error));
   }
@@ -150,7 +157,8 @@ export async function idle(o, redis) {
   return open === 0 && lengths.every((length) => length === 0);
 }
 
-export function producer() {
+export function producer(o) {
   const stub = client();
-  return { enqueue: (event) => call(stub, 'Enqueue', request(event)), close: async () => stub.close() };
+  let number = 0;
+  return { enqueue: (event) => call(stub, 'Enqueue', request(event, o, number++)), close: async () => stub.close() };
 }
