@@ -1,6 +1,7 @@
 //! Reads one shard's queued streams: transactional before bulk, the streams of a lane in turn, and only those of which the
 //! senders have not enough rendered.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -130,6 +131,13 @@ impl Reader {
             )
             .await?;
         let read = entries.len();
+        let mut took: HashMap<&StreamKey, u64> = HashMap::new();
+        for entry in &entries {
+            *took.entry(&entry.stream).or_default() += 1;
+        }
+        for (stream, count) in took {
+            self.shared.room.took(self.shard, stream, count);
+        }
         if read > 0 {
             let batch = Batch::new(Arc::clone(&self.shared), self.shard, stop.clone());
             self.batches.spawn(async move { batch.run(entries).await });

@@ -1,7 +1,7 @@
 //! How much the senders may have rendered: bulk mail waits as a request of a kilobyte, not as twelve of html.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use paceline_domain::record::Provider;
@@ -15,12 +15,21 @@ use crate::config::WorkSettings;
 const RATE_AGE_MAX: Duration = Duration::from_secs(1);
 /// Rates that are remembered; past it all are read anew.
 const RATES_MAX: usize = 1_000;
+/// How long a backlog that was looked at is good for.
+const LOOK_AGE_MAX: Duration = Duration::from_secs(1);
+/// Streams whose backlog is remembered; past it all are looked at anew.
+const LOOKS_MAX: usize = 10_000;
+/// Of the room that a look finds, this part is used before the next one: so many renderers together do not exceed it.
+const USED_BETWEEN_LOOKS: u64 = 4;
 
 pub(crate) struct Room {
     store: Store,
     ready_min: u64,
     ready_for: Duration,
     rates: Mutex<HashMap<String, (Instant, Option<f64>)>>,
+    /// When a shard's queued stream was looked at, and how much of it may be read before the next look: over many streams a look
+    /// for each read would cost as much as the message.
+    looks: Mutex<HashMap<(u16, StreamKey), (Instant, u64)>>,
 }
 
 impl Room {
@@ -30,6 +39,7 @@ impl Room {
             ready_min: work.ready_min,
             ready_for: work.ready_for,
             rates: Mutex::default(),
+            looks: Mutex::default(),
         }
     }
 
@@ -38,13 +48,31 @@ impl Room {
     /// # Errors
     /// If Redis does not answer.
     pub(crate) async fn is_left(&self, shard: u16, queued: &StreamKey) -> Result<bool, StoreError> {
-        let backlog = self.store.backlog(shard, &queued.at(Stage::Ready)).await?;
-        // The usual case needs no rate.
-        if backlog < self.bound(None) {
+        let place = (shard, queued.clone());
+        let known = lock(&self.looks).get(&place).copied();
+        if known.is_some_and(|(looked_at, may)| may > 0 && looked_at.elapsed() < LOOK_AGE_MAX) {
             return Ok(true);
         }
-        let rate = self.rate(&queued.identity).await?;
-        Ok(backlog < self.bound(rate))
+        let backlog = self.store.backlog(shard, &queued.at(Stage::Ready)).await?;
+        let mut bound = self.bound(None);
+        // The usual case needs no rate.
+        if backlog >= bound {
+            bound = self.bound(self.rate(&queued.identity).await?);
+        }
+        let left = bound.saturating_sub(backlog);
+        let mut looks = lock(&self.looks);
+        if looks.len() >= LOOKS_MAX {
+            looks.clear();
+        }
+        looks.insert(place, (Instant::now(), left / USED_BETWEEN_LOOKS));
+        Ok(left > 0)
+    }
+
+    /// Notes that so much of the queued stream was read, and will stand in the ready one.
+    pub(crate) fn took(&self, shard: u16, queued: &StreamKey, entries: u64) {
+        if let Some((_, may)) = lock(&self.looks).get_mut(&(shard, queued.clone())) {
+            *may = may.saturating_sub(entries);
+        }
     }
 
     /// A shard's part of what the rate takes away in `ready_for`, and at least of `ready_min`.
@@ -54,7 +82,7 @@ impl Room {
     }
 
     async fn rate(&self, identity: &str) -> Result<Option<f64>, StoreError> {
-        let known = self.rates().get(identity).copied();
+        let known = lock(&self.rates).get(identity).copied();
         if let Some((read_at, rate)) = known
             && read_at.elapsed() < RATE_AGE_MAX
         {
@@ -65,17 +93,15 @@ impl Room {
             identity: identity.to_owned(),
         };
         let rate = self.store.granted_rate(&key).await?;
-        let mut rates = self.rates();
+        let mut rates = lock(&self.rates);
         if rates.len() >= RATES_MAX {
             rates.clear();
         }
         rates.insert(identity.to_owned(), (Instant::now(), rate));
         Ok(rate)
     }
+}
 
-    fn rates(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Instant, Option<f64>)>> {
-        self.rates
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,7 @@
 //! The renderer on a real Redis: what comes out of the queued streams, and what becomes of what can't be rendered.
 
 mod bounds;
+mod fairness;
 mod fates;
 mod promote;
 mod scrub;
