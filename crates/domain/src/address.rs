@@ -25,12 +25,12 @@ pub const DISPLAY_NAME_CHARS_MAX: usize = 200;
 pub enum AddressError {
     #[error("an address needs an @ between its local part and its domain")]
     NoAt,
-    #[error("the address is longer than {ADDRESS_BYTES_MAX} bytes")]
-    TooLong,
+    #[error("the address is {bytes} bytes long, at most {ADDRESS_BYTES_MAX}")]
+    TooLong { bytes: usize },
     #[error("the local part is empty")]
     LocalPartEmpty,
-    #[error("the local part is longer than {LOCAL_PART_BYTES_MAX} bytes")]
-    LocalPartTooLong,
+    #[error("the local part is {bytes} bytes long, at most {LOCAL_PART_BYTES_MAX}")]
+    LocalPartTooLong { bytes: usize },
     #[error("the local part has characters beyond ASCII")]
     LocalPartNotAscii,
     #[error("a quoted local part is not supported")]
@@ -39,16 +39,16 @@ pub enum AddressError {
     LocalPartInvalid,
     #[error("the domain is empty")]
     DomainEmpty,
-    #[error("the domain is longer than {DOMAIN_BYTES_MAX} bytes in punycode")]
-    DomainTooLong,
+    #[error("the domain is {bytes} bytes long in punycode, at most {DOMAIN_BYTES_MAX}")]
+    DomainTooLong { bytes: usize },
     #[error("an IP address in place of a domain is not supported")]
     DomainLiteral,
     #[error("the domain is no valid host name")]
     DomainInvalid,
     #[error("the display name has a control character")]
     NameControlCharacter,
-    #[error("the display name is longer than {DISPLAY_NAME_CHARS_MAX} characters")]
-    NameTooLong,
+    #[error("the display name is {chars} characters long, at most {DISPLAY_NAME_CHARS_MAX}")]
+    NameTooLong { chars: usize },
 }
 
 /// `local@domain` in its one spelling.
@@ -64,14 +64,14 @@ impl Address {
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         // Punycode is seldom shorter than a fourth of its text in UTF-8; the bound keeps the work small.
         if text.len() > 4 * ADDRESS_BYTES_MAX {
-            return Err(AddressError::TooLong);
+            return Err(AddressError::TooLong { bytes: text.len() });
         }
         let (local, domain) = text.rsplit_once('@').ok_or(AddressError::NoAt)?;
         check_local_part(local)?;
         let domain = normalise_domain(domain)?;
         let text = format!("{local}@{domain}");
         if text.len() > ADDRESS_BYTES_MAX {
-            return Err(AddressError::TooLong);
+            return Err(AddressError::TooLong { bytes: text.len() });
         }
         let options = Options::default().without_display_text().without_domain_literal();
         EmailAddress::parse_with_options(&text, options).map_err(rule_of)?;
@@ -108,7 +108,7 @@ fn check_local_part(local: &str) -> Result<(), AddressError> {
     } else if local.starts_with('"') {
         Err(AddressError::LocalPartQuoted)
     } else if local.len() > LOCAL_PART_BYTES_MAX {
-        Err(AddressError::LocalPartTooLong)
+        Err(AddressError::LocalPartTooLong { bytes: local.len() })
     } else {
         Ok(())
     }
@@ -131,7 +131,7 @@ fn normalise_domain(domain: &str) -> Result<String, AddressError> {
         )
         .map_err(|_| AddressError::DomainInvalid)?;
     if ascii.len() > DOMAIN_BYTES_MAX {
-        return Err(AddressError::DomainTooLong);
+        return Err(AddressError::DomainTooLong { bytes: ascii.len() });
     }
     Ok(ascii.into_owned())
 }
@@ -167,8 +167,9 @@ impl Mailbox {
             return Err(AddressError::NameControlCharacter);
         }
         let name = display_name.trim();
-        if name.chars().count() > DISPLAY_NAME_CHARS_MAX {
-            return Err(AddressError::NameTooLong);
+        let chars = name.chars().count();
+        if chars > DISPLAY_NAME_CHARS_MAX {
+            return Err(AddressError::NameTooLong { chars });
         }
         Ok(Self {
             address,

@@ -32,9 +32,11 @@ use prost::Message as _;
 use sha2::{Digest, Sha256};
 
 use crate::answer::Asked;
-use text::{breaks_a_line, is_line};
+use text::{breaks_a_line, line_problem, word_problem};
 use times::Times;
 
+/// What [`is_name`] takes.
+const NAME_CHARS_MAX: usize = 64;
 const USER_ID_CHARS_MAX: usize = 128;
 const KEY_CHARS_MAX: usize = 256;
 
@@ -249,20 +251,21 @@ fn durability(number: i32, wrong: &mut InvalidFields) -> Option<Durability> {
 }
 
 fn check_names(request: &v1::EnqueueRequest, wrong: &mut InvalidFields) {
-    if !is_name(&request.tenant) {
-        wrong.add("tenant", "must be 1 to 64 of [a-z0-9_-]");
-    }
-    if !is_line(&request.user_id, 1, USER_ID_CHARS_MAX) {
-        wrong.add(
-            "user_id",
-            format!("must be 1 to {USER_ID_CHARS_MAX} characters, none of them a control character"),
-        );
-    }
-    if !is_line(&request.idempotency_key, 0, KEY_CHARS_MAX) {
-        wrong.add(
+    let problems = [
+        (
+            "tenant",
+            word_problem(&request.tenant, NAME_CHARS_MAX, "[a-z0-9_-]", is_name),
+        ),
+        ("user_id", line_problem(&request.user_id, 1, USER_ID_CHARS_MAX)),
+        (
             "idempotency_key",
-            format!("must be at most {KEY_CHARS_MAX} characters, none of them a control character"),
-        );
+            line_problem(&request.idempotency_key, 0, KEY_CHARS_MAX),
+        ),
+    ];
+    for (field, problem) in problems {
+        if let Some(problem) = problem {
+            wrong.add(field, problem);
+        }
     }
 }
 
@@ -283,7 +286,7 @@ fn mailbox(field: &str, given: Option<&v1::Mailbox>, wrong: &mut InvalidFields) 
         Ok(mailbox) => Some(mailbox),
         Err(error) => {
             let part = match error {
-                AddressError::NameControlCharacter | AddressError::NameTooLong => "display_name",
+                AddressError::NameControlCharacter | AddressError::NameTooLong { .. } => "display_name",
                 _ => "address",
             };
             wrong.add(format!("{field}.{part}"), error.to_string());

@@ -3,7 +3,7 @@
 use paceline_wire::status::InvalidFields;
 use paceline_wire::v1;
 
-use super::text::{is_line, is_tag_text};
+use super::text::{is_tag_text, length_problem, line_problem};
 
 const ATTACHMENTS_MAX: usize = 10;
 /// All together, before base64.
@@ -32,53 +32,55 @@ pub(super) fn check(attachments: &[v1::Attachment], wrong: &mut InvalidFields) {
         );
     }
     for (index, attachment) in attachments.iter().enumerate() {
-        let mut refuse =
-            |field: &str, problem: &str| wrong.add(format!("attachments[{index}].{field}"), problem);
-        if !is_file_name(&attachment.file_name) {
-            refuse(
-                "file_name",
-                "must be 1 to 200 characters, without a path and without control characters",
-            );
-        }
-        if !is_media_type(&attachment.content_type) {
-            refuse(
-                "content_type",
-                "must be a media type such as \"application/pdf\", of at most 78 characters",
-            );
-        }
-        if attachment.content.is_empty() {
-            refuse("content", "is empty");
-        }
+        let mut refuse = |field: &str, problem: Option<String>| {
+            if let Some(problem) = problem {
+                wrong.add(format!("attachments[{index}].{field}"), problem);
+            }
+        };
+        refuse("file_name", file_name_problem(&attachment.file_name));
+        refuse("content_type", media_type_problem(&attachment.content_type));
+        let is_empty = attachment.content.is_empty();
+        refuse("content", is_empty.then(|| "is empty".to_owned()));
         let id = &attachment.content_id;
-        if !id.is_empty() && !is_content_id(id) {
-            refuse("content_id", "must be 1 to 78 of [A-Za-z0-9._@-]");
-        } else if !id.is_empty() && attachments[..index].iter().any(|other| other.content_id == *id) {
-            refuse("content_id", "is there twice");
+        if !id.is_empty() {
+            let is_twice = attachments[..index].iter().any(|other| other.content_id == *id);
+            refuse(
+                "content_id",
+                content_id_problem(id).or_else(|| is_twice.then(|| "is there twice".to_owned())),
+            );
         }
     }
 }
 
-fn is_file_name(name: &str) -> bool {
-    is_line(name, 1, FILE_NAME_CHARS_MAX) && !name.contains(['/', '\\']) && name != "." && name != ".."
+fn file_name_problem(name: &str) -> Option<String> {
+    line_problem(name, 1, FILE_NAME_CHARS_MAX).or_else(|| {
+        let is_path = name.contains(['/', '\\']) || name == "." || name == "..";
+        is_path.then(|| "is a path; a name alone is taken".to_owned())
+    })
 }
 
 /// `type/subtype` of RFC 6838's restricted names, without parameters.
-fn is_media_type(text: &str) -> bool {
+fn media_type_problem(text: &str) -> Option<String> {
     let restricted = |name: &str| {
         name.starts_with(|c: char| c.is_ascii_alphanumeric())
             && name
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
     };
-    text.len() <= MEDIA_TYPE_BYTES_MAX
-        && text
-            .split_once('/')
-            .is_some_and(|(kind, subtype)| restricted(kind) && restricted(subtype))
+    let is_media_type = text
+        .split_once('/')
+        .is_some_and(|(kind, subtype)| restricted(kind) && restricted(subtype));
+    length_problem(text.len(), 1, MEDIA_TYPE_BYTES_MAX, "bytes").or_else(|| {
+        (!is_media_type)
+            .then(|| "is no media type such as \"application/pdf\"; parameters are not taken".to_owned())
+    })
 }
 
-fn is_content_id(id: &str) -> bool {
-    id.len() <= CONTENT_ID_BYTES_MAX
-        && id
-            .split(['.', '@'])
-            .all(|part| !part.is_empty() && is_tag_text(part))
+fn content_id_problem(id: &str) -> Option<String> {
+    let is_content_id = id
+        .split(['.', '@'])
+        .all(|part| !part.is_empty() && is_tag_text(part));
+    length_problem(id.len(), 1, CONTENT_ID_BYTES_MAX, "bytes").or_else(|| {
+        (!is_content_id).then(|| "is not words of [A-Za-z0-9_-] with a dot or an @ between them".to_owned())
+    })
 }

@@ -4,7 +4,7 @@ use paceline_templates::Template;
 use paceline_wire::status::InvalidFields;
 use paceline_wire::v1;
 
-use super::text::{breaks_a_line, is_tag_text};
+use super::text::{breaks_a_line, is_tag_text, length_problem, word_problem};
 
 const HEADERS_MAX: usize = 10;
 /// With the template's: SES takes 15, of which three are Paceline's own.
@@ -72,8 +72,8 @@ pub(super) fn check_headers(headers: &[v1::Header], template: Option<&Template>,
 }
 
 fn name_problem(name: &str) -> Option<String> {
-    if !(1..=HEADER_NAME_BYTES_MAX).contains(&name.len()) {
-        return Some(format!("must be 1 to {HEADER_NAME_BYTES_MAX} characters"));
+    if let Some(problem) = length_problem(name.len(), 1, HEADER_NAME_BYTES_MAX, "bytes") {
+        return Some(problem);
     }
     if !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':') {
         return Some("must be printable ASCII without spaces and colons".to_owned());
@@ -88,12 +88,11 @@ fn value_problem(name: &str, value: &str) -> Option<String> {
         return Some("has a control character".to_owned());
     }
     let encoded = encoded_bytes(value);
-    if encoded == 0 || encoded > HEADER_VALUE_BYTES_MAX || encoded + name.len() > HEADER_BYTES_MAX {
-        return Some(format!(
-            "must be 1 to {HEADER_VALUE_BYTES_MAX} characters once encoded, and {HEADER_BYTES_MAX} with its name"
-        ));
-    }
-    None
+    length_problem(encoded, 1, HEADER_VALUE_BYTES_MAX, "bytes (encoded)").or_else(|| {
+        let together = encoded + name.len();
+        (together > HEADER_BYTES_MAX)
+            .then(|| format!("is {together} bytes long together with its name, at most {HEADER_BYTES_MAX}"))
+    })
 }
 
 /// How long a value is as a header: ASCII as it is, anything else as encoded words in base64 (RFC 2047). An upper bound: a
@@ -117,10 +116,9 @@ pub(super) fn check_tags(tags: &[v1::Tag], wrong: &mut InvalidFields) {
         );
     }
     for (index, tag) in tags.iter().enumerate() {
-        let fits = |text: &str| (1..=TAG_BYTES_MAX).contains(&text.len()) && is_tag_text(text);
-        let problem = format!("must be 1 to {TAG_BYTES_MAX} of [A-Za-z0-9_-]");
-        if !fits(&tag.name) {
-            wrong.add(format!("tags[{index}].name"), problem.clone());
+        let problem = |text: &str| word_problem(text, TAG_BYTES_MAX, "[A-Za-z0-9_-]", is_tag_text);
+        if let Some(problem) = problem(&tag.name) {
+            wrong.add(format!("tags[{index}].name"), problem);
         } else if tag.name.to_ascii_lowercase().starts_with("paceline") {
             wrong.add(
                 format!("tags[{index}].name"),
@@ -129,7 +127,7 @@ pub(super) fn check_tags(tags: &[v1::Tag], wrong: &mut InvalidFields) {
         } else if tags[..index].iter().any(|other| other.name == tag.name) {
             wrong.add(format!("tags[{index}].name"), "is there twice");
         }
-        if !fits(&tag.value) {
+        if let Some(problem) = problem(&tag.value) {
             wrong.add(format!("tags[{index}].value"), problem);
         }
     }

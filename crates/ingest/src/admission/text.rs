@@ -11,8 +11,29 @@ pub(super) fn is_tag_text(text: &str) -> bool {
         .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
-/// True for `min..=max` characters without control characters.
-pub(super) fn is_line(text: &str, min: usize, max: usize) -> bool {
-    // No need to count the characters of what is too long even if each took four bytes.
-    text.len() <= max * 4 && (min..=max).contains(&text.chars().count()) && !breaks_a_line(text)
+/// What is wrong with the length of something that must have `min..=max` of `unit`, if anything is: how long it is, and how long
+/// it may be.
+pub(super) fn length_problem(length: usize, min: usize, max: usize, unit: &str) -> Option<String> {
+    let is = match length {
+        0 => "is empty".to_owned(),
+        length => format!("is {length} {unit} long"),
+    };
+    (!(min..=max).contains(&length)).then(|| format!("{is}, at least {min} and at most {max}"))
+}
+
+/// What is wrong with a text that must be one line of `min..=max` characters, if anything is.
+pub(super) fn line_problem(text: &str, min: usize, max: usize) -> Option<String> {
+    length_problem(text.chars().count(), min, max, "characters")
+        .or_else(|| breaks_a_line(text).then(|| "has a control character or a line separator".to_owned()))
+}
+
+/// What is wrong with a text that must be `1..=max` characters of `allowed`, if anything is.
+pub(super) fn word_problem(
+    text: &str,
+    max: usize,
+    allowed: &str,
+    is_allowed: impl Fn(&str) -> bool,
+) -> Option<String> {
+    length_problem(text.chars().count(), 1, max, "characters")
+        .or_else(|| (!is_allowed(text)).then(|| format!("has a character that is none of {allowed}")))
 }

@@ -39,7 +39,8 @@ pub(super) fn read(
     let send_at = point("send_at", send_at);
     let expires_at = point("expires_at", expires_at);
     if send_at > now + SEND_AT_AHEAD {
-        wrong.add("send_at", "must be at most 366 days ahead");
+        let days = send_at.since(now).as_secs().div_ceil(24 * 3_600);
+        wrong.add("send_at", format!("is {days} days ahead, at most 366"));
     }
     let expires = expires_at != Millis::default();
     if expires && expires_at <= send_at {

@@ -1,0 +1,119 @@
+//! Headers, tags and attachments.
+
+use super::*;
+
+#[test]
+fn headers_and_tags() {
+    let a = admission();
+    let name = "headers[0].name";
+    for reserved in [
+        "From",
+        "bcc",
+        "SUBJECT",
+        "Message-ID",
+        "X-SES-Tenant",
+        "x-paceline-id",
+        "Content-Type",
+    ] {
+        refuses(&a, name, |r| r.headers = vec![header(reserved, "x")]);
+    }
+    for bad in [
+        "",
+        "X s3cret",
+        "X:s3cret",
+        "X-s3cret\r\nBcc",
+        "Größe-s3cret",
+        &"x".repeat(127),
+    ] {
+        refuses(&a, name, |r| r.headers = vec![header(bad, "x")]);
+    }
+    let value = "headers[0].value";
+    for bad in [
+        "",
+        "s3cret\r\nBcc: x@y.example",
+        "s3cret\0",
+        &"x".repeat(996),
+        &"ü".repeat(500),
+    ] {
+        refuses(&a, value, |r| r.headers = vec![header("X-Order", bad)]);
+    }
+    refuses(&a, value, |r| {
+        r.headers = vec![header(&"x".repeat(100), &"y".repeat(900))]
+    });
+    refuses(&a, "headers[1].name", |r| {
+        r.headers = vec![header("X-A", "1"), header("x-a", "2")]
+    });
+    refuses(&a, "headers", |r| {
+        r.headers = (0..11).map(|n| header(&format!("X-{n}"), "x")).collect()
+    });
+    refuses(&a, "headers", |r| {
+        r.template = "heavy".to_owned();
+        r.headers = (0..3).map(|n| header(&format!("X-{n}"), "x")).collect();
+    });
+    admit(&a, |r| {
+        r.template = "heavy".to_owned();
+        r.headers = (0..10).map(|n| header(&format!("x-own-{n}"), "x")).collect();
+    })
+    .expect("they take the place of the template's");
+
+    for bad in ["", "s3cret tag", "s3cret.tag", "s3crét", &"x".repeat(257)] {
+        refuses(&a, "tags[0].name", |r| r.tags = vec![tag(bad, "x")]);
+        refuses(&a, "tags[0].value", |r| r.tags = vec![tag("x", bad)]);
+    }
+    refuses(&a, "tags[0].name", |r| r.tags = vec![tag("Paceline_id", "x")]);
+    refuses(&a, "tags[1].name", |r| {
+        r.tags = vec![tag("a", "x"), tag("a", "y")]
+    });
+    refuses(&a, "tags", |r| {
+        r.tags = (0..7).map(|n| tag(&n.to_string(), "x")).collect()
+    });
+}
+
+#[test]
+fn attachments() {
+    let a = admission();
+    for bad in [
+        "",
+        "s3cret/passwd",
+        "s3cret\\x",
+        "..",
+        "s3cret\r\n",
+        &"x".repeat(201),
+    ] {
+        refuses(&a, "attachments[0].file_name", |r| {
+            r.attachments = vec![attachment(bad, "text/plain", 1)]
+        });
+    }
+    for bad in [
+        "",
+        "s3cret",
+        "text/",
+        "/plain",
+        "text/plain; s3cret=x",
+        "text/pl ain",
+        "text/plain\r\n",
+        &format!("text/{}", "x".repeat(74)),
+    ] {
+        refuses(&a, "attachments[0].content_type", |r| {
+            r.attachments = vec![attachment("a", bad, 1)]
+        });
+    }
+    refuses(&a, "attachments[0].content", |r| {
+        r.attachments = vec![attachment("a", "text/plain", 0)]
+    });
+    for bad in ["<s3cret>", "s3cret x", "s3cret..x", &"x".repeat(79)] {
+        refuses(&a, "attachments[0].content_id", |r| {
+            let inline = attachment("a", "image/png", 1);
+            r.attachments = vec![v1::Attachment {
+                content_id: bad.to_owned(),
+                ..inline
+            }];
+        });
+    }
+    refuses(&a, "attachments", |r| {
+        r.attachments = vec![attachment("a", "text/plain", 1); 11]
+    });
+    refuses(&a, "attachments", |r| {
+        r.attachments = vec![attachment("a", "text/plain", 4 << 20); 2]
+    });
+}
