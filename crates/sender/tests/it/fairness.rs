@@ -9,7 +9,7 @@ use std::time::Duration;
 use paceline_domain::id::MessageId;
 use paceline_domain::lane::Lane;
 use paceline_domain::record::{Record, State};
-use paceline_kit::Shutdown;
+use paceline_kit::{Shutdown, Supervisor};
 use paceline_sender::leases::LeaseError;
 use paceline_sender::{LeaseSource, Limits, Pipeline};
 use paceline_store::{Stage, StreamKey};
@@ -94,7 +94,7 @@ async fn an_identity_that_may_send_only(ration: u64) {
     };
     let stop = Shutdown::new();
     let parts = parts(world.store.clone(), provider.clone(), limits("sender-1"));
-    let pipeline = Pipeline::start(parts, leases, &stop);
+    let pipeline = Pipeline::start(parts, leases, &Supervisor::new(&stop));
     let ration = usize::try_from(ration).expect("few");
     provider.until_called(ration).await;
 
