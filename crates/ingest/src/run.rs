@@ -111,17 +111,19 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     looking.abort();
     polling.abort();
     clocks.abort();
-    if tokio::time::timeout(drain_max, futures_util::future::join_all(workers))
-        .await
-        .is_err()
-    {
-        tracing::warn!("messages that still wait for the store are given up");
-    }
+    finish(workers, drain_max).await;
     store.close().await;
     admin_stop.trigger();
     admin_task.await?;
     served?;
     Ok(supervisor.outcome()?)
+}
+
+async fn finish(workers: Vec<JoinHandle<()>>, time_max: Duration) {
+    let all = futures_util::future::join_all(workers);
+    if tokio::time::timeout(time_max, all).await.is_err() {
+        tracing::warn!("messages that still wait for the store are given up");
+    }
 }
 
 fn services(

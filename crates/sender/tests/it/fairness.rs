@@ -120,7 +120,7 @@ async fn an_identity_that_may_send_only(ration: u64) {
         "{read} entries of a stream that may send {ration}"
     );
     stop.trigger();
-    pipeline.drain().await;
+    pipeline.drain().await.expect("every task ended as it should");
 }
 
 /// `entries-read` of the one group; zero where nothing was ever delivered.
