@@ -29,3 +29,8 @@ pub use service::run_service;
 pub use settings::{Settings, SettingsError};
 pub use shutdown::Shutdown;
 pub use supervisor::Supervisor;
+
+/// The services make and drop many values, large ones too, on several threads, and mimalloc spends less CPU on them than the
+/// C library: a tenth of all that an email costs, for some more memory.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

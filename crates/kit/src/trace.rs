@@ -37,6 +37,11 @@ pub fn set_parent_from_metadata(span: &Span, metadata: &MetadataMap) {
     );
 }
 
+/// Adds an attribute to `span` in its trace. Logs do not show it: they would have to write the span's fields anew.
+pub fn set(span: &Span, name: &'static str, value: &'static str) {
+    span.set_attribute(name, value);
+}
+
 /// Puts the context of `span` into the metadata of an outgoing call.
 pub fn inject(span: &Span, metadata: &mut MetadataMap) {
     TraceContextPropagator::new().inject_context(&span.context(), &mut MetadataFieldsMut(metadata));

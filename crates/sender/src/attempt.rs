@@ -139,8 +139,6 @@ async fn call<P: Provider>(
         tenant = record.tenant,
         template = record.template,
         attempt = record.attempt,
-        outcome = tracing::field::Empty,
-        reason = tracing::field::Empty,
     );
     trace::set_parent(&span, &rendered.traceparent);
     let traceparent = trace::traceparent_of(&span);
@@ -168,8 +166,8 @@ async fn call<P: Provider>(
     if answer.reason() == Reason::NotWritten {
         shared.metrics.not_written(Reason::NotWritten);
     }
-    span.record("outcome", answer.as_str());
-    span.record("reason", answer.reason().as_str());
+    trace::set(&span, "outcome", answer.as_str());
+    trace::set(&span, "reason", answer.reason().as_str());
     shared
         .metrics
         .attempt(ProviderName::Ses, record.lane, &answer, took);
