@@ -1,5 +1,6 @@
 //! The renderer's bounds: how much is rendered ahead, a full Redis, and entries that never come to an end.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use paceline_domain::lane::Lane;
@@ -66,10 +67,12 @@ async fn what_a_full_redis_does_not_take_waits_as_a_request() {
 async fn an_entry_that_ends_its_renderer_again_and_again_is_buried_alone() {
     let bench = Bench::start().await;
     bench.put_bundle().await;
-    let (poison, neighbour) = (message(1, ADA), message(2, ADA));
+    let poison = message(1, ADA);
     bench.accept(poison.clone()).await;
-    bench.accept(neighbour.clone()).await;
-    // Both were read together by a renderer that died; then the first alone, five times.
+    for number in 2..=64 {
+        bench.accept(message(number, ADA)).await;
+    }
+    // All were read together by a renderer that died; then the first alone, five times.
     let streams = bench.store.active(0).await.expect("redis is there");
     let queued: Vec<_> = streams
         .iter()
@@ -78,7 +81,7 @@ async fn an_entry_that_ends_its_renderer_again_and_again_is_buried_alone() {
         .collect();
     bench
         .store
-        .read(0, Stage::Queued, "dead", &queued, 10)
+        .read(0, Stage::Queued, "dead", &queued, 64)
         .await
         .expect("redis is there");
     for _ in 0..5 {
@@ -94,11 +97,13 @@ async fn an_entry_that_ends_its_renderer_again_and_again_is_buried_alone() {
         bench.becomes(poison.id, State::Dead).await.reason,
         Reason::PoisonEntry
     );
-    let entries = bench.ready(1).await;
-    assert_eq!(
-        rendered(&entries[0]).recipient.expect("a recipient").address,
-        "user2@example.com"
-    );
+    let entries = bench.ready(63).await;
+    let neighbours: BTreeSet<_> = entries
+        .iter()
+        .map(|entry| rendered(entry).recipient.expect("a recipient").address)
+        .collect();
+    let expected = (2..=64).map(|number| format!("user{number}@example.com"));
+    assert_eq!(neighbours, expected.collect());
     renderer.stop().await;
 }
 
