@@ -233,6 +233,7 @@ async fn two_tenants_of_one_identity_take_turns() {
 async fn a_tenant_that_comes_later_takes_turns_with_a_flood_that_was_read_before() {
     let world = World::start().await;
     let (provider, gate, limits) = gated();
+    let open_max = limits.in_flight_per_identity_max as usize;
     let flood_wish = of("main", "acme", Lane::Transactional);
     let flood: HashSet<_> = world.ready(3_000, flood_wish.clone()).await.into_iter().collect();
     let sender = Sender::start(
@@ -244,11 +245,33 @@ async fn a_tenant_that_comes_later_takes_turns_with_a_flood_that_was_read_before
         if held == 256 { Ok(()) } else { Err(held) }
     })
     .await;
-    let quiet = world.ready(400, of("main", "zeta", Lane::Transactional)).await;
+    let quiet_wish = of("main", "zeta", Lane::Transactional);
+    let quiet = world.ready(400, quiet_wish.clone()).await;
+    // A few answers at a time, each time until the read-ahead is full again: how fast the reader is decides nothing.
+    let (flood_stream, quiet_stream) = (ready_stream(&flood_wish), ready_stream(&quiet_wish));
+    let mut called = open_max;
+    provider.until_called(called).await;
+    for _ in 0..50 {
+        gate.add_permits(5);
+        called += 5;
+        eventually("five more are sent, and their room is filled", SOON, async || {
+            let calls = provider.calls().len();
+            let held = pending(&world, &flood_stream).await + pending(&world, &quiet_stream).await;
+            if (calls, held) == (called, 256) {
+                Ok(())
+            } else {
+                Err((calls, held))
+            }
+        })
+        .await;
+    }
+    // By now each holds half of the read-ahead, so that turns go on however late the reader comes.
+    gate.add_permits(100);
+    provider.until_called(called + 100).await;
+    let calls = provider.calls()[..called + 100].to_vec();
     gate.add_permits(Semaphore::MAX_PERMITS / 2);
-    world.until(&quiet, State::Accepted).await;
     sender.drain().await;
-    assert_turns(&provider.calls(), [&flood, &quiet.into_iter().collect()]);
+    assert_turns(&calls, [&flood, &quiet.into_iter().collect()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
