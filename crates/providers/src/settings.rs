@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The `[ses]` section of a service that calls SES.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct SesSettings {
     /// Another endpoint than the region's own, such as the local look-alike's.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "unless_empty")]
     pub endpoint_url: Option<String>,
     pub credentials: Credentials,
     /// Bounds the making of a connection. Running into it proves that nothing was sent.
@@ -100,6 +101,12 @@ pub struct InvalidSetting {
     pub problem: &'static str,
 }
 
+/// As everywhere in the settings, an empty text is none.
+fn unless_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.filter(|text| !text.is_empty()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Credentials, SesSettings};
@@ -110,6 +117,18 @@ mod tests {
             credentials,
             ..SesSettings::default()
         }
+    }
+
+    #[test]
+    fn an_empty_endpoint_is_the_region_s_own() {
+        let read = |text| {
+            serde_json::from_str::<SesSettings>(text)
+                .expect("settings")
+                .endpoint_url
+        };
+        assert_eq!(read(r#"{"endpoint_url": ""}"#), None);
+        assert_eq!(read(r#"{"endpoint_url": "x"}"#).as_deref(), Some("x"));
+        assert_eq!(read("{}"), None);
     }
 
     #[test]

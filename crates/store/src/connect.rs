@@ -101,10 +101,11 @@ async fn levels(link: &Link, config: &StoreConfig) -> Result<Levels, StoreError>
     let shards = shards(link, config).await?;
     let topology = link.topology();
     Ok(Durability::ALL.map(|level| {
-        if config.allow_unsafe && level == Durability::Local {
-            return Ok(Wait::Nothing);
+        let judged = judge(level, topology, config.replicas, &shards);
+        if config.allow_unsafe && level <= config.durability {
+            return Ok(judged.unwrap_or(Wait::Nothing));
         }
-        judge(level, topology, config.replicas, &shards)
+        judged
     }))
 }
 

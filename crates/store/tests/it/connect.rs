@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use paceline_domain::id::MessageId;
-use paceline_store::{Enqueued, ErrorClass, Store, StoreConfig, StoreError};
+use paceline_store::{Durability, Enqueued, ErrorClass, Store, StoreConfig, StoreError};
 use paceline_testkit::eventually;
 use paceline_testkit::proxy::Moment;
 use paceline_testkit::resp::{self, Reply};
@@ -53,9 +53,13 @@ async fn a_redis_that_could_lose_mail_is_refused_by_the_settings_name() {
         allow_unsafe: true,
         ..config(redis.url(), SHARDS)
     };
-    Store::connect(&unsafe_config)
-        .await
-        .expect("accepted for development");
+    for durability in [Durability::Local, Durability::Fsync] {
+        let config = StoreConfig {
+            durability,
+            ..unsafe_config.clone()
+        };
+        Store::connect(&config).await.expect("accepted for development");
+    }
 }
 
 #[tokio::test]
