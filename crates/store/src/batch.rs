@@ -1,5 +1,7 @@
 //! A batch for a script that moves records: its keys, its arguments, and the answers. `lua/record.lua` describes the order.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use fred::types::{Key, Value};
 use paceline_domain::id::MessageId;
@@ -174,15 +176,23 @@ pub(crate) fn answers(value: Value, expected: usize) -> Result<(Vec<Answer>, Opt
     Ok((answers, origin))
 }
 
-/// The answers of a script that was done twice: what the first did, the second finds done.
+/// The answers of a script that was done twice: what the first run did, the second finds done. If the second finds anything
+/// else, the first was lost with its server, and only the second counts.
 pub(crate) fn repeated(first: Vec<Answer>, second: Vec<Answer>) -> Vec<Answer> {
     let answers = first.into_iter().zip(second);
-    let merged = answers.map(
-        |((did, _), (found, record))| match (did.as_str(), found.as_str()) {
-            ("new" | "resubmitted", "duplicate") | ("moved", "unchanged") => (did, record),
-            _ => (found, record),
-        },
-    );
+    let merged = answers.map(|((did, left), (found, record))| {
+        let same = |part: Range<usize>| {
+            left.get(part.clone())
+                .is_some_and(|left| record.get(part) == Some(left))
+        };
+        let stands = match (did.as_str(), found.as_str()) {
+            ("new", "duplicate") => same(packed::ACCEPTED_AT),
+            ("resubmitted", "duplicate") => same(packed::ACCEPTED_AT) && same(packed::GENERATION),
+            ("moved", "unchanged") => same(packed::STATE) && same(packed::REVISION),
+            _ => false,
+        };
+        (if stands { did } else { found }, record)
+    });
     merged.collect()
 }
 
@@ -206,4 +216,54 @@ pub(crate) fn change((word, record): (String, Bytes)) -> Result<Change, StoreErr
 /// As [`change`], for answers of a script's own that always bring a record.
 pub(crate) fn record(record: &Bytes) -> Result<Record, Unreadable> {
     packed::unpack(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{Answer, repeated};
+
+    /// An answer whose record has this state, revision, generation and time of acceptance.
+    fn answer(word: &str, state: u8, revision: u8, generation: u8, accepted_at: u8) -> Answer {
+        let mut record = vec![0; 70];
+        (record[1], record[7], record[15], record[25]) = (state, revision, generation, accepted_at);
+        (word.to_owned(), Bytes::from(record))
+    }
+
+    #[test]
+    fn of_two_runs_the_first_is_told_only_where_the_second_finds_its_work() {
+        let check = |first: Answer, second: Answer, word: &str| {
+            let record = second.1.clone();
+            assert_eq!(repeated(vec![first], vec![second]), [(word.to_owned(), record)]);
+        };
+        check(
+            answer("new", b'q', 1, 1, 7),
+            answer("duplicate", b'q', 1, 1, 7),
+            "new",
+        );
+        check(
+            answer("new", b'q', 1, 1, 7),
+            answer("duplicate", b's', 2, 1, 7),
+            "new",
+        );
+        check(
+            answer("new", b'q', 1, 1, 7),
+            answer("duplicate", b'q', 1, 1, 8),
+            "duplicate",
+        );
+        check(answer("new", b'q', 1, 1, 7), answer("new", b'q', 1, 1, 9), "new");
+        let resubmitted = || answer("resubmitted", b'q', 5, 3, 7);
+        check(resubmitted(), answer("duplicate", b'q', 5, 3, 7), "resubmitted");
+        check(resubmitted(), answer("duplicate", b'd', 4, 2, 7), "duplicate");
+        // A cancellation that was lost, and its message claimed since.
+        let cancelled = || answer("moved", b'n', 3, 1, 7);
+        check(cancelled(), answer("unchanged", b'n', 3, 1, 7), "moved");
+        check(cancelled(), answer("unchanged", b's', 3, 1, 7), "unchanged");
+        check(
+            answer("sending", b's', 2, 1, 7),
+            answer("dropped", b'a', 3, 1, 7),
+            "dropped",
+        );
+    }
 }

@@ -86,7 +86,10 @@ impl Guard {
                     continue;
                 }
             }
-            if let Err(error) = self.check() {
+            if let Err(error @ StoreError::Unavailable { .. }) = self.check() {
+                tracing::warn!(%error, "redis can't be trusted yet");
+                pause = RECHECK_PAUSE;
+            } else if let Err(error) = self.check() {
                 tracing::error!(%error, "redis is not safe any more, nothing is written to it");
             }
         }
@@ -131,18 +134,28 @@ where
 {
     let mut shard = ShardFacts {
         primary: facts(link, primary).await?,
-        replicas: Vec::new(),
+        ..ShardFacts::default()
     };
     shard.primary.is_new_enough()?;
     let info: String = link.ask(primary.info(Some(InfoKind::Replication))).await?;
     for replica in info.lines().filter_map(replica) {
-        let link = Link::open_to(config, Some(&replica)).await?;
-        let facts = facts(&link, link.client()).await;
-        // It fails only where there is nothing to end.
-        let _ = link.client().quit().await;
-        shard.replicas.push(facts?);
+        match replica_facts(&replica, config).await {
+            Ok(facts) => shard.replicas.push(facts),
+            Err(error) => {
+                tracing::warn!(%error, "a replica of redis does not answer, its settings are not known");
+                shard.silent += 1;
+            }
+        }
     }
     Ok(shard)
+}
+
+async fn replica_facts(replica: &Server, config: &StoreConfig) -> Result<NodeFacts, StoreError> {
+    let link = Link::open_to(config, Some(replica)).await?;
+    let facts = facts(&link, link.client()).await;
+    // It fails only where there is nothing to end.
+    let _ = link.client().quit().await;
+    facts
 }
 
 /// The address in a line like `slave0:ip=127.0.0.1,port=6380,state=online,offset=14,lag=1`.

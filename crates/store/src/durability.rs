@@ -53,6 +53,8 @@ pub(crate) struct NodeFacts {
 pub(crate) struct ShardFacts {
     pub(crate) primary: NodeFacts,
     pub(crate) replicas: Vec<NodeFacts>,
+    /// Replicas that the primary has and that did not answer us.
+    pub(crate) silent: usize,
 }
 
 /// `#!lua` with flags, functions and the streams' counters need it.
@@ -90,6 +92,11 @@ pub(crate) fn judge(
             ));
         }
         Durability::Replicated => {
+            if shards.iter().any(|shard| shard.silent > 0) {
+                return Err(StoreError::unavailable(
+                    "a replica does not answer, so that its settings are not known",
+                ));
+            }
             let most = shards.iter().map(|shard| shard.replicas.len()).max().unwrap_or(0);
             if most > replicas as usize {
                 return Err(misconfigured(
@@ -232,6 +239,7 @@ mod tests {
         vec![ShardFacts {
             primary,
             replicas: replicas.to_vec(),
+            silent: 0,
         }]
     }
 

@@ -191,6 +191,11 @@ impl Keys {
         self.key(shard, waiting.as_str())
     }
 
+    /// What each wait for durability writes first. Nobody reads it, and it is gone after a second.
+    pub(crate) fn wait(&self, shard: u16) -> Key {
+        self.key(shard, "wait")
+    }
+
     /// The hash slot of all keys of a shard.
     pub(crate) fn slot(&self, shard: u16) -> u16 {
         let tag = &self.tags[usize::from(shard)];

@@ -20,6 +20,8 @@
 //!
 //! A first byte over 1 is a newer format: it is left alone. Anything else that does not read is corrupt.
 
+use std::ops::Range;
+
 use paceline_domain::id::MessageId;
 use paceline_domain::lane::Lane;
 use paceline_domain::reason::Reason;
@@ -35,6 +37,12 @@ const RESEND: u8 = 4;
 const BULK: u8 = 8;
 const DIGESTS: u8 = 16;
 const FLAGS: u8 = MAYBE_SENT | RESENT | RESEND | BULK | DIGESTS;
+
+/// Where fields stand in a record.
+pub(crate) const STATE: Range<usize> = 1..2;
+pub(crate) const REVISION: Range<usize> = 4..8;
+pub(crate) const GENERATION: Range<usize> = 12..16;
+pub(crate) const ACCEPTED_AT: Range<usize> = 20..26;
 
 const TICKET_BYTES: usize = 26;
 const TRANSITION_BYTES: usize = 39;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use fred::error::Error;
 use fred::interfaces::{ClientLike, StreamsInterface};
@@ -17,7 +18,9 @@ use crate::waits::{self, Settled, Waits};
 use crate::{Change, StoreConfig, StoreError, connect};
 
 /// How often a script is run because its server was replaced before what it wrote was kept.
-const RUNS_MAX: usize = 5;
+const RUNS_MAX: u32 = 5;
+/// Before the second run, and each time as much longer: the clients need a moment to find the new primary.
+const PAUSE_BETWEEN_RUNS: Duration = Duration::from_millis(50);
 
 /// The connection to Redis. Clones share it: three connections for a process and node (commands, reads of streams, hints).
 #[derive(Clone)]
@@ -183,9 +186,14 @@ impl Store {
         }
         let expected = batch.len();
         let (keys, args) = batch.finish(&self.keys, shard, self.now(), self.log_entries_max, true)?;
-        let mut before = None;
-        for _ in 0..RUNS_MAX {
-            let answer = self.run(script, keys.clone(), args.clone()).await?;
+        let mut before: Option<Vec<batch::Answer>> = None;
+        for run in 0..RUNS_MAX {
+            tokio::time::sleep(PAUSE_BETWEEN_RUNS * run).await;
+            let answer = match self.run(script, keys.clone(), args.clone()).await {
+                // Whatever the next server says of itself, the one before has done it, and others may have it from there.
+                Err(error) if before.is_some() => return Err(StoreError::unavailable(error.to_string())),
+                answer => answer?,
+            };
             let (answers, origin) = batch::answers(answer, expected)?;
             let answers = match before.take() {
                 Some(before) => batch::repeated(before, answers),
@@ -193,7 +201,8 @@ impl Store {
             };
             let origin = origin.ok_or_else(|| StoreError::bug("a script does not say where it ran"))?;
             let node = waits::node_of(self.commands.client(), self.keys.slot(shard));
-            match self.waits.settle(node, origin, wait).await? {
+            let settled = self.waits.settle(node, self.keys.wait(shard), origin, wait).await;
+            match settled? {
                 Settled::Durable => return Ok(answers),
                 Settled::Elsewhere => {
                     tracing::warn!(

@@ -3,8 +3,8 @@
 //! Waits have a connection of their own to each node, since `WAIT` holds up all that is written behind it. Three things would
 //! make a wait say yes to a write that is gone (each was seen), and are ruled out here:
 //!
-//! - A connection that has written nothing has nothing to wait for. Redis takes any command for a start, Valkey only one that
-//!   replicas get to see; so a message that nobody listens to is published first, which takes no memory and no key.
+//! - A connection that has written nothing has nothing to wait for. Redis 7.0 takes any command for a start, Valkey only a write
+//!   that replicas get to see, which on a Cluster a PUBLISH is not; so a key of the shard that nobody reads is set first.
 //! - A connection that came back after that, too: the first and the last command say which connection they came by.
 //! - The node is not the one that ran the script, or has taken over another's history since: run and replication id must be
 //!   those that the script itself saw. If they are not, the script is to be repeated.
@@ -14,17 +14,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fred::clients::Client;
-use fred::interfaces::{ClientInterface, ClientLike, ClusterInterface, PubsubInterface, ServerInterface};
+use fred::interfaces::{ClientInterface, ClientLike, ClusterInterface, ServerInterface};
 use fred::types::config::Server;
-use fred::types::{ClusterHash, CustomCommand, InfoKind, Value};
+use fred::types::{ClusterHash, CustomCommand, InfoKind, Key, Value};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::durability::Wait;
 use crate::link::Link;
 use crate::{StoreConfig, StoreError};
 
-/// Nobody listens here.
-const CHANNEL: &str = "pl1:wait";
+/// Allowed at OOM: what was sent must be recordable, and kept.
+const MARK: &str = "#!lua flags=allow-oom\nreturn redis.call('SET', KEYS[1], '', 'PX', 1000)";
+/// A connection that nobody has waited on for so long is given up: in a Cluster, nodes come and go.
+const IDLE_MAX: Duration = Duration::from_secs(60);
 /// Writes that wait for one node; more wait for room.
 const WAITING_MAX: usize = 4_096;
 
@@ -53,6 +55,8 @@ pub(crate) struct Waits {
 }
 
 struct Waiting {
+    /// Of the shard, for the write that each wait begins with.
+    mark: Key,
     origin: Origin,
     wait: Wait,
     answer: oneshot::Sender<Answer>,
@@ -70,9 +74,14 @@ impl Waits {
     ///
     /// # Errors
     /// If it is not within the time of a command: the write may be kept or not, and repeating it is safe.
-    pub(crate) async fn settle(&self, node: Option<Server>, origin: Origin, wait: Wait) -> Answer {
+    pub(crate) async fn settle(&self, node: Option<Server>, mark: Key, origin: Origin, wait: Wait) -> Answer {
         let (answer, settled) = oneshot::channel();
-        let waiting = Waiting { origin, wait, answer };
+        let waiting = Waiting {
+            mark,
+            origin,
+            wait,
+            answer,
+        };
         let gone = || StoreError::unavailable("the wait for durability ended");
         let queue = self.queue(node);
         queue.send(waiting).await.map_err(|_| gone())?;
@@ -96,7 +105,15 @@ impl Waits {
 async fn serve(config: Arc<StoreConfig>, node: Option<Server>, mut queue: mpsc::Receiver<Waiting>) {
     let mut link: Option<Link> = None;
     let mut group = Vec::new();
-    while queue.recv_many(&mut group, WAITING_MAX).await > 0 {
+    loop {
+        match tokio::time::timeout(IDLE_MAX, queue.recv_many(&mut group, WAITING_MAX)).await {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(_) => {
+                close(link.take()).await;
+                continue;
+            }
+        }
         let settled = match &link {
             Some(link) => settle(link, &config, &group).await,
             None => match Link::open_to(&config, node.as_ref()).await {
@@ -108,12 +125,22 @@ async fn serve(config: Arc<StoreConfig>, node: Option<Server>, mut queue: mpsc::
                 Err(error) => Err(error),
             },
         };
+        let mut stands = true;
         for waiting in group.drain(..) {
-            // Who has gone needs no answer.
             let verdict = verdict(&waiting, &settled);
+            stands &= matches!(verdict, Ok(Settled::Durable) | Err(StoreError::NotDurable { .. }));
+            // Who has gone needs no answer.
             let _ = waiting.answer.send(verdict);
         }
+        if !stands {
+            // It may lead to a server that others have replaced.
+            close(link.take()).await;
+        }
     }
+    close(link).await;
+}
+
+async fn close(link: Option<Link>) {
     if let Some(link) = link {
         // It fails only where there is nothing to end.
         let _ = link.client().quit().await;
@@ -123,15 +150,31 @@ async fn serve(config: Arc<StoreConfig>, node: Option<Server>, mut queue: mpsc::
 /// What one round of a node found: who it is, and on how many disks or replicas everything before is.
 struct Round {
     origin: Origin,
+    /// Replicas that it has, whether they are waited for or not.
+    attached: u32,
     replicas: u32,
     local_disk: bool,
     replica_disks: u32,
 }
 
 fn verdict(waiting: &Waiting, round: &Result<Round, StoreError>) -> Answer {
-    let round = round.as_ref().map_err(Clone::clone)?;
+    let round = round
+        .as_ref()
+        .map_err(|error| StoreError::unavailable(error.to_string()))?;
     if round.origin != waiting.origin {
         return Ok(Settled::Elsewhere);
+    }
+    if let Wait::Replicas(wanted) | Wait::Disks(wanted @ 1..) = waiting.wait
+        && round.attached > wanted
+    {
+        return Err(StoreError::Misconfigured {
+            setting: "redis.replicas",
+            found: wanted.to_string(),
+            remedy: format!(
+                "a primary has {}, and each that may be promoted must be waited for",
+                round.attached
+            ),
+        });
     }
     let (reached, replicas, wanted) = match waiting.wait {
         Wait::Nothing => return Ok(Settled::Durable),
@@ -162,7 +205,15 @@ async fn settle(link: &Link, config: &StoreConfig, group: &[Waiting]) -> Result<
     };
     let pipeline = link.client().pipeline();
     pipeline.client_id::<()>().await?;
-    pipeline.publish::<(), _, _>(CHANNEL, "").await?;
+    if let Some(waiting) = group.first() {
+        let command = CustomCommand::new_static("EVAL", ClusterHash::Random, false);
+        let args = vec![
+            Value::from_static_str(MARK),
+            Value::from(1),
+            waiting.mark.clone().into(),
+        ];
+        pipeline.custom::<(), Value>(command, args).await?;
+    }
     pipeline.info::<()>(Some(InfoKind::Server)).await?;
     pipeline.info::<()>(Some(InfoKind::Replication)).await?;
     let (replicas, disks) = (most(false), most(true));
@@ -203,6 +254,9 @@ fn read(answers: Vec<Value>, replicas: bool, disks: bool) -> Result<Round, Store
     let number = |value: Value| value.as_u64().and_then(|number| u32::try_from(number).ok());
     let mut round = Round {
         origin,
+        attached: field(&replication, "connected_slaves")?
+            .parse()
+            .unwrap_or(u32::MAX),
         replicas: 0,
         local_disk: false,
         replica_disks: 0,
