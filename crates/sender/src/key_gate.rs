@@ -8,9 +8,10 @@
 //!   next probe is due at once.
 //! - The probe is another message than the one that was refused, while there is one.
 //!
-//! A failure that proves nothing about the account (a 503 of the provider) closes nothing, and counts as a try by the same
-//! rule: an outage of the provider must not use up the tries of any message, however little mail its key has. A message
-//! alone on its key thus comes to rest by its time to live.
+//! A failure that proves nothing about the account (a 503 of the provider) closes nothing. It counts as a try if, since this
+//! message's last failure, the key took more messages than failed: an outage of the provider, a partial one too, must not use
+//! up the tries of any message, however little mail its key has. A message alone on its key thus comes to rest by its time to
+//! live.
 //!
 //! Each sender has gates of its own and counts what it saw itself: a message that goes through several senders, or through one
 //! that starts anew, may fail once more with each of them before its failures count. It errs for the message.
@@ -84,7 +85,9 @@ pub struct KeyGate {
     /// Raised whenever the gate closes or opens: tells answers to older requests from present ones.
     epoch: u64,
     /// Messages that the provider took.
-    accepted: u64,
+    accepted: i64,
+    /// Those, less the failures of the provider.
+    balance: i64,
     refused: Setbacks,
     failed: Setbacks,
 }
@@ -125,6 +128,7 @@ impl KeyGate {
     /// The provider took the message.
     pub fn accepted(&mut self, pass: Pass, id: MessageId, now: Duration) {
         self.accepted += 1;
+        self.balance += 1;
         self.refused.forget(id);
         self.failed.forget(id);
         let Some(pause) = &mut self.pause else {
@@ -181,7 +185,13 @@ impl KeyGate {
     /// The provider failed, and said so. True if it counts as a try of the message.
     pub fn failed(&mut self, pass: Pass, id: MessageId, now: Duration) -> bool {
         self.undecided(pass, now);
-        self.failed.again(id, self.accepted)
+        let own = self
+            .failed
+            .before(id)
+            .is_some_and(|balance| self.balance > balance);
+        self.balance -= 1;
+        self.failed.remember(id, self.balance);
+        own
     }
 
     /// The outcome says nothing about the key. A probe is due again after the same pause.
@@ -237,23 +247,27 @@ impl KeyGate {
     }
 }
 
-/// How many messages the key had taken when each of these was last turned away.
+/// What the key had come to when each of these was last turned away.
 #[derive(Debug, Default)]
 struct Setbacks {
-    accepted: HashMap<MessageId, u64>,
+    accepted: HashMap<MessageId, i64>,
     /// Oldest first; may hold ids that were forgotten.
     order: VecDeque<MessageId>,
 }
 
 impl Setbacks {
     /// Notes that `id` was turned away once more. True if the key took another message since the last time.
-    fn again(&mut self, id: MessageId, accepted: u64) -> bool {
-        let before = self.accepted.get(&id).copied();
+    fn again(&mut self, id: MessageId, accepted: i64) -> bool {
+        let before = self.before(id);
         self.remember(id, accepted);
         before.is_some_and(|before| accepted > before)
     }
 
-    fn remember(&mut self, id: MessageId, accepted: u64) {
+    fn before(&self, id: MessageId) -> Option<i64> {
+        self.accepted.get(&id).copied()
+    }
+
+    fn remember(&mut self, id: MessageId, accepted: i64) {
         if self.accepted.insert(id, accepted).is_none() {
             self.order.push_back(id);
         }
@@ -361,6 +375,19 @@ mod tests {
         let probe = pass(&mut gate, 3, due);
         gate.accepted(probe, id(3), due);
         assert_eq!(gate.paused(), None);
+    }
+
+    #[test]
+    fn a_provider_that_fails_most_messages_uses_up_nobody_s_tries() {
+        let mut gate = KeyGate::default();
+        let given = pass(&mut gate, 1, T0);
+        for round in 0..20 {
+            assert!(!gate.failed(given, id(1), T0), "round {round}");
+            for other in 2..20 {
+                gate.failed(given, id(100 * round + other), T0);
+            }
+            gate.accepted(given, id(100 * round + 20), T0);
+        }
     }
 
     #[test]
