@@ -51,7 +51,10 @@ pub fn settle(
         SendOutcome::Transient {
             reason: reason @ (Reason::NotConnected | Reason::NotWritten),
         } => {
-            gate.undecided(pass, now);
+            match reason {
+                Reason::NotWritten => gate.returned(pass, now),
+                _ => gate.undecided(pass, now),
+            }
             Outcome::Deferred {
                 reason,
                 delay: by_attempts,
