@@ -83,7 +83,7 @@ impl Batch {
             Ok(answer) => self.settle(answer.into_inner().results),
             Err(status) => {
                 let error = RpcError::from(&status);
-                if !is_passing(error.code) {
+                if !is_passing(&error) {
                     return Err(error);
                 }
                 Ok(Attempted {
@@ -116,7 +116,7 @@ impl Batch {
                 Some(Answer::Error(error)) => RpcError::from(error),
                 None => RpcError::new(Code::Unavailable, "", "an empty answer"),
             };
-            if is_passing(error.code) {
+            if is_passing(&error) {
                 left.push(item);
                 // Of several delays the longest: all of these rows are asked for again at once.
                 if why.as_ref().is_none_or(|why| why.retry_delay < error.retry_delay) {
@@ -150,16 +150,18 @@ impl Batch {
     }
 }
 
-/// Whether the same request may be taken later.
-fn is_passing(code: Code) -> bool {
-    matches!(
-        code,
+/// Whether the same request may be taken later. A connection that broke under a call comes as one of the last two codes, and
+/// then without the reason that ingest gives with each of its own errors.
+fn is_passing(error: &RpcError) -> bool {
+    match error.code {
         Code::Unavailable
-            | Code::ResourceExhausted
-            | Code::DeadlineExceeded
-            | Code::Cancelled
-            | Code::Aborted
-    )
+        | Code::ResourceExhausted
+        | Code::DeadlineExceeded
+        | Code::Cancelled
+        | Code::Aborted => true,
+        Code::Unknown | Code::Internal => error.reason.is_empty(),
+        _ => false,
+    }
 }
 
 fn refusal(line: u64, error: RpcError) -> Refusal {

@@ -3,6 +3,8 @@
 //! Nothing is noted on the side: a message's id is its content or its key, so a run that was cut is started again and what ingest
 //! has is a duplicate. Memory is bounded by what is read and not answered, whatever the file's size.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
@@ -30,6 +32,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(300);
 /// If the file can't be read, ingest refuses the calls or is out of reach, the run is interrupted, or a row was refused.
 pub(super) async fn run(target: &Target, file: &FileOptions, defaults: Defaults) -> anyhow::Result<()> {
     let format = file.format.map_or_else(|| Format::of(&file.path), Ok)?;
+    if let Some(report) = &file.report {
+        ensure!(!is_same(&file.path, report), "--report is the file that is read");
+    }
     let ingest = client::ingest(target)?;
     // From here on an interruption ends in a summary.
     let interrupts = signal(SignalKind::interrupt()).context("no signals")?;
@@ -49,6 +54,12 @@ pub(super) async fn run(target: &Target, file: &FileOptions, defaults: Defaults)
     Ok(())
 }
 
+/// True if both paths lead to one file that exists.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino()));
+    matches!((identity(one), identity(other)), (Ok(one), Ok(other)) if one == other)
+}
+
 /// Until every row is answered.
 async fn send<F: Future<Output = Result<Attempted, RpcError>>>(
     rows: &mut Rows,
@@ -65,6 +76,10 @@ async fn send<F: Future<Output = Result<Attempted, RpcError>>>(
             Some(attempted) = calls.next() => {
                 let attempted = attempted.map_err(|error| anyhow!("ingest refuses: {error}"))?;
                 progress.add(&attempted)?;
+                let settled = attempted.accepted + attempted.duplicates + attempted.refused.len() as u64;
+                if settled > 0 {
+                    heard = Instant::now();
+                }
                 match attempted.again {
                     Some((batch, error)) => {
                         if error.code == Code::ResourceExhausted {
@@ -98,5 +113,26 @@ async fn send<F: Future<Output = Result<Attempted, RpcError>>>(
         if is_read && calls.is_empty() {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_same;
+
+    #[test]
+    fn a_report_over_the_file_that_is_read_is_noticed_by_whatever_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (list, link, other) = (
+            folder.path().join("list.csv"),
+            folder.path().join("link.csv"),
+            folder.path().join("report.txt"),
+        );
+        std::fs::write(&list, "x").expect("written");
+        std::os::unix::fs::symlink(&list, &link).expect("linked");
+        assert!(is_same(&list, &list) && is_same(&list, &link));
+        assert!(!is_same(&list, &other), "not there yet");
+        std::fs::write(&other, "x").expect("written");
+        assert!(!is_same(&list, &other));
     }
 }

@@ -11,7 +11,7 @@ use tonic::Code;
 
 use super::super::reader::{Item, Refusal};
 use super::super::row::Wrong;
-use super::{BACKOFF_MAX, BYTES_MAX, Batch, DELAY_MAX, ROWS_MAX};
+use super::{BACKOFF_MAX, BYTES_MAX, Batch, DELAY_MAX, ROWS_MAX, is_passing};
 
 fn item(line: u64, bytes: usize) -> Item {
     let memory = Arc::new(Semaphore::new(1))
@@ -128,4 +128,27 @@ fn a_batch_is_bounded_in_rows_and_bytes_and_passes_refusals_on() {
     assert_eq!((full.items.len(), refused.len()), (ROWS_MAX, 1));
     let heavy = Batch::gather(item(1, BYTES_MAX - 15), &mut rows, &mut refused);
     assert_eq!(heavy.items.len(), 3);
+}
+
+#[test]
+fn a_connection_that_broke_under_a_call_is_tried_again_and_a_refusal_is_not() {
+    let passes = |status: &tonic::Status| is_passing(&RpcError::from(status));
+    for code in [
+        Code::Unknown,
+        Code::Internal,
+        Code::Unavailable,
+        Code::DeadlineExceeded,
+    ] {
+        assert!(passes(&tonic::Status::new(code, "transport error")), "{code:?}");
+    }
+    let own = RpcError::new(Code::Internal, reason::INTERNAL, "the fault is ours");
+    assert!(!passes(&own.into()));
+    for code in [
+        Code::InvalidArgument,
+        Code::Unauthenticated,
+        Code::PermissionDenied,
+        Code::Unimplemented,
+    ] {
+        assert!(!passes(&tonic::Status::new(code, "no")), "{code:?}");
+    }
 }
