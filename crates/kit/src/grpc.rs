@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, Server};
 
+use crate::connection::Connection;
 use crate::entrance::GuardedRouter;
 use crate::shutdown::Shutdown;
 
@@ -51,7 +53,7 @@ pub(crate) fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Erro
 }
 
 /// Serves until `shutdown`, then lets what is under way finish for at most `drain_max`. A handler that runs longer is no
-/// longer waited for; long streams must end themselves at the shutdown.
+/// longer waited for; long streams must end themselves at the shutdown, as those of [`Health`](crate::health::Health) do.
 ///
 /// # Errors
 /// If the listener fails.
@@ -64,6 +66,8 @@ pub async fn serve(
     let stop = shutdown.clone();
     // The server's own setting does not reach connections that come from outside of it.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let stopped = shutdown.clone();
+    let incoming = incoming.map_ok(move |stream| Connection::new(stream, stopped.clone()));
     let served = router.serve_with_incoming_shutdown(incoming, async move { stop.requested().await });
     tokio::pin!(served);
     tokio::select! {

@@ -1,9 +1,18 @@
 //! Whether a service can do its work, said over gRPC (`grpc.health.v1`) and over HTTP alike.
 
+use std::future::pending;
+
+use futures_util::StreamExt;
+use futures_util::stream::{BoxStream, once};
 use tokio::sync::watch;
+use tonic::{Request, Response, Status};
 use tonic_health::ServingStatus;
+use tonic_health::pb::health_check_response::ServingStatus as WireStatus;
 use tonic_health::pb::health_server::{Health as HealthService, HealthServer};
-use tonic_health::server::HealthReporter;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tonic_health::server::{HealthReporter, HealthService as Reported};
+
+use crate::connection::ServedUntil;
 
 /// The handle by which a service says how it is. Starts as not ready.
 #[derive(Clone)]
@@ -14,10 +23,12 @@ pub struct Health {
 }
 
 impl Health {
-    /// The handle, and the gRPC service that reports it under the empty service name.
+    /// The handle, and the gRPC service that reports it under the empty service name. A watch ends when the
+    /// [server](crate::grpc::serve) stops, with a last "not serving": clients hold theirs open for good, and no drain could outlast them.
     #[must_use]
     pub async fn new() -> (Self, HealthServer<impl HealthService>) {
-        let (reporter, server) = tonic_health::server::health_reporter();
+        let reporter = HealthReporter::new();
+        let server = HealthServer::new(EndingWatches(Reported::from_health_reporter(reporter.clone())));
         reporter.set_service_status("", ServingStatus::NotServing).await;
         let (problem, _) = watch::channel(Some("starting"));
         (Self { reporter, problem }, server)
@@ -53,5 +64,39 @@ impl Health {
             None => tracing::info!("health is serving"),
             Some(problem) => tracing::warn!(problem, "health is not serving"),
         }
+    }
+}
+
+/// The health service, but its watches end when their server stops.
+struct EndingWatches(Reported);
+
+#[tonic::async_trait]
+impl HealthService for EndingWatches {
+    type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
+
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        self.0.check(request).await
+    }
+
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let served = request.extensions().get::<ServedUntil>().cloned();
+        let stopped = async move {
+            match served {
+                Some(ServedUntil(stop)) => stop.requested().await,
+                None => pending().await,
+            }
+        };
+        let statuses = self.0.watch(request).await?.into_inner();
+        let last = HealthCheckResponse {
+            status: WireStatus::NotServing.into(),
+        };
+        let statuses = statuses.take_until(stopped).chain(once(async move { Ok(last) }));
+        Ok(Response::new(statuses.boxed()))
     }
 }

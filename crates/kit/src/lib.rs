@@ -7,6 +7,7 @@ pub mod access;
 pub mod admin;
 pub mod client;
 pub mod clock;
+mod connection;
 pub mod context;
 pub mod entrance;
 pub mod grpc;

@@ -14,6 +14,7 @@ use paceline_kit::telemetry::{Telemetry, TelemetrySettings};
 use paceline_kit::tls::ServerTlsSettings;
 use paceline_kit::{Shutdown, grpc};
 use paceline_testkit::authority::Pair;
+use tokio::task::JoinHandle;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
 
@@ -22,6 +23,7 @@ pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     pub(crate) telemetry: Telemetry,
     stop: Shutdown,
+    served: JoinHandle<Result<(), tonic::transport::Error>>,
 }
 
 impl Drop for Listener {
@@ -36,6 +38,14 @@ pub(crate) fn loopback() -> ListenAddress {
 
 impl Listener {
     pub(crate) async fn start(tls: &ServerTlsSettings, access: &AccessSettings) -> Self {
+        Self::with_drain(tls, access, Duration::ZERO).await
+    }
+
+    pub(crate) async fn with_drain(
+        tls: &ServerTlsSettings,
+        access: &AccessSettings,
+        drain_max: Duration,
+    ) -> Self {
         let entrance = Entrance::new(loopback(), tls, access, Callers::Tenants).expect("good files");
         let telemetry = Telemetry::new("kit", &TelemetrySettings::default()).expect("no endpoint");
         let (listener, address) = entrance.bind().await.expect("a free port");
@@ -44,12 +54,20 @@ impl Listener {
         let server = entrance.server(&telemetry.meter("test"));
         let router = server.expect("files that were tried").add_service(service);
         let stop = Shutdown::new();
-        tokio::spawn(grpc::serve(router, listener, stop.clone(), Duration::ZERO));
+        let served = tokio::spawn(grpc::serve(router, listener, stop.clone(), drain_max));
         Self {
             address,
             telemetry,
             stop,
+            served,
         }
+    }
+
+    /// Stops it and waits until nothing is served any more.
+    pub(crate) async fn stop(&mut self) {
+        self.stop.trigger();
+        let served = (&mut self.served).await.expect("no panic");
+        served.expect("a listener that works");
     }
 
     /// What it says of its health over TLS to a client with these settings.

@@ -1,5 +1,6 @@
-//! A real listener and real clients: who is let in.
+//! A real listener and real clients: who is let in, and how it ends.
 
+mod drain;
 mod files;
 mod keys;
 mod listener;
