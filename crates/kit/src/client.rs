@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Uri};
+use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status};
 
 use crate::grpc;
 use crate::secret::Secret;
 use crate::settings::SettingsError;
-use crate::tls::ClientFiles;
+use crate::tls::{ClientFiles, ClientTls};
 
 /// The `[client]` section. What is empty is not set.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -69,7 +69,7 @@ impl ClientSettings {
 /// How this process calls other services.
 #[derive(Clone, Debug)]
 pub struct Client {
-    tls: ClientTlsConfig,
+    tls: ClientTls,
     bearer: Bearer,
 }
 
@@ -86,11 +86,14 @@ pub enum ChannelError {
     /// Whoever listens on the way would have the key.
     #[error("is off loopback and not https://, so the API key would travel in the clear")]
     KeyInClear,
+    /// Whoever set it relies on TLS. Holds the setting's name.
+    #[error("is not https://, so the TLS setting {0} would not be used")]
+    TlsUnused(&'static str),
 }
 
 impl Client {
     #[must_use]
-    pub const fn new(tls: ClientTlsConfig, bearer: Bearer) -> Self {
+    pub const fn new(tls: ClientTls, bearer: Bearer) -> Self {
         Self { tls, bearer }
     }
 
@@ -98,8 +101,8 @@ impl Client {
     /// for `http://`.
     ///
     /// # Errors
-    /// If the address is no URL of the two, if there is a key and it would leave the machine in the clear, or if the system has no
-    /// CAs and none were given.
+    /// If the address is no URL of the two, if there is a key and it would leave the machine in the clear, if TLS was set up and the
+    /// address is without it, or if the system has no CAs and none were given.
     pub fn channel(&self, address: &str) -> Result<Connection, ChannelError> {
         let channel = self.endpoint(address)?.connect_lazy();
         Ok(InterceptedService::new(channel, self.bearer.clone()))
@@ -118,13 +121,17 @@ impl Client {
         match endpoint.uri().scheme_str() {
             Some("https") => {
                 endpoint = endpoint
-                    .tls_config(self.tls.clone())
+                    .tls_config(self.tls.config())
                     .map_err(ChannelError::Endpoint)?;
             }
             Some("http") if self.bearer.0.is_some() && !is_loopback(endpoint.uri()) => {
                 return Err(ChannelError::KeyInClear);
             }
-            Some("http") => {}
+            Some("http") => {
+                if let Some(setting) = self.tls.set() {
+                    return Err(ChannelError::TlsUnused(setting));
+                }
+            }
             _ => return Err(ChannelError::Scheme),
         }
         Ok(endpoint)
@@ -176,14 +183,15 @@ impl Interceptor for Bearer {
 
 #[cfg(test)]
 mod tests {
-    use tonic::transport::ClientTlsConfig;
-
-    use super::{Bearer, ChannelError, Client};
+    use super::{Bearer, ChannelError, Client, ClientSettings};
     use crate::secret::Secret;
 
     fn client(key: &str) -> Client {
-        let bearer = Bearer::new(&Secret::new(key)).expect("ASCII");
-        Client::new(ClientTlsConfig::new(), bearer)
+        let settings = ClientSettings {
+            api_key: Secret::new(key),
+            ..ClientSettings::default()
+        };
+        settings.read().expect("no files")
     }
 
     #[tokio::test]

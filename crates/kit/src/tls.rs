@@ -81,6 +81,24 @@ impl ServerTlsSettings {
     }
 }
 
+/// What a client speaks TLS with.
+#[derive(Clone, Debug)]
+pub struct ClientTls {
+    config: ClientTlsConfig,
+    set: Option<&'static str>,
+}
+
+impl ClientTls {
+    /// The name of one setting that is set, if any is: it has no meaning without TLS.
+    pub(crate) const fn set(&self) -> Option<&'static str> {
+        self.set
+    }
+
+    pub(crate) fn config(&self) -> ClientTlsConfig {
+        self.config.clone()
+    }
+}
+
 /// The files of a client's TLS. An empty path is one that is not set.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientFiles<'a> {
@@ -99,7 +117,7 @@ impl ClientFiles<'_> {
     ///
     /// # Errors
     /// As [`ServerTlsSettings::read`].
-    pub fn read(&self) -> Result<ClientTlsConfig, SettingsError> {
+    pub fn read(&self) -> Result<ClientTls, SettingsError> {
         let mut config = ClientTlsConfig::new().timeout(HANDSHAKE_MAX);
         let (setting, path) = self.ca;
         let own_roots = is_set(path);
@@ -117,11 +135,18 @@ impl ClientFiles<'_> {
             }
         }
         // Loaded when a channel is made: a machine without any is no problem for whoever speaks no TLS.
-        Ok(if own_roots {
-            config
-        } else {
-            config.with_native_roots()
-        })
+        if !own_roots {
+            config = config.with_native_roots();
+        }
+        let set = self.set();
+        Ok(ClientTls { config, set })
+    }
+
+    fn set(&self) -> Option<&'static str> {
+        let files = [self.ca, self.certificate, self.key];
+        let file = files.into_iter().find(|(_, path)| is_set(path));
+        file.map(|(setting, _)| setting)
+            .or_else(|| (!self.domain.is_empty()).then_some("domain"))
     }
 }
 

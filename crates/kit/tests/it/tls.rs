@@ -1,7 +1,7 @@
 //! TLS and mTLS between a listener and its clients.
 
 use paceline_kit::access::AccessSettings;
-use paceline_kit::client::ClientSettings;
+use paceline_kit::client::{ChannelError, ClientSettings};
 use paceline_testkit::Authority;
 use paceline_testkit::authority::{Pair, Validity};
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -103,4 +103,38 @@ async fn with_a_client_ca_nobody_comes_in_without_its_certificate() {
             .await
             .expect_err(why);
     }
+}
+
+#[tokio::test]
+async fn what_is_set_for_tls_is_never_left_unused() {
+    let ours = Authority::new();
+    let named = ClientSettings {
+        domain: "ingest".to_owned(),
+        ..ClientSettings::default()
+    };
+    for (setting, settings) in [
+        ("client.ca", trusting(ours.ca())),
+        (
+            "client.certificate",
+            showing(ClientSettings::default(), &ours.issue("sender")),
+        ),
+        ("domain", named),
+    ] {
+        let client = settings.read().expect("good files");
+        client.check("https://ingest:1").expect("it is used");
+        for address in ["http://127.0.0.1:1", "http://localhost:1", "http://ingest:1"] {
+            let refused = client.check(address).expect_err(address);
+            assert!(
+                matches!(refused, ChannelError::TlsUnused(found) if found == setting),
+                "{setting}, {address}: {refused}"
+            );
+            assert!(
+                refused
+                    .to_string()
+                    .ends_with(&format!("{setting} would not be used"))
+            );
+        }
+    }
+    let client = ClientSettings::default().read().expect("no files");
+    client.check("http://ingest:1").expect("nothing is set");
 }
