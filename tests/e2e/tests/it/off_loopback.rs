@@ -204,8 +204,13 @@ async fn a_message_is_sent_over_tls_by_a_key_of_its_tenant_alone() -> anyhow::Re
     of_other.arg("--key-file").arg(&other);
     let mut in_the_clear = with("--key-file", &key);
     in_the_clear.args(["--ingest", "http://ingest.example:1"]);
-    let mut to_tls = network.paceline(&send);
-    to_tls.args(["--ingest", &plaintext]);
+    // On loopback a key may travel in the clear: a listener that spoke plaintext as well would take the message.
+    let mut to_tls = Command::new(binary("paceline"));
+    to_tls
+        .args(["--ingest", &plaintext, "--tenant", "shop"])
+        .args(&send)
+        .arg("--key-file")
+        .arg(&key);
     for (why, words, mut command) in [
         ("without a key", "authorization", network.paceline(&send)),
         ("an unknown key", "not known", with("--key-file", &unknown)),
@@ -217,7 +222,7 @@ async fn a_message_is_sent_over_tls_by_a_key_of_its_tenant_alone() -> anyhow::Re
         ("another tenant's message", "no message of this tenant", of_other),
         ("a stranger's CA", "certificate", with("--tls-ca", strangers.ca())),
         ("a key without TLS", "in the clear", in_the_clear),
-        ("plaintext to TLS", "", to_tls),
+        ("plaintext to TLS", "transport error", to_tls),
     ] {
         let output = command.output().await?;
         ensure!(output.status.code() == Some(1), "{why}: {}", said(&output));
