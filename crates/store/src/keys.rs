@@ -16,6 +16,7 @@
 //! | `{pl1:S}:dead` | zset: time | ids in `dead` | scripts | operators |
 //! | `{pl1:S}:held` | zset: time | ids in `held` | scripts | operators |
 //! | `{pl1:S}:log` | stream | packed transitions, bounded | scripts | watchers |
+//! | `{pl1:S}:wait` | string | nothing, for a second: the write that a wait for durability begins with | waits | nobody |
 //! | `{pl1:meta}` | hash | `shards`, `format`: set once, checked at each start | connect | connect |
 //! | `{pl1:tpl}:<sha256>` | string | a template bundle, 400 days after its last use | renderer, ingest | renderer |
 //! | `pl1:hint:<stage>` | channel | "there is something new" | all | renderer, sender |
@@ -129,7 +130,7 @@ pub(crate) enum Waiting {
 impl Waiting {
     pub(crate) const ALL: [Self; 5] = [Self::Open, Self::Later, Self::Doubt, Self::Dead, Self::Held];
 
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Later => "later",

@@ -22,7 +22,8 @@ const RUNS_MAX: u32 = 5;
 /// Before the second run, and each time as much longer: the clients need a moment to find the new primary.
 const PAUSE_BETWEEN_RUNS: Duration = Duration::from_millis(50);
 
-/// The connection to Redis. Clones share it: three connections for a process and node (commands, reads of streams, hints).
+/// The connection to Redis. Clones share it: three connections for a process and node (commands, reads of streams, hints), and a
+/// fourth where writes are waited for.
 #[derive(Clone)]
 pub struct Store {
     pub(crate) commands: Link,

@@ -29,10 +29,10 @@ pub struct Page {
 }
 
 impl Place {
-    fn after(self, ids: &[(MessageId, Millis)], count: u32) -> Option<Self> {
-        let full = ids.len() >= count as usize;
-        let from = ids.last().filter(|_| full)?.1;
-        let same = ids.iter().rev().take_while(|(_, at)| *at == from).count();
+    fn after(self, scores: &[Millis], count: u32) -> Option<Self> {
+        let full = scores.len() >= count as usize;
+        let from = *scores.last().filter(|_| full)?;
+        let same = scores.iter().rev().take_while(|at| **at == from).count();
         let before = if from == self.from { self.skip } else { 0 };
         let skip = before.saturating_add(u32::try_from(same).unwrap_or(u32::MAX));
         Some(Self { from, skip })
@@ -66,9 +66,24 @@ impl Store {
             Some((place.skip.into(), count.into())),
             true,
         );
-        let ids = ids(list(self.commands.ask(page).await?)?)?;
-        let next = place.after(&ids, count);
-        Ok(Page { ids, next })
+        let members = members(list(self.commands.ask(page).await?)?)?;
+        let scores: Vec<Millis> = members.iter().map(|(_, at)| *at).collect();
+        let strangers = members.iter().filter(|(id, _)| id.is_none()).count();
+        if strangers > 0 {
+            tracing::error!(
+                shard,
+                set = waiting.as_str(),
+                strangers,
+                "a sorted set holds what is no id"
+            );
+        }
+        Ok(Page {
+            ids: members
+                .into_iter()
+                .filter_map(|(id, at)| Some((id?, at)))
+                .collect(),
+            next: place.after(&scores, count),
+        })
     }
 }
 
@@ -87,22 +102,21 @@ const fn score(at: Millis) -> f64 {
     at.0 as f64
 }
 
-fn ids(parts: Vec<Value>) -> Result<Vec<(MessageId, Millis)>, StoreError> {
+/// The members with their scores. What is no id keeps its place in the count of the pages, and stands before nobody.
+fn members(parts: Vec<Value>) -> Result<Vec<(Option<MessageId>, Millis)>, StoreError> {
     let mut parts = parts.into_iter();
-    let mut ids = Vec::with_capacity(parts.len() / 2);
+    let mut members = Vec::with_capacity(parts.len() / 2);
     while let (Some(member), Some(score)) = (parts.next(), parts.next()) {
         let id = member.into_bytes().and_then(|bytes| bytes[..].try_into().ok());
-        match (id, score.as_u64()) {
-            (Some(id), Some(at)) => ids.push((MessageId(id), Millis(at))),
-            _ => return Err(StoreError::bug("a sorted set holds what is no id")),
-        }
+        let at = score.as_u64();
+        let at = at.ok_or_else(|| StoreError::bug("a score of a sorted set is no time"))?;
+        members.push((id.map(MessageId), Millis(at)));
     }
-    Ok(ids)
+    Ok(members)
 }
 
 #[cfg(test)]
 mod tests {
-    use paceline_domain::id::MessageId;
     use paceline_domain::time::Millis;
 
     use super::Place;
@@ -117,11 +131,8 @@ mod tests {
     #[test]
     fn pages_follow_each_other_even_within_one_score() {
         let after = |place: Place, scores: &[u64]| {
-            let ids: Vec<_> = scores
-                .iter()
-                .map(|&at| (MessageId([1; 16]), Millis(at)))
-                .collect();
-            place.after(&ids, 3)
+            let scores: Vec<_> = scores.iter().copied().map(Millis).collect();
+            place.after(&scores, 3)
         };
         let start = Place::default();
         assert_eq!(after(start, &[5, 6, 7]), Some(place(7, 1)));

@@ -27,6 +27,8 @@ use crate::{StoreConfig, StoreError};
 const MARK: &str = "#!lua flags=allow-oom\nreturn redis.call('SET', KEYS[1], '', 'PX', 1000)";
 /// A connection that nobody has waited on for so long is given up: in a Cluster, nodes come and go.
 const IDLE_MAX: Duration = Duration::from_secs(60);
+/// How long the end of a connection may take.
+const CLOSE_MAX: Duration = Duration::from_millis(200);
 /// Writes that wait for one node; more wait for room.
 const WAITING_MAX: usize = 4_096;
 
@@ -73,7 +75,7 @@ impl Waits {
     /// Waits until what a script wrote is kept. `node` is where it ran, of a Cluster.
     ///
     /// # Errors
-    /// If it is not within the time of a command: the write may be kept or not, and repeating it is safe.
+    /// If it is not within the time of a command and of a connection: the write may be kept or not, and repeating it is safe.
     pub(crate) async fn settle(&self, node: Option<Server>, mark: Key, origin: Origin, wait: Wait) -> Answer {
         let (answer, settled) = oneshot::channel();
         let waiting = Waiting {
@@ -142,8 +144,8 @@ async fn serve(config: Arc<StoreConfig>, node: Option<Server>, mut queue: mpsc::
 
 async fn close(link: Option<Link>) {
     if let Some(link) = link {
-        // It fails only where there is nothing to end.
-        let _ = link.client().quit().await;
+        // It fails only where there is nothing to end, and who does not answer must not hold up the next round.
+        let _ = tokio::time::timeout(CLOSE_MAX, link.client().quit()).await;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use paceline_local::private_redis::{Address, Endpoint, PrivateRedis, RedisOptions};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::eventually;
@@ -85,6 +86,27 @@ impl TestRedis {
             Err(info)
         })
         .await;
+    }
+
+    /// Freezes the server: its connections stay, and nothing comes back. Thaw it before it is dropped.
+    ///
+    /// # Panics
+    /// If it is gone.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a frozen server go on.
+    ///
+    /// # Panics
+    /// If it is gone.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.server.pid()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a pid"), signal).expect("it runs");
     }
 
     /// Makes a replica a primary, with what it has.

@@ -1,4 +1,4 @@
-//! When a write counts as kept. On single servers with replicas of their own; the levels of a Cluster are judged by unit tests.
+//! When a write counts as kept: on single servers with replicas of their own, and on a Cluster of one primary and a replica.
 
 use std::time::Duration;
 
@@ -109,6 +109,102 @@ async fn a_write_that_its_primary_took_along_is_made_again_on_the_next_one() {
     let answer = call.await.expect("no panic");
     assert!(!answer.is_empty());
     assert!(has(&next, id(1)).await && has(&its_own, id(1)).await);
+}
+
+#[tokio::test]
+async fn a_replica_that_came_later_is_waited_for_too() {
+    let (primary, replica, later) = (synced().await, synced().await, synced().await);
+    replica.replicate(&primary).await;
+    let store = Store::connect(&at(primary.url(), Durability::Replicated, 1))
+        .await
+        .expect("safe");
+    store.enqueue(SHARD, vec![message(1)]).await.expect("kept");
+    // None of the store's connections notices.
+    later.replicate(&primary).await;
+    let error = store.enqueue(SHARD, vec![message(2)]).await.expect_err("two");
+    assert_eq!(setting(&error), "redis.replicas");
+    later.promote().await;
+    eventually("it is gone again", PATIENCE, || async {
+        store.enqueue(SHARD, vec![message(2)]).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_replica_that_says_nothing_is_no_reason_where_it_is_not_needed() {
+    let (primary, replica) = (synced().await, synced().await);
+    replica.replicate(&primary).await;
+    replica.freeze();
+    let hasty = |durability, replicas| StoreConfig {
+        command_timeout: Duration::from_millis(300),
+        ..at(primary.url(), durability, replicas)
+    };
+    let local = Store::connect(&hasty(Durability::Local, 0)).await;
+    let replicated = Store::connect(&hasty(Durability::Replicated, 1)).await;
+    replica.thaw();
+    let local = local.expect("only the primary matters");
+    assert!(local.reaches(Durability::Fsync) && !local.reaches(Durability::Replicated));
+    let error = replicated.expect_err("its settings are not known");
+    assert_eq!(error.class(), ErrorClass::Unavailable);
+}
+
+/// A Valkey with all slots of a Cluster, and a replica of it.
+async fn valkey_cluster() -> (TestRedis, TestRedis) {
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (first, second) = (free(), free());
+    let ports = [&first, &second].map(|free| free.local_addr().expect("bound").port().to_string());
+    drop((first, second));
+    let node = |bus: &str| {
+        let settings = [
+            ("appendfsync", "everysec"),
+            ("cluster-enabled", "yes"),
+            ("cluster-port", bus),
+        ];
+        let settings = settings.map(|(name, value)| (name, value.to_owned()));
+        async move {
+            let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+            TestRedis::valkey(&settings).await
+        }
+    };
+    let (primary, replica) = (node(&ports[0]).await, node(&ports[1]).await);
+    primary
+        .on_every_node(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"])
+        .await;
+    let port = primary.url().rsplit(':').next().expect("a port");
+    replica
+        .on_every_node(&["CLUSTER", "MEET", "127.0.0.1", port, &ports[0]])
+        .await;
+    let id = primary.command(&["CLUSTER", "MYID"]).await.bytes();
+    eventually("the replica follows", PATIENCE, || async {
+        replica.command(&[&b"CLUSTER"[..], b"REPLICATE", &id]).await;
+        let info = primary.command(&["INFO", "replication"]).await.bytes();
+        let info = String::from_utf8_lossy(&info).into_owned();
+        let state = primary.command(&["CLUSTER", "INFO"]).await.bytes();
+        let agreed = String::from_utf8_lossy(&state).contains("cluster_state:ok");
+        (info.contains("state=online") && agreed)
+            .then_some(())
+            .ok_or(info)
+    })
+    .await;
+    (primary, replica)
+}
+
+#[tokio::test]
+async fn a_cluster_of_valkeys_does_not_say_yes_before_its_replica_has() {
+    let (primary, replica) = valkey_cluster().await;
+    let url = primary.url().replace("redis://", "redis-cluster://");
+    let store = Store::connect(&at(&url, Durability::Replicated, 1))
+        .await
+        .expect("safe");
+    eventually("the replica's disk has it", PATIENCE, || async {
+        store.enqueue(SHARD, vec![message(1)]).await
+    })
+    .await;
+    replica.freeze();
+    let waited = store.enqueue(SHARD, vec![message(2)]).await;
+    replica.thaw();
+    let error = waited.expect_err("the replica did nothing");
+    assert!(matches!(error, StoreError::NotDurable { .. }), "{error}");
 }
 
 #[tokio::test]
