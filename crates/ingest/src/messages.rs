@@ -194,12 +194,13 @@ impl MessagesService for MessagesOf {
         let span = span_of("watch", &request, tenant, id);
         let seat = Seat::take(&self.seats, &self.metrics).ok_or_else(error::too_many_watchers)?;
         let (answers, taken) = mpsc::channel(UNREAD_MAX);
+        let deadline = call::deadline(request.metadata());
         let shard = id.shard(self.store.shards());
-        let follower = self
-            .followers
-            .of(shard)
-            .await
-            .map_err(|failure| error::of_store(&failure))?;
+        let follower = Box::pin(async {
+            let follower = self.followers.of(shard).await;
+            follower.map_err(|failure| error::of_store(&failure))
+        });
+        let follower = within(deadline, follower).await?;
         let watcher = Watcher {
             id,
             tenant: tenant.clone(),
@@ -211,7 +212,7 @@ impl MessagesService for MessagesOf {
             _follower: follower,
             _seat: seat,
         };
-        let first = self.record(tenant, id).await?;
+        let first = within(deadline, Box::pin(self.record(tenant, id))).await?;
         tokio::spawn(watcher.run(first).instrument(span));
         Ok(Response::new(Box::pin(ReceiverStream::new(taken))))
     }

@@ -243,4 +243,21 @@ mod tests {
         let delay = Duration::from_secs(4);
         assert_eq!(fail(&mut gate), Outcome::Failed { reason, delay });
     }
+
+    #[test]
+    fn a_probe_that_was_not_written_is_due_again_at_once_and_one_that_met_nobody_is_not() {
+        let check = |reason, at_once| {
+            let mut gate = KeyGate::default();
+            let other = MessageId([4; 16]);
+            let pass = gate.admit(other, NOW).expect("an open gate");
+            gate.refused(pass, other, Reason::AccountPaused, NOW);
+            let later = NOW + Duration::from_secs(60);
+            let probe = gate.admit(ID, later).expect("a probe is due");
+            let answer = SendOutcome::Transient { reason };
+            settle(&mut gate, probe, (ID, &record()), answer, 1.0, later);
+            assert_eq!(gate.admit(ID, later).is_ok(), at_once, "{reason:?}");
+        };
+        check(Reason::NotWritten, true);
+        check(Reason::NotConnected, false);
+    }
 }

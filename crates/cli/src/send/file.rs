@@ -25,7 +25,7 @@ use crate::client;
 
 /// Batches that are asked for and not answered.
 const CALLS_MAX: usize = 4;
-/// How long ingest may be out of reach. That it has no room is no reason to give up: the room comes back as mail goes out.
+/// How long ingest may be out of reach, or its store be. That there is no room is no reason to give up: the room comes back as mail goes out.
 const SILENCE_MAX: Duration = Duration::from_secs(300);
 
 /// # Errors
@@ -54,9 +54,16 @@ pub(super) async fn run(target: &Target, file: &FileOptions, defaults: Defaults)
     Ok(())
 }
 
-/// True if both paths lead to one file that exists.
+/// True if both paths lead to one file that exists; `-` is standard input.
 fn is_same(one: &Path, other: &Path) -> bool {
-    let identity = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino()));
+    let identity = |path: &Path| {
+        let path = if path.as_os_str() == "-" {
+            Path::new("/dev/stdin")
+        } else {
+            path
+        };
+        std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
+    };
     matches!((identity(one), identity(other)), (Ok(one), Ok(other)) if one == other)
 }
 
@@ -85,7 +92,7 @@ async fn send<F: Future<Output = Result<Attempted, RpcError>>>(
                         if error.code == Code::ResourceExhausted {
                             heard = Instant::now();
                         }
-                        ensure!(heard.elapsed() < SILENCE_MAX, "ingest is out of reach: {error}");
+                        ensure!(heard.elapsed() < SILENCE_MAX, "nothing was taken for {} s: {error}", SILENCE_MAX.as_secs());
                         calls.push(attempt(batch));
                     }
                     None => heard = Instant::now(),

@@ -1,4 +1,5 @@
-//! Redis's clock jumps by an hour, either way: no claim is taken from its sender, by workers that saw the jump or came after it.
+//! Redis's clock jumps by an hour, either way: no claim is taken from its sender, by workers that saw the jump or came after it,
+//! and other mail goes on.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -91,6 +92,6 @@ async fn a_jump_of_an_hour_ahead_takes_no_claim_from_its_sender() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_jump_of_an_hour_back_takes_no_claim_from_its_sender() {
+async fn after_a_jump_of_an_hour_back_mail_goes_on_and_each_goes_once() {
     Box::pin(check(Jump::Back)).await;
 }

@@ -59,6 +59,20 @@ async fn a_second_copy_is_dropped_even_within_one_call() {
 }
 
 #[tokio::test]
+async fn the_same_call_again_is_answered_the_same_and_another_one_is_not() {
+    let bench = Bench::start().await;
+    bench.accept(&message(1)).await;
+    bench.render_all().await;
+    let copies: Vec<_> = bench.read(Stage::Ready, "s").await.iter().map(claim_of).collect();
+    let first = bench.claim(1, copies.clone()).await;
+    assert!(matches!(first.as_slice(), [Claimed::Sending(_)]), "{first:?}");
+    bench.advance(LEASE / 2);
+    // As when the server was replaced before the claim was known to be kept. The lease is not a longer one for that.
+    assert_eq!(bench.claim(1, copies.clone()).await, first);
+    assert_eq!(bench.claim(2, copies).await, [Claimed::Dropped]);
+}
+
+#[tokio::test]
 async fn expired_and_suppressed_messages_end_at_the_claim() {
     let bench = Bench::start().await;
     let mut short = message(1);

@@ -1,0 +1,123 @@
+//! What the pacing lets pass.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use paceline_domain::id::MessageId;
+use paceline_domain::reason::Reason;
+use paceline_domain::time::Millis;
+use paceline_testkit::ManualClock;
+use paceline_wire::v1;
+
+use super::{Pacing, Withdrawn};
+
+const MAIN: &str = "main";
+const FIRST: MessageId = MessageId([1; 16]);
+
+fn pacing(in_flight_max: u32) -> (ManualClock, Pacing) {
+    let clock = ManualClock::at(Millis(1));
+    let pacing = Pacing::new([MAIN].into_iter(), in_flight_max, Arc::new(clock.clone()));
+    (clock, pacing)
+}
+
+/// Grants 10 a second from now on, and lets one token grow.
+fn grant(pacing: &Pacing, clock: &ManualClock, granted_total: Option<u64>) {
+    clock.advance(Duration::from_millis(1));
+    let (asked_at, items) = pacing.ask();
+    let lease = v1::Lease {
+        key: items[0].key.clone(),
+        rate: 10.0,
+        burst: 1.0,
+        ttl_ms: 2_000,
+        version: 1,
+        granted_total,
+        ..v1::Lease::default()
+    };
+    let answer = v1::RefreshResponse {
+        epoch: 1,
+        leases: vec![lease],
+        ..v1::RefreshResponse::default()
+    };
+    pacing.renew(&answer, asked_at);
+    clock.advance(Duration::from_millis(101));
+}
+
+#[test]
+fn nothing_is_admitted_without_a_token() {
+    let (clock, pacing) = pacing(10);
+    assert!(pacing.admit(MAIN, FIRST).is_err(), "no lease");
+    assert_eq!(pacing.room(MAIN, Duration::from_secs(2)), 0);
+    grant(&pacing, &clock, None);
+    let admission = pacing.admit(MAIN, FIRST).expect("a token");
+    assert_eq!(pacing.room(MAIN, Duration::from_secs(2)), 20);
+    let wait = pacing.admit(MAIN, FIRST).err().expect("no second token");
+    assert!(wait <= Duration::from_millis(101), "{wait:?}");
+    assert!(pacing.admit("nobody", FIRST).is_err());
+    drop(admission);
+}
+
+#[test]
+fn what_was_not_written_gives_its_token_back() {
+    let (clock, pacing) = pacing(10);
+    grant(&pacing, &clock, Some(1));
+    drop(pacing.admit(MAIN, FIRST).expect("a token"));
+    let mut admission = pacing.admit(MAIN, FIRST).expect("the same token");
+    admission.written();
+    drop(admission);
+    clock.advance(Duration::from_millis(500));
+    assert!(pacing.admit(MAIN, FIRST).is_err(), "the budget of one is spent");
+}
+
+#[test]
+fn an_admission_ends_with_its_lease() {
+    let (clock, pacing) = pacing(10);
+    grant(&pacing, &clock, None);
+    let admission = pacing.admit(MAIN, FIRST).expect("a token");
+    let stands = admission.stands();
+    assert_eq!((admission.check(0.5), stands()), (Ok(()), true));
+    clock.advance(Duration::from_secs(2));
+    let withdrawn = Withdrawn {
+        reason: Reason::NotWritten,
+        delay: Duration::ZERO,
+    };
+    assert_eq!((admission.check(0.5), stands()), (Err(withdrawn), false));
+}
+
+#[test]
+fn an_admission_ends_when_its_key_closes() {
+    let (clock, pacing) = pacing(10);
+    grant(&pacing, &clock, None);
+    let admission = pacing.admit(MAIN, FIRST).expect("a token");
+    {
+        let mut key = pacing.key(MAIN).expect("it is known");
+        let pass = admission.pass;
+        key.gate.refused(
+            pass,
+            MessageId([2; 16]),
+            Reason::AccountPaused,
+            Duration::from_secs(1),
+        );
+    }
+    assert!(!admission.stands()());
+    let withdrawn = admission.check(0.5).expect_err("closed");
+    assert_eq!(withdrawn.reason, Reason::KeyPaused);
+    assert!(withdrawn.delay >= Duration::from_secs(30), "{withdrawn:?}");
+    assert_eq!(pacing.room(MAIN, Duration::from_secs(2)), 0);
+    let (_, items) = pacing.ask();
+    assert_eq!(items[0].refused_reason, "account_paused");
+    pacing.saw(MAIN, true);
+    clock.advance(Duration::from_millis(1));
+    let (_, items) = pacing.ask();
+    assert!((items[0].wants - 1.0).abs() < 1e-9, "a probe");
+}
+
+#[test]
+fn open_requests_of_a_key_are_bounded() {
+    let (clock, pacing) = pacing(1);
+    grant(&pacing, &clock, None);
+    let admission = pacing.admit(MAIN, FIRST).expect("a token");
+    clock.advance(Duration::from_millis(500));
+    assert!(pacing.admit(MAIN, FIRST).is_err());
+    drop(admission);
+    assert!(pacing.admit(MAIN, FIRST).is_ok());
+}
