@@ -72,12 +72,8 @@ async fn another_number_of_shards_is_refused() {
     assert!(refusal(&redis, 8).await.contains("shards = 4"));
 }
 
-#[tokio::test]
-async fn a_redis_that_becomes_unsafe_is_refused_after_the_reconnection() {
-    let redis = Servers::start().await;
-    let store = Store::connect(&config(redis.url(), SHARDS)).await.expect("safe");
-    configure_one(&redis, "maxmemory-policy", "allkeys-lru").await;
-    redis.on_every_node(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+/// Waits until a setting of Redis is what writes fail for.
+async fn is_refused(store: &Store) {
     eventually("the setting's name", PATIENCE, || async {
         match store.cancel(id(1)).await {
             Err(StoreError::Misconfigured { setting, .. }) => Ok(setting),
@@ -85,6 +81,15 @@ async fn a_redis_that_becomes_unsafe_is_refused_after_the_reconnection() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_redis_that_becomes_unsafe_is_refused_after_the_reconnection() {
+    let redis = Servers::start().await;
+    let store = Store::connect(&config(redis.url(), SHARDS)).await.expect("safe");
+    configure_one(&redis, "maxmemory-policy", "allkeys-lru").await;
+    redis.on_every_node(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    is_refused(&store).await;
     configure_one(&redis, "maxmemory-policy", "noeviction").await;
     redis.on_every_node(&["CLIENT", "KILL", "TYPE", "normal"]).await;
     eventually("use again", PATIENCE, || async { store.cancel(id(1)).await }).await;
@@ -118,13 +123,7 @@ async fn a_silent_peer_is_left_for_a_new_connection() {
     // Of the new connection, too, it is known what Redis must be like.
     configure_one(&redis, "maxmemory-policy", "allkeys-lru").await;
     redis.on_every_node(&["CLIENT", "KILL", "TYPE", "normal"]).await;
-    eventually("the setting's name", PATIENCE, || async {
-        match store.cancel(id(1)).await {
-            Err(StoreError::Misconfigured { setting, .. }) => Ok(setting),
-            other => Err(other),
-        }
-    })
-    .await;
+    is_refused(&store).await;
 }
 
 #[tokio::test]
