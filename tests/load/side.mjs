@@ -60,6 +60,19 @@ const domain = (i) => (i === 0 ? 'example.com' : `i${i}.example.com`);
 /** The highest memory of a process so far, in MB. */
 const peakMb = (pid) => Math.round(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1] / 1024);
 
+/** Of the enqueues that ingest answered, the bounds in ms below which 50, 95 and 99 % lie, as its own histogram has them. */
+async function enqueueMs(ingest) {
+  const text = await (await fetch(`http://${ingest.admin}/metrics`)).text();
+  const counts = {};
+  for (const [, labels, count] of text.matchAll(/^ingest_enqueue_duration_seconds_bucket\{(.*)\} (\d+)$/gm)) {
+    const bound = Number(/le="([^"]+)"/.exec(labels)[1].replace('+Inf', 'Infinity'));
+    counts[bound] = (counts[bound] ?? 0) + Number(count);
+  }
+  const bounds = Object.keys(counts).map(Number).sort((a, b) => a - b);
+  const below = (share) => bounds.find((bound) => counts[bound] >= share * counts.Infinity) * 1_000;
+  return { all: counts.Infinity, p50: below(0.5), p95: below(0.95), p99: below(0.99) };
+}
+
 /** How many messages stand in each state, by the letter in their records. */
 async function states(redis) {
   const count = {};
@@ -108,7 +121,7 @@ async function start(folder, profile, service, file, settings) {
       if (event.message === 'ready') resolve(event);
     });
   });
-  return { name: file, child, grpc: ready.grpc };
+  return { name: file, child, grpc: ready.grpc, admin: ready.admin };
 }
 
 export async function setup(o, redis) {
@@ -153,7 +166,7 @@ ${identities}`));
     stop: async () => {
       signal(paused, 'SIGCONT');
       const peak_mb = Object.fromEntries(all.map(({ name, child }) => [name, peakMb(child.pid)]));
-      console.log(JSON.stringify({ part: 'after', peak_mb, records: await states(redis) }));
+      console.log(JSON.stringify({ part: 'after', peak_mb, enqueue_below_ms: await enqueueMs(ingest), records: await states(redis) }));
       const ends = all.map(({ child }) => new Promise((resolve) => child.once('exit', resolve)));
       signal(all, 'SIGTERM');
       await Promise.race([Promise.all(ends), sleep(20_000)]);
@@ -181,14 +194,24 @@ const request = (event, o, number, identity = o.identity ?? number % o.identitie
   tags: [{ name: 'idem', value: event.eventId }],
 });
 
-const call = (stub, method, message) =>
+/** A call of Enqueue as JSON has it, and where it goes: for a generator that is a program of its own. */
+export const call = (event, o) => {
+  const message = request(event, o, 0);
+  return { ...message, data: message.data.toString('base64') };
+};
+
+export const target = () => [
+  `--import-paths=${join(root, 'proto')}`, '--proto=paceline/v1/ingest.proto', '--call=paceline.v1.IngestService.Enqueue', ingestAddress,
+];
+
+const ask = (stub, method, message) =>
   new Promise((resolve, reject) => stub[method](message, { deadline: Date.now() + 30_000 }, (error, answer) => (error ? reject(error) : resolve(answer))));
 
 export async function preload(o, redis, n, run) {
   const stub = client();
   for (let i = 0; i < n; i += 500) {
     const events = Array.from({ length: Math.min(500, n - i) }, (_, k) => workload.event(i + k, run));
-    const { results } = await call(stub, 'EnqueueBatch', { requests: events.map((event, k) => request(event, o, i + k)) });
+    const { results } = await ask(stub, 'EnqueueBatch', { requests: events.map((event, k) => request(event, o, i + k)) });
     const refused = results.find((result) => result.error);
     if (refused) throw new Error(JSON.stringify(refused.error));
   }
@@ -210,5 +233,5 @@ export async function idle(o, redis) {
 export function producer(o) {
   const stub = client();
   let number = 0;
-  return { enqueue: (event) => call(stub, 'Enqueue', request(event, o, number++)), close: async () => stub.close() };
+  return { enqueue: (event) => ask(stub, 'Enqueue', request(event, o, number++)), close: async () => stub.close() };
 }
