@@ -1,7 +1,10 @@
-//! A listener's connections, which know when their server stops: a stream that its client never ends can end itself.
+//! A listener's connections, which know when their server stops: a stream that its client never ends can end itself. A peer that
+//! makes no call that is let in does not keep its place.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,19 +16,31 @@ use tonic::transport::server::Connected;
 
 use crate::shutdown::Shutdown;
 
-/// When the server of a request stops; an extension of every request that came by a [`Connection`].
+/// By what a request came; an extension of every request of a [`Connection`].
 #[derive(Clone)]
-pub(crate) struct ServedUntil(pub(crate) Shutdown);
+pub(crate) struct Served {
+    /// When its server stops.
+    pub(crate) until: Shutdown,
+    is_known: Arc<AtomicBool>,
+}
 
-/// Until the first byte: a peer that connects and says nothing must not keep its place.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
+impl Served {
+    /// The peer has shown who it is: its connection stays for as long as it likes.
+    pub(crate) fn know(&self) {
+        self.is_known.store(true, Ordering::Relaxed);
+    }
+}
+
+/// From the connection to the first call that is let in, health's not counted. Who comes in vain, or says nothing or half of
+/// something, must not keep a place from others; a client that only waits connects again.
+const UNKNOWN_MAX: Duration = Duration::from_secs(10);
 
 /// An accepted connection.
 pub(crate) struct Connection {
     stream: TcpStream,
-    stop: Shutdown,
-    /// Runs until the first byte has come.
-    silence: Option<Pin<Box<Sleep>>>,
+    served: Served,
+    /// Runs until the peer is known.
+    patience: Option<Pin<Box<Sleep>>>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -34,8 +49,11 @@ impl Connection {
     pub(crate) fn new(stream: TcpStream, stop: Shutdown, room: OwnedSemaphorePermit) -> Self {
         Self {
             stream,
-            stop,
-            silence: Some(Box::pin(tokio::time::sleep(SILENCE_MAX))),
+            served: Served {
+                until: stop,
+                is_known: Arc::default(),
+            },
+            patience: Some(Box::pin(tokio::time::sleep(UNKNOWN_MAX))),
             _room: room,
         }
     }
@@ -46,25 +64,24 @@ impl Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = ServedUntil;
+    type ConnectInfo = Served;
 
-    fn connect_info(&self) -> ServedUntil {
-        ServedUntil(self.stop.clone())
+    fn connect_info(&self) -> Served {
+        self.served.clone()
     }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
-        if let Some(silence) = &mut this.silence {
-            if read.is_ready() {
-                this.silence = None;
-            } else if silence.as_mut().poll(cx).is_ready() {
+        if let Some(patience) = &mut this.patience {
+            if this.served.is_known.load(Ordering::Relaxed) {
+                this.patience = None;
+            } else if patience.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
         }
-        read
+        Pin::new(&mut this.stream).poll_read(cx, buf)
     }
 }
 

@@ -12,7 +12,7 @@ use tonic_health::pb::health_server::{Health as HealthService, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tonic_health::server::{HealthReporter, HealthService as Reported};
 
-use crate::connection::ServedUntil;
+use crate::connection::Served;
 
 /// A request names a service at the most. Callers need no key for it.
 const REQUEST_BYTES_MAX: usize = 1024;
@@ -89,10 +89,10 @@ impl HealthService for EndingWatches {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let served = request.extensions().get::<ServedUntil>().cloned();
+        let served = request.extensions().get::<Served>().cloned();
         let stopped = async move {
             match served {
-                Some(ServedUntil(stop)) => stop.requested().await,
+                Some(served) => served.until.requested().await,
                 None => pending().await,
             }
         };

@@ -15,7 +15,7 @@ use tonic::server::NamedService;
 use tonic_reflection::server::{Builder, Error, v1, v1alpha};
 use tower::Service;
 
-use crate::connection::ServedUntil;
+use crate::connection::Served;
 
 /// Health, which every listener serves.
 const HEALTH: &str = "grpc.health.v1.Health";
@@ -68,9 +68,9 @@ impl<S: Service<Request<Body>>> Service<Request<Body>> for Ending<S> {
     }
 
     fn call(&mut self, request: Request<Body>) -> S::Future {
-        let request = match request.extensions().get::<ServedUntil>().cloned() {
-            Some(ServedUntil(stop)) => request.map(|body| {
-                let stopped = Box::pin(async move { stop.requested().await });
+        let request = match request.extensions().get::<Served>().cloned() {
+            Some(served) => request.map(|body| {
+                let stopped = Box::pin(async move { served.until.requested().await });
                 Body::new(UntilStopped { body, stopped })
             }),
             None => request,

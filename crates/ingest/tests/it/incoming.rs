@@ -7,7 +7,7 @@ use paceline_testkit::eventually;
 use paceline_wire::status::{RpcError, reason};
 use paceline_wire::v1;
 use paceline_wire::v1::ingest_service_client::IngestServiceClient;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tonic::Code;
@@ -28,7 +28,7 @@ fn another(service: &Running) -> IngestServiceClient<Channel> {
 /// Opens a stream of which one request was answered; it stays open as long as what is returned.
 async fn open_stream(
     service: &Running,
-    number: u32,
+    request: v1::EnqueueRequest,
 ) -> (
     mpsc::Sender<v1::EnqueueStreamRequest>,
     tonic::Streaming<v1::EnqueueStreamResponse>,
@@ -36,7 +36,7 @@ async fn open_stream(
     let (requests, received) = mpsc::channel(1);
     let request = v1::EnqueueStreamRequest {
         sequence: 1,
-        request: Some(order(number)),
+        request: Some(request),
     };
     requests.send(request).await.expect("room");
     let stream = futures_util::stream::unfold(received, async |mut received| {
@@ -83,8 +83,8 @@ async fn a_connection_too_many_is_closed_and_one_less_makes_room() {
 #[tokio::test]
 async fn a_call_too_many_is_refused_with_a_delay_and_health_still_answers() {
     let service = Running::with("incoming.calls_max = 2").await;
-    let first = open_stream(&service, 1).await;
-    let second = open_stream(&service, 2).await;
+    let first = open_stream(&service, order(1)).await;
+    let second = open_stream(&service, order(2)).await;
     let refused = service.enqueue(order(3)).await.expect_err("the third call");
     assert_eq!(refused.code(), Code::ResourceExhausted);
     let refused = RpcError::from(&refused);
@@ -112,6 +112,34 @@ async fn a_call_too_many_is_refused_with_a_delay_and_health_still_answers() {
     })
     .await;
     assert!(service.metric("grpc_incoming_held{what=\"bytes\"}").await < 0.5);
+}
+
+#[tokio::test]
+async fn bytes_too_many_are_refused_with_a_delay_until_a_stream_lets_go_of_its_largest_message() {
+    let service = Running::with("incoming.bytes_max = \"9MiB\"").await;
+    let large = || v1::EnqueueRequest {
+        data: vec![b' '; 5 << 20].into(),
+        ..order(1)
+    };
+    let stream = open_stream(&service, large()).await;
+    let refused = service.enqueue(large()).await.expect_err("10 of 9 MiB");
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(RpcError::from(&refused).retry_delay.is_some());
+    service.enqueue(order(2)).await.expect("a small one has room");
+    let counted = service
+        .metric("grpc_incoming_refused_total{what=\"requests\"}")
+        .await;
+    assert!((counted - 1.0).abs() < 0.1, "{counted}");
+
+    drop(stream);
+    // Received as a whole, and refused for what it is.
+    eventually("room again", PATIENCE, || async {
+        let answer = service.enqueue(large()).await.expect_err("too much data");
+        (answer.code() == Code::InvalidArgument)
+            .then_some(())
+            .ok_or(answer)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -148,18 +176,40 @@ async fn a_call_to_health_is_small_and_has_a_bound() {
     .await;
 }
 
-#[tokio::test]
-async fn a_peer_that_says_nothing_loses_its_connection() {
-    let service = Running::with("incoming.connections_max = 1").await;
-    let mut silent = TcpStream::connect(service.bound.grpc).await.expect("accepted");
-    eventually("it has the one place", PATIENCE, || async {
-        let held = service.metric("grpc_incoming_held{what=\"connections\"}").await;
-        (held > 0.5).then_some(()).ok_or(held)
-    })
-    .await;
-    // What the server says first, and then the end.
+/// Waits for the end of a connection that the server closes.
+async fn closed(mut peer: TcpStream) {
     let mut said = Vec::new();
-    let end = tokio::time::timeout(PATIENCE, silent.read_to_end(&mut said)).await;
+    let end = tokio::time::timeout(PATIENCE, peer.read_to_end(&mut said)).await;
     end.expect("within the bound").expect("closed");
-    eventually("there is room", PATIENCE, || service.enqueue(order(1))).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_makes_no_call_loses_its_connection_and_one_that_did_keeps_it() {
+    let service = Running::with("incoming.connections_max = 4").await;
+    let connections = async |expected: f64| {
+        eventually("so many connections", PATIENCE, || async {
+            let held = service.metric("grpc_incoming_held{what=\"connections\"}").await;
+            ((held - expected).abs() < 0.1).then_some(()).ok_or(held)
+        })
+        .await;
+    };
+    service.enqueue(order(1)).await.expect("it makes a call");
+    let silent = TcpStream::connect(service.bound.grpc).await.expect("accepted");
+    let mut half = TcpStream::connect(service.bound.grpc).await.expect("accepted");
+    half.write_all(b"PRI * HTTP/2.0\r\n\r\nS").await.expect("room");
+    let channel = grpc::channel(&format!("http://{}", service.bound.grpc)).expect("a URI");
+    let mut health = HealthClient::new(channel);
+    let watch = health.watch(HealthCheckRequest::default()).await;
+    let mut watch = watch.expect("open to all").into_inner();
+    connections(4.0).await;
+
+    closed(silent).await;
+    closed(half).await;
+    let ended = tokio::time::timeout(PATIENCE, async {
+        while let Ok(Some(_)) = watch.message().await {}
+    });
+    ended.await.expect("within the bound");
+    connections(1.0).await;
+    service.enqueue(order(2)).await.expect("by the one that is left");
+    connections(1.0).await;
 }

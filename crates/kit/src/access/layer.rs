@@ -13,6 +13,8 @@ use paceline_wire::status::{RpcError, reason};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use crate::connection::Served;
+
 use super::keys::{Caller, Keys};
 use super::rules::{Refusal, Rule};
 
@@ -146,6 +148,11 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.gate.admit(request.uri().path(), request.headers()) {
             Ok(caller) => {
+                if let Some(served) = request.extensions().get::<Served>()
+                    && Rule::of(request.uri().path()) != Some(Rule::Open)
+                {
+                    served.know();
+                }
                 request.extensions_mut().insert(caller);
                 Either::Left(self.inner.call(request))
             }
