@@ -33,14 +33,14 @@ impl Demand {
         }
     }
 
-    /// Streams of the key hold mail; with `backlog` more than fits. True if nothing was known of any.
+    /// Streams of the key hold mail; with `backlog` more than fits. True if that is news, and more is wanted than was asked for.
     pub(crate) fn saw(&mut self, backlog: bool, now: Duration) -> bool {
-        let idle = self.active_until <= now;
+        let is_news = self.active_until <= now || (backlog && self.backlog_until <= now);
         self.active_until = now + FRESH;
         if backlog {
             self.backlog_until = now + FRESH;
         }
-        idle
+        is_news
     }
 
     pub(crate) fn answered(&mut self, took: Duration) {
@@ -85,9 +85,12 @@ mod tests {
         assert!(!demand.saw(false, ms(600)));
         check(demand.wants(0, 100, ms(1_000)), 1.0);
         check(demand.wants(100, 100, ms(1_500)), 300.0);
-        demand.saw(true, ms(1_600));
+        assert!(demand.saw(true, ms(1_600)), "from some to more than fits");
+        assert!(!demand.saw(true, ms(1_700)));
+        assert!(!demand.saw(false, ms(1_800)));
         check(demand.wants(100, 100, ms(2_000)), 1_000.0);
         check(demand.wants(100, 100, ms(3_000)), 0.0);
+        assert!(demand.saw(true, ms(4_000)), "idle again, and at once more than fits");
     }
 
     #[test]
