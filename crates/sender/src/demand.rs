@@ -90,7 +90,10 @@ mod tests {
         assert!(!demand.saw(false, ms(1_800)));
         check(demand.wants(100, 100, ms(2_000)), 1_000.0);
         check(demand.wants(100, 100, ms(3_000)), 0.0);
-        assert!(demand.saw(true, ms(4_000)), "idle again, and at once more than fits");
+        assert!(
+            demand.saw(true, ms(4_000)),
+            "idle again, and at once more than fits"
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod turns;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::share::{burst_of_share, holders_max, max_min};
+use super::share::{burst_of_share, holders_max, shares};
 use super::{HolderId, TTL, in_books};
 use turns::Turns;
 
@@ -102,7 +102,7 @@ impl Books {
         let free = (self.rate - others).max(0.0);
         let allowed = if self.is_learning(now) { has } else { share };
         let rate = clean(allowed.min(free));
-        let settled = rate >= share - RATE_MIN && (has <= rate + RATE_MIN || !self.is_contended());
+        let settled = rate >= share - RATE_MIN && (has <= rate + RATE_MIN || !self.is_awaited(id));
         if let Some(holder) = self.holders.get_mut(&id) {
             holder.granted = rate;
             holder.outstanding = has.max(rate);
@@ -194,7 +194,7 @@ impl Books {
             .map(|(_, holder)| holder)
     }
 
-    /// What `id` should get: its max-min share among those whose turn it is.
+    /// What `id` should get: its share among those whose turn it is.
     fn share(&mut self, id: HolderId, now: Duration) -> f64 {
         let wanting = self.holders.iter().filter(|(_, holder)| holder.wants > 0.0);
         self.turns
@@ -204,18 +204,17 @@ impl Books {
             .iter()
             .map(|id| self.holders.get(id).map_or(0.0, |holder| holder.wants))
             .collect();
-        let shares = max_min(self.rate, &wants);
+        let shares = shares(self.rate, &wants);
         in_turn
             .iter()
             .position(|other| *other == id)
             .map_or(0.0, |index| shares[index])
     }
 
-    /// True if somebody waits for what another still holds.
-    fn is_contended(&self) -> bool {
-        let wanted: f64 = self.holders.values().map(|holder| holder.wants).sum();
-        let outstanding: f64 = self.holders.values().map(|holder| holder.outstanding).sum();
-        wanted > self.rate && outstanding > 0.0
+    /// True if another waits for what `id` still holds.
+    fn is_awaited(&self, id: HolderId) -> bool {
+        self.others(id)
+            .any(|holder| holder.granted + RATE_MIN < holder.wants)
     }
 }
 

@@ -21,6 +21,18 @@ pub fn max_min(capacity: f64, wants: &[f64]) -> Vec<f64> {
     shares
 }
 
+/// The max-min shares of those who want something, and on top of each an equal part of half of what nobody wants. A sender can only
+/// guess what it wants from what it sent: mail that comes unevenly must not wait for a rate that lies idle. The other half stays
+/// free, so that who joins finds something.
+#[must_use]
+pub fn shares(capacity: f64, wants: &[f64]) -> Vec<f64> {
+    let mut shares = max_min(capacity, wants);
+    #[expect(clippy::cast_precision_loss, reason = "a number of senders")]
+    let spare = (capacity - shares.iter().sum::<f64>()).max(0.0) / 2.0 / wants.len().max(1) as f64;
+    shares.iter_mut().for_each(|share| *share += spare);
+    shares
+}
+
 /// How many senders may hold a part of `rate` at a time: as many as can have a burst of one within the burst of the whole.
 #[must_use]
 #[expect(

@@ -418,13 +418,21 @@ impl World {
         Ok(())
     }
 
-    /// After a calm time each sender holds its exact share.
+    /// After a calm time each sender that wants something holds its max-min share and its part of half of what is left.
     pub(crate) fn check_shares(&self) -> Result<(), String> {
         let wants: Vec<f64> = self.senders.iter().map(|it| it.wants).collect();
         if wants.len() > holders_max(self.rate) {
             return Ok(());
         }
-        for (it, share) in self.senders.iter().zip(max_min(self.rate, &wants)) {
+        let shares = max_min(self.rate, &wants);
+        let left = self.rate - shares.iter().sum::<f64>();
+        let wanting = wants.iter().filter(|wants| **wants > 0.0).count();
+        for (it, share) in self.senders.iter().zip(shares) {
+            let share = if it.wants > 0.0 {
+                share + left / 2.0 / wanting as f64
+            } else {
+                share
+            };
             let held = it.lease.rate(it.clock.at(self.now));
             if (held - share).abs() > 0.01 * share + SLACK {
                 return Err(format!(

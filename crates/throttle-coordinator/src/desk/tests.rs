@@ -114,9 +114,9 @@ fn a_sender_gone_wrong_does_not_use_the_epochs_up() {
 #[test]
 fn an_older_call_changes_nothing() {
     let desk = leading(None);
-    assert_eq!(rate(&desk, A, 5, item(90.0, 0.0), 3_000), Ok(90.0));
+    assert_eq!(rate(&desk, A, 5, item(900.0, 0.0), 3_000), Ok(500.0));
     assert_eq!(rate(&desk, A, 5, item(10.0, 0.0), 3_010), Err(Refused::Outdated));
-    assert!((desk.describe(ms(3_020))[0].1.leased - 90.0).abs() < 1e-9);
+    assert!((desk.describe(ms(3_020))[0].1.leased - 500.0).abs() < 1e-9);
 }
 
 #[test]

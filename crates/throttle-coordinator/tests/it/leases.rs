@@ -133,12 +133,12 @@ async fn its_metrics_show_the_rate_and_who_leads() {
     let coordinator = Coordinator::start(&redis, "").await;
     coordinator.leads().await;
     let mut sender = Sender::new(1, 120.0, &coordinator);
-    settle(std::slice::from_mut(&mut sender), &[120.0], 300.0).await;
+    settle(std::slice::from_mut(&mut sender), &[210.0], 300.0).await;
     let metrics = coordinator.metrics().await;
     let labels = "{identity=\"main\",provider=\"ses\"}";
     for line in [
         format!("throttle_current_rate{labels} 300"),
-        format!("throttle_tokens_available{labels} 180"),
+        format!("throttle_tokens_available{labels} 90"),
         "throttle_leader 1".to_owned(),
         "throttle_refreshes_total{outcome=\"granted\"}".to_owned(),
     ] {

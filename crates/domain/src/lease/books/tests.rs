@@ -34,10 +34,25 @@ fn assert_rate(granted: Granted, rate: f64) {
 }
 
 #[test]
-fn a_lone_sender_gets_what_it_wants_up_to_the_rate() {
+fn a_lone_sender_gets_what_it_wants_and_half_of_the_rest_up_to_the_rate() {
     let mut books = books(100.0);
-    assert_rate(ask(&mut books, A, 40.0, 0.0, 0), 40.0);
-    assert_rate(ask(&mut books, A, 400.0, 40.0, 500), 100.0);
+    assert_rate(ask(&mut books, A, 40.0, 0.0, 0), 70.0);
+    assert_rate(ask(&mut books, A, 400.0, 70.0, 500), 100.0);
+    assert_rate(ask(&mut books, A, 0.0, 100.0, 1_000), 0.0);
+}
+
+#[test]
+fn who_joins_where_nobody_is_short_waits_for_one_word_of_the_others() {
+    let mut books = books(100.0);
+    assert_rate(ask(&mut books, A, 40.0, 0.0, 0), 70.0);
+    let joined = ask(&mut books, B, 60.0, 0.0, 100);
+    assert_rate(joined, 30.0);
+    assert!(!joined.settled);
+    let shrunk = ask(&mut books, A, 40.0, 70.0, 500);
+    assert_rate(shrunk, 40.0);
+    assert!(!shrunk.settled, "the other waits for it");
+    assert!(ask(&mut books, A, 40.0, 40.0, 600).settled);
+    assert_rate(ask(&mut books, B, 60.0, 30.0, 610), 60.0);
 }
 
 #[test]
@@ -64,7 +79,7 @@ fn who_joins_waits_until_the_others_have_said_that_they_hold_less() {
 fn a_lost_answer_is_counted_as_if_it_had_arrived() {
     let mut books = books(100.0);
     assert_rate(ask(&mut books, A, 400.0, 0.0, 0), 100.0);
-    assert_rate(ask(&mut books, A, 10.0, 100.0, 500), 10.0);
+    assert_rate(ask(&mut books, A, 10.0, 100.0, 500), 55.0);
     assert_rate(ask(&mut books, B, 400.0, 0.0, 510), 0.0);
     assert!((books.outstanding(ms(520)) - 100.0).abs() < 1e-9);
 }
