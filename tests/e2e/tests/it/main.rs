@@ -10,6 +10,7 @@ mod every_message_once;
 mod off_loopback;
 mod one_trace;
 mod open_streams;
+mod pacing;
 mod redis_trouble;
 mod renderer_ends;
 mod send_file;
