@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use futures_util::future::try_join_all;
+use paceline_local::LookalikeOptions;
 use paceline_local::ses::limits::Limits;
-use paceline_local::{Lookalike, LookalikeOptions};
 use paceline_testkit::link::Flow;
 use paceline_testkit::{Link, ServiceProcess, TestRedis, eventually};
 use tokio::time::Instant;
@@ -81,19 +81,36 @@ impl Pacing {
         stack.enqueue_welcomes(MESSAGES).await?;
         let redis = &stack.redis;
         let coordinators = try_join_all((0..COORDINATORS).map(|_| Coordinator::start(redis))).await?;
-        let addresses = coordinators
-            .iter()
-            .map(|it| format!("\"http://{}\"", it.front.address()));
-        let addresses = addresses.collect::<Vec<_>>().join(", ");
-        for number in 0..SENDERS {
-            let sender = start_sender(number, &addresses, redis, &stack.lookalike).await?;
-            stack.senders.push(sender);
-        }
-        Ok(Self {
+        let mut pacing = Self {
             coordinators,
             stack,
             enqueued: MESSAGES,
-        })
+        };
+        for _ in 0..SENDERS {
+            pacing.add_sender(None).await?;
+        }
+        Ok(pacing)
+    }
+
+    /// A further sender; it does not know the coordinator `without`.
+    async fn add_sender(&mut self, without: Option<usize>) -> anyhow::Result<()> {
+        let known = self.coordinators.iter().enumerate();
+        let known = known.filter(|(number, _)| Some(*number) != without);
+        let addresses: Vec<String> = known
+            .map(|(_, it)| format!("\"http://{}\"", it.front.address()))
+            .collect();
+        let config = format!(
+            "name = \"sender-{}\"\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\ndeliver = \"live\"\n\
+             coordinators = [{}]\n[redis]\nurl = {:?}\nallow_unsafe = true\n[ses]\nendpoint_url = \"{}\"\n\
+             credentials = \"look_alike\"\n{IDENTITY}",
+            self.stack.senders.len(),
+            addresses.join(", "),
+            self.stack.redis.url(),
+            self.stack.lookalike.url(),
+        );
+        let sender = ServiceProcess::start("sender", &config).await;
+        self.stack.senders.push(sender.context("a sender")?);
+        Ok(())
     }
 
     /// Waits until exactly one of those that run leads, and says which.
@@ -151,22 +168,6 @@ impl Pacing {
     }
 }
 
-async fn start_sender(
-    number: usize,
-    coordinators: &str,
-    redis: &TestRedis,
-    lookalike: &Lookalike,
-) -> anyhow::Result<ServiceProcess> {
-    let config = format!(
-        "name = \"sender-{number}\"\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\ndeliver = \"live\"\n\
-         coordinators = [{coordinators}]\n[redis]\nurl = {:?}\nallow_unsafe = true\n[ses]\nendpoint_url = \"{}\"\n\
-         credentials = \"look_alike\"\n{IDENTITY}",
-        redis.url(),
-        lookalike.url(),
-    );
-    ServiceProcess::start("sender", &config).await.context("a sender")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn mail_goes_on_within_the_limit_whatever_happens_to_the_leader() -> anyhow::Result<()> {
     let mut pacing = Pacing::start().await?;
@@ -187,9 +188,13 @@ async fn mail_goes_on_within_the_limit_whatever_happens_to_the_leader() -> anyho
         let leader = pacing.leader(None).await;
         pacing.coordinators[leader].back.carry(flow);
         pacing.leader(Some(leader)).await;
-        pacing
-            .mail_goes_on("while the old leader is cut off from redis")
-            .await?;
+        // Were the old one still to grant, this sender's share would come on top once the new leader has learned.
+        pacing.add_sender(Some(leader)).await?;
+        for _ in 0..4 {
+            pacing
+                .mail_goes_on("while the old leader is cut off from redis")
+                .await?;
+        }
         pacing.coordinators[leader].back.carry(Flow::Both);
         pacing.mail_goes_on("once it is back").await?;
         pacing.check_limit("when the leader was cut off from redis")?;
