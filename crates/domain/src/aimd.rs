@@ -10,13 +10,16 @@
 //!   and the rate rises only while at least 80 % of it are used.
 //! - A lone straggler does not cut a large flow: throttles must be 0.5 % of the window's sends.
 //! - A window with 1 % of errors (and at least 5) cuts once, too; errors carry no version, so after any cut they count again
-//!   only when the last send from before it must have timed out.
+//!   only when the last send from before it must have timed out. Such a cut is taken from the most that was sent since those
+//!   sends began: a flow whose sends all wait for a timeout sends next to nothing when the errors come.
+//! - After an outage it goes on at half, in both modes; a static rate comes back to its own by the same steps.
 //! - Near the rate before the last cut the rate rises by 1 % instead of 5 %, for up to a minute: it finds the same limit again
 //!   with fewer rejections. It never rises above twice what was really sent.
 //! - An account that allows less cuts at once; one that allows more is only a higher cap.
 
 mod limits;
 mod meter;
+mod peak;
 mod plateau;
 
 use std::time::Duration;
@@ -25,11 +28,12 @@ use serde::{Deserialize, Serialize};
 
 pub use limits::{Limits, Mode};
 pub use meter::{Delta, Meter, Totals};
+use peak::Peak;
 use plateau::Plateau;
 
 use crate::exact;
 
-/// The feedback window: how often there is at most one decision.
+/// The shortest feedback window: how often there is at most one decision ([`Limits::window`]).
 pub const WINDOW: Duration = Duration::from_secs(1);
 
 const CUT_RATIO: f64 = 0.8;
@@ -75,6 +79,11 @@ pub struct Aimd {
     /// What was sent per second, by the end of the window before.
     #[serde(with = "exact")]
     measured_before: f64,
+    #[serde(default)]
+    peak: Peak,
+    /// A static rate that is on its way back from an outage.
+    #[serde(default)]
+    restarted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -193,7 +202,20 @@ impl Aimd {
             decided: saved.is_some() && limits.mode == Mode::Adaptive,
             window: Window::at(now),
             measured_before: 0.0,
+            peak: Peak::default(),
+            restarted: false,
         }
+    }
+
+    /// The state that a leader before has saved, under the limits of today.
+    #[must_use]
+    pub fn reopened(&self, limits: Limits, now: Duration) -> Self {
+        let mut opened = Self::new(limits, Some(self.saved()), now);
+        if self.restarted && limits.mode == Mode::Static && self.rate < opened.rate {
+            opened.rate = self.rate.max(limits.bottom());
+            (opened.restarted, opened.decided) = (true, true);
+        }
+        opened
     }
 
     /// The rate in force, in recipients per second.
@@ -262,10 +284,13 @@ impl Aimd {
             Event::MaxSendRate(allowed) => return self.relimit(allowed, now),
             Event::Limits(limits) => {
                 self.limits = limits;
+                self.restarted &= limits.mode == Mode::Static;
                 return self.relimit(limits.max_send_rate, now);
             }
             Event::Restart(rate) => return self.restart(rate, now),
-            Event::Tick { measured } if now >= window.start + WINDOW => return self.close(measured, now),
+            Event::Tick { measured } if now >= window.start + self.limits.window() => {
+                return self.close(measured, now);
+            }
             Event::VersionSeen(_) | Event::Tick { .. } => {}
         }
         (self, None)
@@ -281,14 +306,22 @@ impl Aimd {
         // An answer may come a window later than its send, when the flow has ended already.
         let sent_lately = measured.max(self.measured_before);
         let reason = self.cut_reason(now);
+        self.peak.add(measured, now);
         let decision = match (self.limits.mode, reason) {
+            (Mode::Static, None) if self.restarted => self.raise(measured, now),
             (Mode::Static, _) => None,
+            (Mode::Adaptive, Some(CutReason::Errors)) => {
+                Some(self.cut(CutReason::Errors, self.peak.most(), now))
+            }
             (Mode::Adaptive, Some(reason)) => Some(self.cut(reason, sent_lately, now)),
             (Mode::Adaptive, None) => self.raise(measured, now),
         };
+        if self.restarted && self.rate >= self.top() {
+            (self.restarted, self.decided) = (false, false);
+        }
         self.window = Window::at(now);
         self.measured_before = measured;
-        self.decided |= decision.is_some();
+        self.decided |= decision.is_some() && (self.restarted || self.limits.mode == Mode::Adaptive);
         (self, decision)
     }
 
@@ -352,7 +385,7 @@ impl Aimd {
         } else {
             (from * RAISE_RATIO).max(from + RAISE_MIN)
         };
-        let to = step.min(GROWTH_MAX * measured).min(self.limits.top());
+        let to = step.min(GROWTH_MAX * measured).min(self.top());
         self.rise(to)
     }
 
@@ -372,6 +405,7 @@ impl Aimd {
         self.limits.max_send_rate = allowed;
         let wished = match self.limits.mode {
             Mode::Adaptive => self.rate,
+            Mode::Static if self.restarted => self.rate.min(self.limits.start),
             Mode::Static => self.limits.start,
         };
         let to = wished.clamp(self.limits.bottom(), self.limits.top());
@@ -387,13 +421,22 @@ impl Aimd {
 
     fn restart(mut self, rate: f64, now: Duration) -> (Self, Option<Decision>) {
         let to = rate.clamp(self.limits.bottom(), self.limits.top());
-        if self.limits.mode == Mode::Static || to.is_nan() || to >= self.rate {
+        if to.is_nan() || to >= self.rate {
             return (self, None);
         }
         self.begin_anew(now);
         self.decided = true;
+        self.restarted = self.limits.mode == Mode::Static;
         let decision = self.lower(to, CutReason::Breaker, now);
         (self, Some(decision))
+    }
+
+    /// The most that it rises to by itself.
+    fn top(&self) -> f64 {
+        match self.limits.mode {
+            Mode::Adaptive => self.limits.top(),
+            Mode::Static => self.limits.start.clamp(self.limits.bottom(), self.limits.top()),
+        }
     }
 
     /// What was seen so far is no news about the rate that is put in force now.

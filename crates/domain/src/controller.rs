@@ -104,7 +104,7 @@ impl Controller {
     pub fn reopened(mut self, settings: Settings, now: Duration) -> Self {
         self.now = self.now.max(now);
         self.settings = settings;
-        self.aimd = Aimd::new(self.limits(), Some(self.aimd.saved()), self.now);
+        self.aimd = self.aimd.reopened(self.limits(), self.now);
         if self.account.is_none() {
             self.quota.set_max(settings.daily);
         }

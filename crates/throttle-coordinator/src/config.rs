@@ -1,6 +1,7 @@
 //! The settings of the coordinator: `config.default.toml` documents each key.
 
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use paceline_domain::aimd::{Limits, Mode};
@@ -25,6 +26,8 @@ pub const DEFAULTS: &str = include_str!("config.default.toml");
 const COMMAND_TIMEOUT_MAX: Duration = Duration::from_secs(1);
 /// No provider's limit comes near; above it, times between two sends are no longer told apart.
 const RATE_MAX: f64 = 1e6;
+/// A shorter window would be judged by answers that have not come yet; a longer one would not follow a provider.
+const FEEDBACK_WINDOWS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
 
 /// All settings of the service.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -63,6 +66,8 @@ pub struct RateSettings {
     pub ceiling: f64,
     pub max_send_rate: f64,
     pub cut_on_errors: bool,
+    #[serde(with = "humantime_serde")]
+    pub feedback_window: Duration,
     pub breaker: bool,
 }
 
@@ -84,6 +89,8 @@ pub struct KeySettings {
     pub max_send_rate: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut_on_errors: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "humantime_serde")]
+    pub feedback_window: Option<Duration>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<bool>,
 }
@@ -100,6 +107,7 @@ impl RateSettings {
             ceiling: self.ceiling,
             max_send_rate: (self.max_send_rate > 0.0).then_some(self.max_send_rate),
             cut_on_errors: self.cut_on_errors,
+            feedback: self.feedback_window,
         }
     }
 
@@ -108,6 +116,9 @@ impl RateSettings {
         let is_rate = |rate: f64| rate.is_finite() && rate > 0.0 && rate <= RATE_MAX;
         if !is_rate(self.start) || !is_rate(self.floor) || !is_rate(self.ceiling) {
             return refuse("start, floor and ceiling must be above 0 and at most 1000000");
+        }
+        if !FEEDBACK_WINDOWS.contains(&self.feedback_window) {
+            return refuse("feedback_window must be from 1s to 60s");
         }
         if self.floor > self.ceiling {
             return refuse("floor must not exceed ceiling");
@@ -128,6 +139,7 @@ impl KeySettings {
             ceiling: self.ceiling.unwrap_or(default.ceiling),
             max_send_rate: self.max_send_rate.unwrap_or(default.max_send_rate),
             cut_on_errors: self.cut_on_errors.unwrap_or(default.cut_on_errors),
+            feedback_window: self.feedback_window.unwrap_or(default.feedback_window),
             breaker: self.breaker.unwrap_or(default.breaker),
         }
     }
@@ -215,6 +227,8 @@ fn is_url(address: &str, scheme: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use paceline_domain::aimd::Mode;
     use paceline_kit::settings::load;
     use paceline_store::throttle::RateKey;
@@ -241,7 +255,7 @@ mod tests {
     #[test]
     fn a_key_of_its_own_differs_only_in_what_it_says() {
         let config =
-            read("[[key]]\nprovider = \"ses\"\nidentity = \"main\"\nmode = \"static\"\nstart = 14\nbreaker = true\n")
+            read("[[key]]\nprovider = \"ses\"\nidentity = \"main\"\nmode = \"static\"\nstart = 14\nbreaker = true\nfeedback_window = \"3s\"\n")
                 .expect("complete");
         let key = RateKey {
             provider: "ses".to_owned(),
@@ -251,6 +265,7 @@ mod tests {
         assert_eq!(limits.mode, Mode::Static);
         assert!((limits.start - 14.0).abs() < 1e-9 && (limits.ceiling - 5_000.0).abs() < 1e-9);
         assert!(config.settings(&key).breaker);
+        assert_eq!(limits.window(), Duration::from_secs(3));
     }
 
     #[test]
@@ -259,6 +274,7 @@ mod tests {
             ("rates", "rates.floor = 6000.0"),
             ("rates", "rates.start = 0.0"),
             ("rates", "rates.max_send_rate = -1.0"),
+            ("rates", "rates.feedback_window = \"500ms\""),
             ("advertise", "advertise = \"not a uri\""),
             ("advertise", "advertise = \"127.0.0.1:7071\""),
             ("advertise", "advertise = \"https://127.0.0.1:7071\""),

@@ -1,7 +1,10 @@
 //! What bounds a key's rate, before any provider has answered.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
+use super::WINDOW;
 use crate::exact;
 
 /// Who sets the rate.
@@ -10,7 +13,7 @@ use crate::exact;
 pub enum Mode {
     /// The provider's answers.
     Adaptive,
-    /// The configuration alone: the start rate, for ever.
+    /// The configuration alone: the start rate, save after an outage.
     Static,
 }
 
@@ -30,6 +33,10 @@ pub struct Limits {
     pub max_send_rate: Option<f64>,
     /// Whether errors (5xx, timeouts) cut as throttles do.
     pub cut_on_errors: bool,
+    /// The feedback window, if that is longer than [`WINDOW`]: a provider that answers late is judged less often. It should be a
+    /// refresh and what nearly every answer takes.
+    #[serde(default)]
+    pub feedback: Duration,
 }
 
 impl Limits {
@@ -38,6 +45,12 @@ impl Limits {
     pub fn top(&self) -> f64 {
         self.max_send_rate
             .map_or(self.ceiling, |quota| quota.min(self.ceiling))
+    }
+
+    /// How often there is at most one decision.
+    #[must_use]
+    pub fn window(&self) -> Duration {
+        self.feedback.max(WINDOW)
     }
 
     /// The lowest: an account that allows less than the floor wins.

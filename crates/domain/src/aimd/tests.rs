@@ -13,6 +13,7 @@ const LIMITS: Limits = Limits {
     ceiling: 5_000.0,
     max_send_rate: None,
     cut_on_errors: true,
+    feedback: Duration::ZERO,
 };
 
 fn ms(millis: u64) -> Duration {
@@ -200,6 +201,60 @@ fn errors_cut_once_and_then_not_until_the_old_sends_are_settled() {
         ms(0),
     );
     assert_rate(&window(state, &errors(500), 100.0, ms(1_000)).0, 105.0);
+}
+
+#[test]
+fn errors_of_a_flow_that_waits_for_its_timeouts_cut_from_what_it_sent() {
+    let mut state = at_rate(1_000.0);
+    for second in 1..=3 {
+        state = window(state, &[Event::Sent(700)], 700.0, ms(second * 1_000)).0;
+    }
+    for second in 4..=12 {
+        state = window(state, &[], 0.0, ms(second * 1_000)).0;
+    }
+    let (state, decision) = window(state, &[Event::Failed(700)], 0.0, ms(13_000));
+    assert!(decision.is_some());
+    // 0.8 times 1.25 times 700.
+    assert_rate(&state, 700.0);
+}
+
+#[test]
+fn a_longer_feedback_window_decides_less_often() {
+    let limits = Limits {
+        feedback: ms(2_500),
+        ..LIMITS
+    };
+    let saved = Saved {
+        rate: 1_000.0,
+        version: 7,
+    };
+    let state = Aimd::new(limits, Some(saved), ms(0));
+    let (state, decision) = window(state, &[Event::Sent(2_000), throttled(300)], 1_000.0, ms(2_499));
+    assert_eq!(decision, None);
+    let (state, _) = state.step(Event::Tick { measured: 1_000.0 }, ms(2_500));
+    assert_rate(&state, 800.0);
+}
+
+#[test]
+fn a_static_rate_goes_on_at_half_after_an_outage_and_comes_back() {
+    let limits = Limits {
+        mode: Mode::Static,
+        start: 300.0,
+        ..LIMITS
+    };
+    let (mut state, decision) = Aimd::new(limits, None, ms(0)).step(Event::Restart(150.0), ms(0));
+    assert!(decision.is_some());
+    assert_rate(&state, 150.0);
+    // A look at the account is no reason to be back at once; nor is another leader.
+    state = state.step(Event::MaxSendRate(Some(900.0)), ms(10)).0;
+    state = state.reopened(*state.limits(), ms(20));
+    assert_rate(&state, 150.0);
+    assert_rate(&window(state, &[Event::Sent(10)], 10.0, ms(1_100)).0, 150.0);
+    for second in 1..=15 {
+        state = window(state, &[Event::Sent(150)], state.rate(), ms(second * 1_100)).0;
+    }
+    assert_rate(&state, 300.0);
+    assert_eq!(state.limited_by(), LimitedBy::Start);
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! The circuit breaker of a provider that fails: no calls while it is away, then a few, then all.
 //!
 //! Closed, it counts the answers of the last 30 s; with at least 50 calls, more than 5 % of failures (5xx, timeouts, no
-//! connection) among what was not throttled opens it. A throttle is no failure. Open, nothing goes for 30 s, twice as long after
+//! connection) among what was not throttled, and at least 5 of them, open it. They must be seen without the sender that failed the most,
+//! too, where others send: one that is sick stops nobody else ([`holders`]). A throttle is no failure. Open, nothing goes for 30 s, twice as long after
 //! each probe that failed, at most 300 s, with a jitter so that breakers of several keys do not come back together.
 //! Half-open, exactly one sender holds a counted budget of 20 recipients: no herd of senders that probe at once. If at least 95 %
 //! of them are well, it closes, and the rate goes on at half of what it was; a second failure among them opens it again.
 //!
 //! The prober is the first that asks. One that has nothing to send for a minute must hand over; one that is gone leaves probes of
 //! which nobody knows the outcome, so another begins after another pause.
+
+mod holders;
 
 use std::time::Duration;
 
@@ -17,10 +20,12 @@ use super::percent;
 use super::rolling::Rolling;
 use crate::exact;
 use crate::lease::HolderId;
+use holders::Holders;
 
 /// Recipients of one probe, over all senders.
 pub const PROBES: u64 = 20;
 const CALLS_MIN: u64 = 50;
+const FAILURES_MIN: u64 = 5;
 const FAILED_PERCENT_MAX: u64 = 5;
 const OPEN_MIN: Duration = Duration::from_secs(30);
 const OPEN_MAX: Duration = Duration::from_secs(300);
@@ -41,8 +46,9 @@ const CLOSE_RATE_MIN: f64 = 10.0;
 pub enum Event {
     /// Recipients of a budget were spent.
     Spent(u64),
-    /// What all senders sent, and what came of sends.
+    /// What a sender sent, and what came of sends.
     Answers {
+        holder: HolderId,
         sent: u64,
         accepted: u64,
         failed: u64,
@@ -115,6 +121,8 @@ pub struct Breaker {
     calls: Rolling,
     failed: Rolling,
     throttled: Rolling,
+    #[serde(default)]
+    holders: Holders,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,6 +167,7 @@ impl Default for Breaker {
             calls: lately(),
             failed: lately(),
             throttled: lately(),
+            holders: Holders::default(),
         }
     }
 }
@@ -168,11 +177,24 @@ impl Breaker {
     pub fn step(&mut self, event: Event, now: Duration) -> Option<Transition> {
         match event {
             Event::Answers {
+                holder,
+                sent,
+                failed,
+                throttled,
+                ..
+            } if self.standing() == Standing::Closed => {
+                self.calls.add(sent, now);
+                self.failed.add(failed, now);
+                self.throttled.add(throttled, now);
+                self.holders.add(holder, sent, failed, throttled, now);
+            }
+            Event::Answers {
                 sent,
                 accepted,
                 failed,
                 throttled,
-            } => self.count(sent, accepted, failed, throttled, now),
+                ..
+            } => self.count_probes(sent, accepted, failed, throttled, now),
             Event::Asked { holder, wants, idle } => self.ask(holder, wants, idle, now),
             Event::Spent(n) => {
                 if let State::HalfOpen { probe, .. } = &mut self.state {
@@ -231,25 +253,18 @@ impl Breaker {
         }
     }
 
-    fn count(&mut self, sent: u64, accepted: u64, failed: u64, throttled: u64, now: Duration) {
-        match &mut self.state {
-            State::Closed => {
-                self.calls.add(sent, now);
-                self.failed.add(failed, now);
-                self.throttled.add(throttled, now);
-            }
-            // Of sends from before it opened.
-            State::Open { .. } => {}
-            State::HalfOpen { probe, .. } => {
-                let answered = accepted.saturating_add(failed).saturating_add(throttled);
-                probe.sent = probe.sent.saturating_add(sent);
-                probe.answered = probe.answered.saturating_add(answered);
-                probe.failed = probe.failed.saturating_add(failed);
-                probe.throttled = probe.throttled.saturating_add(throttled);
-                if sent > 0 {
-                    probe.active_at = now;
-                }
-            }
+    /// What comes while it is open is of sends from before.
+    fn count_probes(&mut self, sent: u64, accepted: u64, failed: u64, throttled: u64, now: Duration) {
+        let State::HalfOpen { probe, .. } = &mut self.state else {
+            return;
+        };
+        let answered = accepted.saturating_add(failed).saturating_add(throttled);
+        probe.sent = probe.sent.saturating_add(sent);
+        probe.answered = probe.answered.saturating_add(answered);
+        probe.failed = probe.failed.saturating_add(failed);
+        probe.throttled = probe.throttled.saturating_add(throttled);
+        if sent > 0 {
+            probe.active_at = now;
         }
     }
 
@@ -270,7 +285,8 @@ impl Breaker {
             State::Closed => {
                 let (calls, failed) = (self.calls.sum(now), self.failed.sum(now));
                 let judged = calls.saturating_sub(self.throttled.sum(now));
-                let trips = calls >= CALLS_MIN && percent::is_above(failed, judged, FAILED_PERCENT_MAX);
+                let fails = failed >= FAILURES_MIN && percent::is_above(failed, judged, FAILED_PERCENT_MAX);
+                let trips = calls >= CALLS_MIN && fails && self.holders.agree(now);
                 trips.then(|| self.open(rate, Cause::Failures, random, now))
             }
             State::Open { until, .. } if now < *until => None,

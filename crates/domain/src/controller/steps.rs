@@ -8,6 +8,7 @@ use super::{
 
 impl Controller {
     pub(super) fn asked(&mut self, asked: &Asked, decisions: &mut Vec<Decision>) {
+        let before = self.refusals.reason();
         self.adapt(aimd::Event::VersionSeen(asked.has_version), decisions);
         let Some(heard) = self.budget.hear(asked.holder, asked.said, self.now) else {
             return;
@@ -18,7 +19,7 @@ impl Controller {
             // A leader's memory is lost. The provider has it in its quota; nobody has it in the warm-up's day.
             self.warm(warm_up::Event::Spent(heard.unknown));
         }
-        self.count(&asked.counts);
+        self.count(asked.holder, &asked.counts);
         if asked.idle {
             let freed = self.budget.reclaim(asked.holder);
             self.warm(warm_up::Event::GivenBack(freed));
@@ -28,8 +29,9 @@ impl Controller {
             wants: asked.wants,
             idle: asked.idle,
         });
-        let before = self.refusals.reason();
-        let is_new = self.refusals.say(asked.holder, asked.refused);
+        let is_new = self
+            .refusals
+            .say(asked.holder, asked.refused, asked.counts.accepted > 0);
         let is_quota = |code: u16| Reason::from_code(code) == Reason::DailyQuota;
         // What is counted here since this leader began says nothing of when an account frees that nobody looks at: each of its
         // senders pauses by itself, and probes.
@@ -77,7 +79,7 @@ impl Controller {
     }
 
     pub(super) fn left(&mut self, holder: HolderId, counts: &Counts, said: Said) {
-        self.count(counts);
+        self.count(holder, counts);
         let returned = self.budget.release(holder, said);
         self.spent(returned.spent);
         self.warm(warm_up::Event::GivenBack(returned.given_back));
@@ -249,7 +251,7 @@ impl Controller {
         }
     }
 
-    fn count(&mut self, counts: &Counts) {
+    fn count(&mut self, holder: HolderId, counts: &Counts) {
         let Counts {
             sent,
             accepted,
@@ -271,6 +273,7 @@ impl Controller {
         self.bounces.step(bounces::Event::Accepted(accepted), now);
         self.warm(warm_up::Event::Accepted(accepted));
         self.break_with(breaker::Event::Answers {
+            holder,
             sent,
             accepted,
             failed,

@@ -88,6 +88,7 @@ impl World {
                 ceiling: 1_000.0,
                 max_send_rate: None,
                 cut_on_errors: true,
+                feedback: Duration::ZERO,
             },
             daily,
             resume: bounces::Resume::ByHand,

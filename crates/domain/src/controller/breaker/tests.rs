@@ -21,6 +21,7 @@ fn secs(secs: u64) -> Duration {
 
 fn answers(sent: u64, failed: u64, throttled: u64) -> Event {
     Event::Answers {
+        holder: A,
         sent,
         accepted: sent - failed - throttled,
         failed,
@@ -54,7 +55,7 @@ fn half_open() -> Breaker {
 }
 
 #[test]
-fn it_opens_above_five_percent_of_at_least_fifty_calls() {
+fn it_opens_above_five_percent_and_five_of_at_least_fifty_calls() {
     let check = |sent, failed, throttled, standing| {
         let mut breaker = Breaker::default();
         breaker.step(answers(sent, failed, throttled), secs(5));
@@ -66,12 +67,43 @@ fn it_opens_above_five_percent_of_at_least_fifty_calls() {
         );
     };
     check(49, 49, 0, Standing::Closed);
-    check(50, 3, 0, Standing::Open);
+    check(50, 4, 0, Standing::Closed);
+    check(50, 5, 0, Standing::Open);
     check(100, 5, 0, Standing::Closed);
     check(100, 6, 0, Standing::Open);
     // 5 of the 90 that were not throttled are more than 5 %.
     check(100, 5, 10, Standing::Open);
     check(100, 0, 100, Standing::Closed);
+}
+
+#[test]
+fn one_sick_sender_opens_it_only_where_no_other_sends() {
+    let of = |holder, sent, failed| Event::Answers {
+        holder,
+        sent,
+        accepted: sent - failed,
+        failed,
+        throttled: 0,
+    };
+    let check = |well: &[(u64, u64)], standing| {
+        let mut breaker = Breaker::default();
+        breaker.step(of(A, 200, 200), secs(5));
+        for (index, (sent, failed)) in (2..).zip(well) {
+            breaker.step(of(HolderId([index; 16]), *sent, *failed), secs(5));
+        }
+        breaker.step(TICK, secs(6));
+        assert_eq!(breaker.standing(), standing, "{well:?}");
+    };
+    check(&[], Standing::Open);
+    check(&[(100, 0), (100, 0)], Standing::Closed);
+    check(&[(100, 5), (100, 5)], Standing::Closed);
+    check(&[(100, 6), (100, 6)], Standing::Open);
+    // Who left lately is no reason to stay closed for ever.
+    let mut breaker = Breaker::default();
+    breaker.step(of(B, 100, 0), secs(5));
+    breaker.step(of(A, 100, 100), secs(60));
+    breaker.step(TICK, secs(60));
+    assert_eq!(breaker.standing(), Standing::Open);
 }
 
 #[test]
@@ -208,6 +240,7 @@ fn a_probe_without_an_answer_is_waited_for() {
     // One was refused for its own sake, which no count tells.
     breaker.step(
         Event::Answers {
+            holder: A,
             sent: 20,
             accepted: 19,
             failed: 0,
@@ -278,14 +311,17 @@ fn probes_of_which_nothing_is_known_prove_nothing() {
 fn events() -> impl Strategy<Value = Event> {
     let holder = || prop_oneof![Just(A), Just(B)];
     prop_oneof![
-        (0_u64..40, 0_u64..40, 0_u64..9, 0_u64..9).prop_map(|(sent, accepted, failed, throttled)| {
-            Event::Answers {
-                sent,
-                accepted,
-                failed,
-                throttled,
+        (holder(), 0_u64..40, 0_u64..40, 0_u64..9, 0_u64..9).prop_map(
+            |(holder, sent, accepted, failed, throttled)| {
+                Event::Answers {
+                    holder,
+                    sent,
+                    accepted,
+                    failed,
+                    throttled,
+                }
             }
-        }),
+        ),
         (0_u64..9).prop_map(Event::Spent),
         (holder(), any::<bool>(), any::<bool>()).prop_map(|(holder, wants, idle)| Event::Asked {
             holder,
