@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::ses::AccountAnswer;
 use connection::FaultyListener;
 use fault::{Fault, FaultBook};
 use limits::{Limits, Meter};
@@ -130,6 +131,9 @@ pub(crate) struct State {
     pub(crate) faults: FaultBook,
     pub(crate) ses: Meter,
     pub(crate) mailgun: Meter,
+    pub(crate) account: AccountAnswer,
+    /// Calls of `GetAccount`, whatever came of them.
+    pub(crate) looks: u64,
 }
 
 impl State {
@@ -195,6 +199,8 @@ impl Lookalike {
                 faults: FaultBook::default(),
                 ses: Meter::new(options.limits, Duration::ZERO),
                 mailgun: Meter::new(options.mailgun.limits, Duration::ZERO),
+                account: AccountAnswer::default(),
+                looks: 0,
             }),
             mailgun_key: options.mailgun.key,
             mailgun_domains: options.mailgun.domains,
@@ -253,6 +259,17 @@ impl Lookalike {
     /// The same for the account at either provider.
     pub fn set_limits_of(&self, provider: Provider, limits: Limits) {
         self.shared.set_limits(provider, limits);
+    }
+
+    /// From here on `GetAccount` is answered so.
+    pub fn set_account(&self, answer: AccountAnswer) {
+        self.shared.state().account = answer;
+    }
+
+    /// How often `GetAccount` was called.
+    #[must_use]
+    pub fn looks(&self) -> u64 {
+        self.shared.state().looks
     }
 
     /// Holds every answer to a send from now on. What is taken, is taken before.

@@ -15,5 +15,5 @@ pub mod settings;
 pub use mailgun::{Mailgun, MailgunDomain, MailgunRegion, MailgunSettings};
 pub use message::{Attachment, Mailbox, OutgoingMessage, WriteGate};
 pub use outcome::SendOutcome;
-pub use ses::{ConnectError, Ses};
+pub use ses::{AccountError, AccountPause, ConnectError, Ses, SesAccount};
 pub use settings::{Credentials, SesSettings};

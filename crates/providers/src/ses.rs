@@ -3,6 +3,7 @@
 //! The SDK's own retries are off: it repeats a call after a timeout or a broken connection, and each repetition is one
 //! more email. One [`Ses`] is one region; clones share its connections.
 
+mod account;
 mod classify;
 mod request;
 mod texts;
@@ -18,6 +19,8 @@ use aws_sdk_sesv2::config::{
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use paceline_domain::reason::Reason;
+
+pub use account::{AccountError, AccountPause, SesAccount};
 
 use crate::answer::Parties;
 use crate::message::OutgoingMessage;

@@ -9,6 +9,7 @@
 //! | `GET /stats` | the counters |
 //! | `GET`, `POST`, `DELETE /faults` | the faults in force; adds one fault or a list; clears them |
 //! | `GET`, `PUT /limits?provider=` | the limits of the account at `ses` (if absent) or `mailgun`; replaces them |
+//! | `GET`, `PUT /account` | how SES's `GetAccount` is answered, beside the limits; replaces it |
 //! | `POST /reset` | forgets mails, log, counters and faults |
 //! | `GET /` and below | the inbox page |
 
@@ -43,6 +44,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/stats", get(stats))
         .route("/faults", get(faults).post(add_faults).delete(clear_faults))
         .route("/limits", get(limits).put(set_limits))
+        .route("/account", get(ses::answer).put(ses::set_answer))
         .route("/reset", post(reset))
         .merge(inbox::router())
         .layer(middleware::from_fn(guard))

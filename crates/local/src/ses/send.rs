@@ -1,4 +1,4 @@
-//! `SendEmail` and `GetAccount`.
+//! `SendEmail`.
 
 use std::sync::Arc;
 
@@ -72,7 +72,7 @@ pub(crate) async fn send_email(
     exchange::answer(&Ses, &shared, &connection, incoming, traceparent).await
 }
 
-fn authorize(headers: &HeaderMap) -> Result<(), Failure> {
+pub(super) fn authorize(headers: &HeaderMap) -> Result<(), Failure> {
     let signed = header(headers, "authorization").is_some_and(|value| value.starts_with("AWS4-HMAC-SHA256 "));
     if signed {
         Ok(())
@@ -92,25 +92,4 @@ fn parse(body: &[u8]) -> Result<Incoming, Failure> {
         checked: validate::email(&sent),
         email: sent.into_email(),
     })
-}
-
-pub(crate) async fn account(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    if let Err(refusal) = authorize(&headers) {
-        return api::failure(&refusal);
-    }
-    let state = shared.state();
-    let limits = state.ses.limits();
-    let status = if limits.suspended { "SHUTDOWN" } else { "HEALTHY" };
-    Json(json!({
-        "DedicatedIpAutoWarmupEnabled": false,
-        "EnforcementStatus": status,
-        "ProductionAccessEnabled": true,
-        "SendQuota": {
-            "Max24HourSend": limits.daily_max.map_or(-1.0, |max| max as f64),
-            "MaxSendRate": limits.rate.unwrap_or(1e6),
-            "SentLast24Hours": state.ses.sent_today() as f64,
-        },
-        "SendingEnabled": !limits.paused && !limits.suspended,
-    }))
-    .into_response()
 }

@@ -103,25 +103,33 @@ fn by_code(status: u16, code: &str, text: &str, parties: Parties<'_>) -> SendOut
         "SendingPausedException" => account(Reason::AccountPaused),
         "MailFromDomainNotVerifiedException" => account(Reason::FromNotVerified),
         "NotFoundException" => account(Reason::ConfigurationMissing),
-        "AccessDenied"
-        | "AccessDeniedException"
-        | "ExpiredToken"
-        | "ExpiredTokenException"
-        | "IncompleteSignature"
-        | "IncompleteSignatureException"
-        | "InvalidClientTokenId"
-        | "InvalidSignatureException"
-        | "MissingAuthenticationToken"
-        | "MissingAuthenticationTokenException"
-        | "NotAuthorized"
-        | "OptInRequired"
-        | "RequestExpired"
-        | "RequestTimeTooSkewed"
-        | "SignatureDoesNotMatch"
-        | "UnrecognizedClientException" => account(Reason::CredentialsRefused),
+        _ if is_of_credentials(code) => account(Reason::CredentialsRefused),
         "RequestTimeout" | "RequestTimeoutException" => unknown(Reason::AnswerUnclear),
         _ => by_status(status, text),
     }
+}
+
+/// True for a code that refuses who calls, or when, or with which signature.
+pub(super) fn is_of_credentials(code: &str) -> bool {
+    matches!(
+        code,
+        "AccessDenied"
+            | "AccessDeniedException"
+            | "ExpiredToken"
+            | "ExpiredTokenException"
+            | "IncompleteSignature"
+            | "IncompleteSignatureException"
+            | "InvalidClientTokenId"
+            | "InvalidSignatureException"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
+            | "NotAuthorized"
+            | "OptInRequired"
+            | "RequestExpired"
+            | "RequestTimeTooSkewed"
+            | "SignatureDoesNotMatch"
+            | "UnrecognizedClientException"
+    )
 }
 
 /// A refusal without a code that we know: not sent, but of unclear cause. It counts as a try of the message, so that

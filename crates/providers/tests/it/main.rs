@@ -1,5 +1,6 @@
 //! Sends against servers that behave like SES or Mailgun, or like a network, on a good day and on bad ones.
 
+mod account;
 mod broken;
 mod mailgun;
 mod refused;
