@@ -114,6 +114,14 @@ impl Controller {
         self
     }
 
+    /// The same where a leader that keeps nothing but the rate has led since: go on with its rate and version.
+    #[must_use]
+    pub fn caught_up(mut self, saved: Saved) -> Self {
+        self.aimd = Aimd::new(self.limits(), Some(saved), self.now);
+        self.in_force = self.effective();
+        self
+    }
+
     /// Takes in one event and says what came of it: at most a few decisions.
     pub fn step(&mut self, event: &Event, now: Duration) -> Vec<Decision> {
         self.now = self.now.max(now);
@@ -150,6 +158,12 @@ impl Controller {
     #[must_use]
     pub const fn in_force(&self) -> Effective {
         self.in_force
+    }
+
+    /// The time of the last event, since the Unix epoch.
+    #[must_use]
+    pub const fn now(&self) -> Duration {
+        self.now
     }
 
     /// Rises with each cut of the rate in force; leases carry it.

@@ -22,7 +22,7 @@ use data_encoding::HEXLOWER;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use books::{Books, Granted, Request};
+pub use books::{Books, Granted, Line, Request};
 pub use sender::{Ask, Counts, Grant, LocalLease, Refusal, Stale};
 
 /// How far two machines' clocks may run apart.
@@ -44,19 +44,31 @@ pub fn in_books(ttl: Duration) -> Duration {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HolderId(pub [u8; 16]);
 
+impl HolderId {
+    /// Reads what its `Display` writes.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let bytes = HEXLOWER.decode(text.as_bytes()).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Display for HolderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        HEXLOWER.encode_display(&self.0).fmt(f)
+    }
+}
+
 impl Serialize for HolderId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&HEXLOWER.encode_display(&self.0))
+        serializer.collect_str(self)
     }
 }
 
 impl<'de> Deserialize<'de> for HolderId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let bytes = HEXLOWER.decode(text.as_bytes()).ok();
-        let id = bytes.and_then(|bytes| bytes.try_into().ok());
-        id.map(Self)
-            .ok_or_else(|| D::Error::custom("is not 32 hexadecimal digits"))
+        Self::read(&text).ok_or_else(|| D::Error::custom("is not 32 hexadecimal digits"))
     }
 }
 

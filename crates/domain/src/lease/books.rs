@@ -42,6 +42,15 @@ pub struct Granted {
     pub settled: bool,
 }
 
+/// What one leader leaves to the next of a sender.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Line {
+    pub sequence: u64,
+    pub wants: f64,
+    /// The most that it can be spending, per second.
+    pub outstanding: f64,
+}
+
 /// The books of one key.
 #[derive(Clone, Debug)]
 pub struct Books {
@@ -73,6 +82,48 @@ impl Books {
             holders: BTreeMap::new(),
             turns: Turns::default(),
         }
+    }
+
+    /// The books of the leader before, all of whose `lines` are known. They count for the time of a lease from `now`, which is later than
+    /// any of those leases was asked for: no other process's clock is read.
+    #[must_use]
+    pub fn reopened(rate: f64, lines: impl IntoIterator<Item = (HolderId, Line)>, now: Duration) -> Self {
+        let mut books = Self {
+            learning_until: now,
+            ..Self::new(rate, now)
+        };
+        for (id, line) in lines {
+            let outstanding = clean(line.outstanding);
+            let holder = Holder {
+                sequence: line.sequence,
+                wants: clean(line.wants),
+                granted: outstanding,
+                outstanding,
+                issued_under: 0.0,
+                expires_at: now + in_books(TTL),
+            };
+            books.holders.insert(id, holder);
+        }
+        let all: f64 = books.holders.values().map(|holder| holder.outstanding).sum();
+        for holder in books.holders.values_mut() {
+            holder.issued_under = all.max(rate);
+        }
+        let holding = books
+            .holders
+            .iter()
+            .filter(|(_, holder)| holder.outstanding > 0.0);
+        books.turns = Turns::reopened(holding.map(|(id, _)| *id), now);
+        books
+    }
+
+    /// What the next leader must know of a sender.
+    #[must_use]
+    pub fn line(&self, id: HolderId) -> Option<Line> {
+        self.holders.get(&id).map(|holder| Line {
+            sequence: holder.sequence,
+            wants: holder.wants,
+            outstanding: holder.outstanding,
+        })
     }
 
     /// Puts another rate in force. What is granted already shrinks as senders ask again.
@@ -121,16 +172,19 @@ impl Books {
         self.turns.leave(id);
     }
 
-    /// Strikes out what is over.
-    pub fn expire(&mut self, now: Duration) {
+    /// Strikes out what is over, and says whose.
+    pub fn expire(&mut self, now: Duration) -> Vec<HolderId> {
         let turns = &mut self.turns;
+        let mut over = Vec::new();
         self.holders.retain(|id, holder| {
             let lives = now < holder.expires_at;
             if !lives {
                 turns.leave(*id);
+                over.push(*id);
             }
             lives
         });
+        over
     }
 
     #[must_use]

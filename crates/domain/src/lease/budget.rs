@@ -100,6 +100,8 @@ pub struct Lapsed {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
     lines: BTreeMap<HolderId, Line>,
+    /// Granted and not spent, the sum of all lines.
+    outstanding: u64,
 }
 
 /// One sender's line, in recipients over its incarnation.
@@ -134,6 +136,7 @@ impl Budget {
                 sequence: said.sequence,
             };
             self.lines.insert(id, line);
+            self.changed(0, line.unspent());
             return Some(Heard {
                 spent: 0,
                 unknown: said.spent_total,
@@ -143,6 +146,7 @@ impl Budget {
         if said.sequence <= line.sequence {
             return None;
         }
+        let unspent = line.unspent();
         line.sequence = said.sequence;
         let spent = said.spent_total.saturating_sub(line.spent);
         line.spent = line.spent.saturating_add(spent);
@@ -153,6 +157,8 @@ impl Budget {
         let granted = line.granted - before;
         line.expires_at = line.expires_at.max(expires_at);
         line.lapsed = false;
+        let after = line.unspent();
+        self.changed(unspent, after);
         Some(Heard {
             spent,
             unknown: 0,
@@ -169,15 +175,19 @@ impl Budget {
             };
         };
         let before = line.granted;
+        let outstanding = line.unspent();
         let unspent = before.saturating_sub(line.said);
         line.granted = before.saturating_add(hold.saturating_sub(unspent).min(left.all));
         if left.bulk > 0 {
             let bulk = before.saturating_add(left.bulk);
             line.bulk = line.bulk.max(bulk).min(line.granted);
         }
+        let (granted_total, bulk_total) = (line.granted, line.bulk.min(line.granted));
+        let after = line.unspent();
+        self.changed(outstanding, after);
         Allowance {
-            granted_total: line.granted,
-            bulk_total: line.bulk.min(line.granted),
+            granted_total,
+            bulk_total,
         }
     }
 
@@ -186,6 +196,7 @@ impl Budget {
         let Some(line) = self.lines.remove(&id) else {
             return Returned::default();
         };
+        self.changed(line.unspent(), 0);
         let spent = said.spent_total.saturating_sub(line.spent);
         let counted = line.spent.saturating_add(spent);
         Returned {
@@ -203,6 +214,7 @@ impl Budget {
         let unspent = line.unspent();
         (line.granted, line.spent) = (line.said, line.said);
         line.bulk = line.bulk.min(line.said);
+        self.changed(unspent, 0);
         unspent
     }
 
@@ -220,6 +232,8 @@ impl Budget {
             }
         }
         if !lapsed.is_empty() {
+            let unspent = |sum: u64, it: &Lapsed| sum.saturating_add(it.unspent);
+            self.changed(lapsed.iter().fold(0, unspent), 0);
             self.forget_oldest();
         }
         lapsed
@@ -236,9 +250,13 @@ impl Budget {
     /// Granted and not spent, of all senders.
     #[must_use]
     pub fn outstanding(&self) -> u64 {
-        self.lines
-            .values()
-            .fold(0, |sum, line| sum.saturating_add(line.unspent()))
+        debug_assert_eq!(
+            self.outstanding,
+            self.lines
+                .values()
+                .fold(0, |sum: u64, line| sum.saturating_add(line.unspent()))
+        );
+        self.outstanding
     }
 
     /// Granted to one sender and not spent.
@@ -251,6 +269,10 @@ impl Budget {
     #[must_use]
     pub fn has_lapsed(&self, id: HolderId) -> bool {
         self.lines.get(&id).is_none_or(|line| line.lapsed)
+    }
+
+    const fn changed(&mut self, before: u64, after: u64) {
+        self.outstanding = self.outstanding.saturating_sub(before).saturating_add(after);
     }
 
     fn forget_oldest(&mut self) {

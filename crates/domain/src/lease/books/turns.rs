@@ -17,6 +17,14 @@ pub(super) struct Turns {
 }
 
 impl Turns {
+    /// Those who hold something have their turns from `now` on.
+    pub(super) fn reopened(holding: impl Iterator<Item = HolderId>, now: Duration) -> Self {
+        Self {
+            active: holding.map(|id| (id, now)).collect(),
+            waiting: BTreeMap::new(),
+        }
+    }
+
     /// Brings the turns up to date: `wanting` are all that want something, `places` of them may have it at a time.
     pub(super) fn update(&mut self, wanting: impl Iterator<Item = HolderId>, places: usize, now: Duration) {
         let (mut active, mut waiting) = (BTreeMap::new(), BTreeMap::new());
