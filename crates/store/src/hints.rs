@@ -74,6 +74,10 @@ impl Hints {
         });
     }
 
+    pub(crate) const fn subscriber(&self) -> &SubscriberClient {
+        &self.subscriber
+    }
+
     pub(crate) async fn close(&self) {
         // It fails only where there is nothing to end.
         let _ = self.subscriber.quit().await;

@@ -82,5 +82,5 @@ scripts! {
     plain THROTTLE_LEAD = "throttle_lead";
     plain THROTTLE_RENEW = "throttle_renew";
     plain THROTTLE_ADOPT = "throttle_adopt";
-    plain THROTTLE_SAVE = "throttle_save";
+    plain THROTTLE_COMMIT = "throttle_commit";
 }

@@ -4,7 +4,12 @@
 //! |---|---|---|---|---|
 //! | `{pl1:thr}:leader` | hash, TTL = the lead's | `nonce`, `epoch`, `address` | the leader | coordinators |
 //! | `{pl1:thr}:epoch` | string | the epoch given last | the leader | coordinators |
-//! | `{pl1:thr:<provider>/<identity>}:state` | hash | `epoch`, `nonce`, `rev`: whose it is; `rate` (recipients per second), `version` | the leader | coordinators, renderer (`rate`) |
+//! | `{pl1:thr:<key>}:state` | hash | `epoch`, `nonce`, `rev`: whose it is; `rate` (recipients per second), `version`; see `kept` | the leader | coordinators, renderer (`rate`) |
+//! | `{pl1:thr:<key>}:lease` | hash | for each sender's incarnation what it may be spending; `rev` | the leader | the next leader |
+//! | `{pl1:thr:<key>}:journal` | stream | states, and what happened after each | the leader | the next leader, `paceline throttle replay` |
+//! | `pl1:thr:adj` | channel | cuts | the leader | senders |
+//!
+//! `<key>` is `<provider>/<identity>`.
 //!
 //! Redis replicates asynchronously and is no consensus store: what a failover forgets is noticed, by an epoch or a revision
 //! that does not fit, and made harmless by the coordinator's learning; see `domain::lease::books`.
@@ -16,8 +21,14 @@ use fred::interfaces::HashesInterface;
 use fred::types::{Key, Value};
 
 use crate::batch::number;
-use crate::script::{THROTTLE_ADOPT, THROTTLE_LEAD, THROTTLE_RENEW, THROTTLE_SAVE};
+use crate::script::{THROTTLE_LEAD, THROTTLE_RENEW};
 use crate::{Store, StoreError};
+
+mod cuts;
+mod kept;
+
+pub use cuts::{CHANNEL, Cut, Cuts, Unheard};
+pub use kept::{Adopted, Commit, Kept, Known, NotAdopted, Part, PartBody, Snapshot};
 
 const LEADER: &str = "{pl1:thr}:leader";
 const EPOCH: &str = "{pl1:thr}:epoch";
@@ -35,8 +46,8 @@ pub struct Term {
 /// Who leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leadership {
-    /// The caller.
-    Mine(Term),
+    /// The caller. `time` is Redis's when it answered, since the Unix epoch.
+    Mine { term: Term, time: Duration },
     /// Somebody else, who says that it listens there.
     Other { epoch: u64, address: String },
 }
@@ -56,17 +67,12 @@ impl fmt::Display for RateKey {
 
 impl RateKey {
     fn state(&self) -> Key {
-        format!("{{pl1:thr:{self}}}:state").into()
+        self.part("state")
     }
-}
 
-/// A key's state, as the leader made it its own.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Adopted {
-    /// To be passed to the first [`Store::save_rate`].
-    pub rev: u64,
-    /// The rate and the version that were saved last; `None` for a new key.
-    pub saved: Option<(f64, u64)>,
+    fn part(&self, part: &str) -> Key {
+        format!("{{pl1:thr:{self}}}:{part}").into()
+    }
 }
 
 /// A write that was refused, because the state is not what this leader wrote last. It leads no more.
@@ -98,10 +104,13 @@ impl Store {
         let answer = fields(self.run(&THROTTLE_LEAD, keys, args).await?)?;
         let epoch = integer(answer.get(1))?;
         match (integer(answer.first())?, answer.get(2)) {
-            (1, _) => Ok(Leadership::Mine(Term {
-                epoch,
-                nonce: nonce.to_owned(),
-            })),
+            (1, micros) => Ok(Leadership::Mine {
+                term: Term {
+                    epoch,
+                    nonce: nonce.to_owned(),
+                },
+                time: Duration::from_micros(integer(micros)?),
+            }),
             (_, address) => Ok(Leadership::Other {
                 epoch,
                 address: address.and_then(Value::as_string).unwrap_or_default(),
@@ -133,51 +142,6 @@ impl Store {
         ];
         let answer = self.run(&THROTTLE_RENEW, vec![Key::from(LEADER)], args).await?;
         Ok(integer(Some(&answer))? == 1)
-    }
-
-    /// Makes a key's state the leader's own: nothing of an older epoch is written to it from here on.
-    ///
-    /// # Errors
-    /// If Redis does not answer. Repeating is safe.
-    pub async fn adopt_rate(
-        &self,
-        key: &RateKey,
-        term: &Term,
-    ) -> Result<Result<Adopted, Fenced>, StoreError> {
-        let args = vec![number(term.epoch), Value::from(term.nonce.as_str())];
-        let answer = fields(self.run(&THROTTLE_ADOPT, vec![key.state()], args).await?)?;
-        let second = integer(answer.get(1))?;
-        if integer(answer.first())? != 1 {
-            return Ok(Err(Fenced { epoch: second }));
-        }
-        let saved = answer.get(2).and_then(Value::as_string);
-        let saved = saved.and_then(|rate| Some((rate.parse().ok()?, integer(answer.get(3)).ok()?)));
-        Ok(Ok(Adopted { rev: second, saved }))
-    }
-
-    /// Writes a key's rate, if the state is still at `rev` of this term; then it is at `rev + 1`.
-    ///
-    /// # Errors
-    /// If Redis does not answer. Repeating with the same `rev` is safe.
-    pub async fn save_rate(
-        &self,
-        key: &RateKey,
-        term: &Term,
-        rev: u64,
-        (rate, version): (f64, u64),
-    ) -> Result<Result<u64, Fenced>, StoreError> {
-        let args = vec![
-            number(term.epoch),
-            Value::from(term.nonce.as_str()),
-            number(rev),
-            Value::from(format!("{rate:.6}")),
-            number(version),
-        ];
-        let answer = self.run(&THROTTLE_SAVE, vec![key.state()], args).await?;
-        Ok(match integer(Some(&answer))? {
-            1 => Ok(rev + 1),
-            _ => Err(Fenced { epoch: term.epoch }),
-        })
     }
 
     /// The rate in force of a key, in recipients per second; `None` if no coordinator has set one yet.

@@ -5,18 +5,25 @@
 //! sender counts a lease from before its call, and the call came before the lead's end.
 
 mod key;
+mod log;
+mod opening;
+mod table;
+mod writing;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use paceline_domain::aimd::Saved;
 use paceline_domain::controller::Decision;
 use paceline_domain::lease::HolderId;
-use paceline_store::throttle::{Adopted, RateKey, Term};
+use paceline_store::throttle::{RateKey, Term};
+use tokio::sync::Notify;
 
+use key::PacedKey;
 pub(crate) use key::{Description, Item, Lease};
-use key::{Opening, PacedKey};
+use opening::Remembered;
+use writing::Waiting;
+pub(crate) use writing::{Boarded, Landing, Write};
 
 use crate::config::Config;
 
@@ -26,7 +33,11 @@ const LEAP_MAX: u64 = 1 << 20;
 
 /// The state behind one lock. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Desk(Arc<Mutex<State>>);
+pub(crate) struct Desk {
+    state: Arc<Mutex<State>>,
+    /// Set when something waits to be written.
+    wake: Arc<Notify>,
+}
 
 struct State {
     config: Arc<Config>,
@@ -38,12 +49,18 @@ struct State {
     /// When the machine started, since the Unix epoch: for days, and for windows of a day.
     boot_at: Duration,
     keys: BTreeMap<RateKey, PacedKey>,
-    /// The rates of this process's last lead, for a Redis that has lost them since.
-    remembered: BTreeMap<RateKey, Saved>,
+    /// Keys whose state in Redis can't be read, since when and why not.
+    unreadable: BTreeMap<RateKey, (Duration, String)>,
+    /// Calls that are answered once the next write has landed.
+    waiting: Vec<Waiting>,
+    /// The keys of this process's last lead, for a Redis that has lost them since.
+    remembered: BTreeMap<RateKey, Remembered>,
 }
 
 struct Lead {
     term: Term,
+    /// The largest epoch before that was met.
+    epoch_before: u64,
     since: Duration,
     until: Duration,
 }
@@ -57,38 +74,42 @@ pub(crate) enum Refused {
     Outdated,
     /// As many keys as the settings allow, or as many senders of a key.
     Full,
-}
-
-/// A rate to be written to Redis.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Unsaved {
-    pub(crate) key: RateKey,
-    pub(crate) term: Term,
-    pub(crate) rev: u64,
-    pub(crate) rate: Saved,
+    /// Redis does not answer: what was granted may be written or not, so it is not said.
+    Unwritten,
 }
 
 impl Desk {
     pub(crate) fn new(config: Arc<Config>) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        let state = State {
             config,
             lead: None,
             leader: String::new(),
             epoch_floor: 0,
             boot_at: Duration::ZERO,
             keys: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+            waiting: Vec::new(),
             remembered: BTreeMap::new(),
-        })))
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            wake: Arc::default(),
+        }
     }
 
     /// The lead begins; it lasts until `until` unless it is extended.
     pub(crate) fn begin(&self, term: Term, until: Duration, now: Duration) {
         let mut state = self.state();
         state.close();
-        state.epoch_floor = state.epoch_floor.max(term.epoch);
+        let epoch_before = state.epoch_floor;
+        state.epoch_floor = epoch_before.max(term.epoch);
         state.leader.clear();
-        let since = now;
-        state.lead = Some(Lead { term, since, until });
+        state.lead = Some(Lead {
+            term,
+            epoch_before,
+            since: now,
+            until,
+        });
     }
 
     /// Says when the machine started, since the Unix epoch. Counts for the leads that begin later.
@@ -141,49 +162,24 @@ impl Desk {
         let state = self.state();
         let term = state.lead(now).ok_or_else(|| state.not_leader())?.term.clone();
         let unopened: Vec<RateKey> = keys
-            .filter(|key| !state.keys.contains_key(*key))
+            .filter(|key| !state.keys.contains_key(*key) && state.may_open(key, now))
             .cloned()
             .collect();
-        if state.keys.len() + unopened.len() > state.config.keys_max.get() {
+        if state.keys.len() + state.unreadable.len() + unopened.len() > state.config.keys_max.get() {
             return Err(Refused::Full);
         }
         Ok((term, unopened))
     }
 
-    /// Opens a key that was adopted under `term`.
-    pub(crate) fn open(&self, term: &Term, key: RateKey, adopted: &Adopted, now: Duration) {
-        let state = &mut *self.state();
-        let Some(lead) = state.lead.as_ref().filter(|lead| lead.term == *term) else {
-            return;
-        };
-        let stored = adopted.saved.map(|(rate, version)| Saved { rate, version });
-        // Redis has the last word, unless it has lost what this process wrote.
-        let remembered = state.remembered.get(&key).copied();
-        let known = match (stored, remembered) {
-            (Some(stored), Some(remembered)) if remembered.version > stored.version => Some(remembered),
-            (None, remembered) => remembered,
-            (stored, _) => stored,
-        };
-        let settings = state.config.settings(&key);
-        let opening = Opening {
-            lead_since: lead.since,
-            now,
-            boot_at: state.boot_at,
-        };
-        state
-            .keys
-            .entry(key)
-            .or_insert_with(|| PacedKey::new(settings, known, adopted.rev, opening));
-    }
-
-    /// Takes a sender's counts and renews its leases, all or none. A key that is not open is left out.
+    /// Takes a sender's counts and renews its leases, all or none. A key that is not open is left out. Nothing of the answer may be said
+    /// before it has landed.
     pub(crate) fn refresh(
         &self,
         holder: HolderId,
         sequence: u64,
         items: &[(RateKey, Item)],
         now: Duration,
-    ) -> Result<(Term, Vec<(RateKey, Lease)>), Refused> {
+    ) -> Result<(Term, Vec<(RateKey, Lease)>, Boarded), Refused> {
         let state = &mut *self.state();
         let Some(lead) = state.lead(now) else {
             return Err(state.not_leader());
@@ -200,7 +196,7 @@ impl Desk {
                 leases.push((key.clone(), paced.refresh(holder, sequence, item, now)?));
             }
         }
-        Ok((term, leases))
+        Ok((term, leases, self.board(state)))
     }
 
     /// Takes a leaving sender's last counts and all its leases.
@@ -209,7 +205,7 @@ impl Desk {
         holder: HolderId,
         items: &[(RateKey, Item)],
         now: Duration,
-    ) -> Result<(), Refused> {
+    ) -> Result<Boarded, Refused> {
         let state = &mut *self.state();
         if state.lead(now).is_none() {
             return Err(state.not_leader());
@@ -222,7 +218,7 @@ impl Desk {
         for paced in state.keys.values_mut() {
             paced.release(holder);
         }
-        Ok(())
+        Ok(self.board(state))
     }
 
     /// Time passes: windows end, leases expire.
@@ -236,36 +232,8 @@ impl Desk {
             let decided = paced.tick(rand::random(), now).into_iter();
             decisions.extend(decided.map(|decision| (key.clone(), decision)));
         }
+        self.wake.notify_one();
         decisions
-    }
-
-    /// The rates that Redis does not have yet.
-    pub(crate) fn unsaved(&self, now: Duration) -> Vec<Unsaved> {
-        let state = self.state();
-        let Some(lead) = state.lead(now) else {
-            return Vec::new();
-        };
-        let unsaved = |(key, paced): (&RateKey, &PacedKey)| {
-            let (rev, rate) = paced.unsaved()?;
-            Some(Unsaved {
-                key: key.clone(),
-                term: lead.term.clone(),
-                rev,
-                rate,
-            })
-        };
-        state.keys.iter().filter_map(unsaved).collect()
-    }
-
-    /// A rate was written; the state in Redis is at `rev` now.
-    pub(crate) fn saved(&self, written: &Unsaved, rev: u64) {
-        let state = &mut *self.state();
-        let is_same = |lead: &Lead| lead.term == written.term;
-        if state.lead.as_ref().is_some_and(is_same)
-            && let Some(paced) = state.keys.get_mut(&written.key)
-        {
-            paced.saved(rev, written.rate);
-        }
     }
 
     /// What is known of each key; nothing while another leads.
@@ -284,7 +252,7 @@ impl Desk {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -297,11 +265,15 @@ impl State {
         Refused::NotLeader(self.leader.clone())
     }
 
+    /// Whoever waits for an answer gets none, and asks elsewhere.
     fn close(&mut self) {
-        self.lead = None;
-        let rates = std::mem::take(&mut self.keys);
-        self.remembered
-            .extend(rates.into_iter().map(|(key, paced)| (key, paced.rate())));
+        self.waiting.clear();
+        self.unreadable.clear();
+        let keys = std::mem::take(&mut self.keys);
+        if let Some(lead) = self.lead.take() {
+            let remember = |(key, paced): (RateKey, PacedKey)| (key, paced.remembered(lead.term.epoch));
+            self.remembered.extend(keys.into_iter().map(remember));
+        }
     }
 }
 

@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use paceline_domain::time::Millis;
 use paceline_kit::Shutdown;
 use paceline_kit::clock::Clock;
 use paceline_kit::health::Health;
@@ -76,17 +75,17 @@ impl<C: Clock> Election<C> {
         let asked_at = self.clock.boot();
         let floor = self.desk.epoch_floor();
         match self.store.lead(&self.address, nonce, LEAD, floor).await {
-            Ok(Leadership::Mine(term)) if term.epoch > floor => {
+            Ok(Leadership::Mine { term, time }) if term.epoch > floor => {
                 self.health.set_ready().await;
                 tracing::info!(epoch = term.epoch, "leads from here on");
-                let wall = self.clock.wall().since(Millis(0));
-                self.desk.set_boot_at(wall.saturating_sub(self.clock.boot()));
+                // Redis's time, so that two leaders' times follow each other, whatever their machines believe.
+                self.desk.set_boot_at(time.saturating_sub(self.clock.boot()));
                 self.desk
                     .begin(term.clone(), asked_at + LEAD - MARGIN, self.clock.boot());
                 Some(term)
             }
             // Taken by a try whose answer was lost, before a newer epoch was met.
-            Ok(Leadership::Mine(term)) => {
+            Ok(Leadership::Mine { term, .. }) => {
                 self.resign(&term).await;
                 *nonce = new_nonce();
                 None
@@ -111,7 +110,15 @@ impl<C: Clock> Election<C> {
         let asked_at = self.clock.boot();
         match self.store.keep_lead(term, LEAD).await {
             Ok(true) => {
-                self.health.set_ready().await;
+                match self.desk.problem() {
+                    None => self.health.set_ready().await,
+                    // The log names the key.
+                    Some(_) => {
+                        self.health
+                            .set_not_ready("a key's state in redis can't be read")
+                            .await
+                    }
+                }
                 self.desk.extend(asked_at + LEAD - MARGIN);
             }
             Ok(false) => {

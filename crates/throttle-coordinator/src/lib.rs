@@ -6,9 +6,11 @@
 //!
 //! - `desk` is the leader's state, every change of it behind one lock that is never held over an await;
 //! - `election` settles who leads, and since when;
-//! - `pace` lets time pass, and saves the rates;
+//! - `pace` lets time pass;
+//! - `commit` writes what the desk decides, before it is said;
 //! - `service` speaks gRPC.
 
+mod commit;
 mod config;
 mod desk;
 mod election;

@@ -8,6 +8,7 @@ use paceline_kit::health::Health;
 use paceline_kit::{Bound, Context, Shutdown, Supervisor, admin, grpc, redis, redis_connections, reflection};
 use paceline_wire::v1::throttle_service_server::ThrottleServiceServer;
 
+use crate::commit::Committer;
 use crate::config::Config;
 use crate::desk::Desk;
 use crate::election::Election;
@@ -64,14 +65,19 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let election = supervisor.spawn("election", election.run(stop_election.clone()));
     let ticking = pace::tick(desk.clone(), clock, metrics.clone(), stop.clone());
     let ticking = supervisor.spawn("ticker", ticking);
-    let saving = pace::save(desk.clone(), clock, store.clone(), stop.clone());
-    let saving = supervisor.spawn("saver", saving);
+    let committer = Committer {
+        desk: desk.clone(),
+        store: store.clone(),
+        clock,
+    };
+    let committing = supervisor.spawn("committer", committer.run(stop.clone()));
     let service = ThrottleServiceServer::new(Throttle {
         desk,
         store: store.clone(),
         clock,
         metrics,
         address,
+        opening: Arc::default(),
     });
     let router = entrance
         .server(&meter)?
@@ -86,8 +92,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
 
     let served = grpc::serve(router, listener, context.shutdown.clone(), drain_max).await;
     stop.trigger();
-    saving.await?;
     ticking.await?;
+    committing.await?;
     stop_election.trigger();
     election.await?;
     admin_task.await?;

@@ -1,7 +1,9 @@
 //! `ThrottleService` over gRPC: checks what a caller says, asks the desk, and words the answer.
 
 mod call;
+mod open;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use paceline_domain::lease::TTL;
@@ -27,6 +29,8 @@ const REFRESH_MS: u32 = 500;
 const REFRESH_SOON_MS: u32 = 100;
 /// How long the election may take, at the least.
 const RETRY: Duration = Duration::from_millis(500);
+/// How long a call waits for its grants to be written.
+const WRITE_MAX: Duration = Duration::from_secs(1);
 
 /// The service. Clones share the desk.
 #[derive(Clone)]
@@ -37,6 +41,8 @@ pub(crate) struct Throttle<C> {
     pub(crate) metrics: Metrics,
     /// Where the senders reach this coordinator.
     pub(crate) address: String,
+    /// Held while keys are opened.
+    pub(crate) opening: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[tonic::async_trait]
@@ -67,9 +73,11 @@ impl<C: Clock + Clone> v1::throttle_service_server::ThrottleService for Throttle
             items,
         } = request.into_inner();
         let call = Call::read(&sender_id, &incarnation, items)?;
-        self.desk
+        let boarded = self
+            .desk
             .release(call.holder, &call.items, self.clock.boot())
             .map_err(refused)?;
+        boarded.landed(WRITE_MAX).await.map_err(refused)?;
         tracing::info!(sender = sender_id, "a sender gave its leases back");
         Ok(Response::new(v1::ReleaseResponse {}))
     }
@@ -107,30 +115,13 @@ impl<C: Clock> Throttle<C> {
                 "a sender has met a newer leader, this one steps down"
             );
         }
-        self.open(&call).await?;
-        let (term, leases) = self
+        self.open(call.items.iter().map(|(key, _)| key)).await?;
+        let (term, leases, boarded) = self
             .desk
             .refresh(call.holder, sequence, &call.items, self.clock.boot())
             .map_err(refused)?;
+        boarded.landed(WRITE_MAX).await.map_err(refused)?;
         Ok(self.response(&term, leases))
-    }
-
-    /// Adopts the keys that this leader meets for the first time: its first write of each locks older leaders out of it.
-    async fn open(&self, call: &Call) -> Result<(), RpcError> {
-        let keys = call.items.iter().map(|(key, _)| key);
-        let (term, unopened) = self.desk.unopened(keys, self.clock.boot()).map_err(refused)?;
-        for key in unopened {
-            match self.store.adopt_rate(&key, &term).await {
-                Ok(Ok(adopted)) => self.desk.open(&term, key, &adopted, self.clock.boot()),
-                Ok(Err(fenced)) => {
-                    tracing::warn!(%key, epoch = fenced.epoch, "a rate in redis is of a newer leader, this one steps down");
-                    self.desk.end("", fenced.epoch);
-                    return Err(refused(Refused::NotLeader(String::new())));
-                }
-                Err(error) => return Err(unavailable(&error)),
-            }
-        }
-        Ok(())
     }
 
     fn response(&self, term: &Term, leases: Vec<(RateKey, Lease)>) -> v1::RefreshResponse {
@@ -172,11 +163,16 @@ fn refused(refused: Refused) -> RpcError {
             reason::OVERLOADED,
             "as many keys, or senders of a key, as this coordinator keeps",
         ),
+        Refused::Unwritten => silent(),
     }
 }
 
 fn unavailable(error: &StoreError) -> RpcError {
-    tracing::info!(%error, "a key could not be adopted");
+    tracing::info!(%error, "a key could not be opened");
+    silent()
+}
+
+fn silent() -> RpcError {
     RpcError::new(
         Code::Unavailable,
         reason::STORE_UNAVAILABLE,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use paceline_store::Store;
-use paceline_store::throttle::{Adopted, Fenced, Leadership, RateKey, Term};
+use paceline_store::throttle::{
+    Adopted, Commit, Cut, Fenced, Known, Leadership, NotAdopted, PartBody, RateKey, Snapshot, Term,
+};
 use paceline_testkit::eventually;
 
 use crate::support::config;
@@ -31,20 +33,66 @@ async fn lead(store: &Store, nonce: &str, floor: u64) -> Leadership {
 
 async fn leads(store: &Store, nonce: &str, floor: u64) -> Term {
     match lead(store, nonce, floor).await {
-        Leadership::Mine(term) => term,
+        Leadership::Mine { term, .. } => term,
         Leadership::Other { epoch, address } => panic!("{address} leads in {epoch}"),
     }
 }
 
-async fn adopt(store: &Store, term: &Term) -> Result<Adopted, Fenced> {
-    store.adopt_rate(&key(), term).await.expect("an answer")
+const FORMAT: u32 = 3;
+
+async fn adopt_knowing(store: &Store, term: &Term, known: Known) -> Result<Adopted, NotAdopted> {
+    store
+        .adopt_rate(&key(), term, FORMAT, known)
+        .await
+        .expect("an answer")
+}
+
+async fn adopt(store: &Store, term: &Term) -> Result<Adopted, NotAdopted> {
+    adopt_knowing(store, term, Known::default()).await
+}
+
+fn commit(rate: f64) -> Commit {
+    Commit {
+        rate,
+        version: 9,
+        format: FORMAT,
+        complete: true,
+        ..Commit::default()
+    }
+}
+
+async fn write(store: &Store, term: &Term, rev: u64, commit: &Commit) -> Result<u64, Fenced> {
+    store
+        .commit_rate(&key(), term, rev, commit)
+        .await
+        .expect("an answer")
 }
 
 async fn save(store: &Store, term: &Term, rev: u64, rate: f64) -> Result<u64, Fenced> {
-    store
-        .save_rate(&key(), term, rev, (rate, 9))
-        .await
-        .expect("an answer")
+    write(store, term, rev, &commit(rate)).await
+}
+
+/// A state, an event after it, and one lease, by a leader who then leaves.
+async fn left_behind(store: &Store) -> (Term, u64) {
+    let term = leads(store, "a", 0).await;
+    let adopted = adopt(store, &term).await.expect("nobody's yet");
+    let opened = Commit {
+        snapshot: Some(Snapshot {
+            state: "state".to_owned(),
+            first_kept: None,
+            journal_bytes: 5,
+        }),
+        ..commit(100.0)
+    };
+    let rev = write(store, &term, adopted.rev, &opened).await.expect("its own");
+    let happened = Commit {
+        events: "[event]".to_owned(),
+        leases: vec![("aa".to_owned(), Some("10|20".to_owned()))],
+        ..commit(80.0)
+    };
+    let rev = write(store, &term, rev, &happened).await.expect("its own");
+    store.resign(&term).await.expect("an answer");
+    (term, rev)
 }
 
 #[tokio::test]
@@ -85,7 +133,7 @@ async fn a_lead_that_is_not_renewed_ends() {
         .expect("an answer");
     eventually("the lead is free", LEAD, async || {
         match lead(&store, "b", 0).await {
-            Leadership::Mine(_) => Ok(()),
+            Leadership::Mine { .. } => Ok(()),
             other => Err(other),
         }
     })
@@ -126,7 +174,8 @@ async fn only_who_adopted_a_rate_writes_it() {
         save(&store, &old, rev, 999.0).await.is_err(),
         "a leader of before"
     );
-    assert_eq!(adopt(&store, &old).await, Err(Fenced { epoch: new.epoch }));
+    let fenced = Fenced { epoch: new.epoch };
+    assert_eq!(adopt(&store, &old).await, Err(NotAdopted::Fenced(fenced)));
     let twin = Term {
         nonce: "c".to_owned(),
         ..new.clone()
@@ -170,4 +219,144 @@ async fn the_lead_is_kept_when_redis_is_full() {
     redis.configure("maxmemory", "1").await;
     assert!(store.keep_lead(&term, LEAD).await.expect("an answer"));
     save(&store, &term, rev, 80.0).await.expect("its own");
+}
+
+#[tokio::test]
+async fn the_next_leader_finds_journal_and_leases() {
+    let redis = Servers::start().await;
+    let store = store(&redis).await;
+    left_behind(&store).await;
+    let next = leads(&store, "b", 0).await;
+    let adopted = adopt(&store, &next).await.expect("an older leader's");
+    assert!(adopted.whole && adopted.table && !adopted.lost, "{adopted:?}");
+    assert_eq!((adopted.saved, adopted.journal_bytes), (Some((80.0, 9)), 5));
+    let kept = store.load_rate(&key(), &adopted).await.expect("an answer");
+    let bodies: Vec<_> = kept.journal.iter().map(|part| part.body.clone()).collect();
+    assert_eq!(
+        bodies,
+        [
+            PartBody::Opened("state".to_owned()),
+            PartBody::Events("[event]".to_owned())
+        ]
+    );
+    assert_eq!(kept.journal[1].format, FORMAT);
+    assert_eq!(kept.leases, [("aa".to_owned(), "10|20".to_owned())]);
+    assert_eq!(adopt(&store, &next).await, Ok(adopted), "asked again");
+}
+
+#[tokio::test]
+async fn a_lease_table_that_may_lack_leases_is_not_believed() {
+    let redis = Servers::start().await;
+    let store = store(&redis).await;
+    for (what, command, known) in [
+        (
+            "of an older rev",
+            Some(["HSET", "{pl1:thr:ses/main}:lease", "rev", "1"]),
+            Known::default(),
+        ),
+        (
+            "of another run of Redis",
+            Some(["HSET", "{pl1:thr:ses/main}:state", "run", "x:y"]),
+            Known::default(),
+        ),
+        (
+            "written by a leader of before journals",
+            Some(["HSET", "{pl1:thr:ses/main}:state", "rev", "9"]),
+            Known::default(),
+        ),
+        (
+            "older than a known epoch",
+            None,
+            Known {
+                epoch: 1 << 40,
+                written: (0, 0),
+            },
+        ),
+        (
+            "older than what the caller wrote",
+            None,
+            Known {
+                epoch: 0,
+                written: (1 << 40, 1),
+            },
+        ),
+    ] {
+        redis.on_every_node(&["FLUSHALL"]).await;
+        left_behind(&store).await;
+        if let Some(command) = command {
+            redis.command(&command).await;
+        }
+        let next = leads(&store, "b", 0).await;
+        for again in ["first", "again"] {
+            let adopted = adopt_knowing(&store, &next, known)
+                .await
+                .expect("an older leader's");
+            assert!(!adopted.table, "{what}, {again}");
+            assert_eq!(adopted.lost, known.written.0 > 0, "{what}, {again}");
+            let kept = store.load_rate(&key(), &adopted).await.expect("an answer");
+            assert_eq!((kept.leases.len(), kept.journal.len()), (0, 2), "{what}, {again}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_state_of_a_newer_format_is_left_alone() {
+    let redis = Servers::start().await;
+    let store = store(&redis).await;
+    left_behind(&store).await;
+    let state = "{pl1:thr:ses/main}:state";
+    redis.command(&["HSET", state, "format", "4"]).await;
+    let before = redis.command(&["HGETALL", state]).await;
+    let next = leads(&store, "b", 0).await;
+    assert_eq!(adopt(&store, &next).await, Err(NotAdopted::NewerFormat(4)));
+    assert_eq!(redis.command(&["HGETALL", state]).await, before);
+}
+
+#[tokio::test]
+async fn a_repeated_write_is_done_once_and_a_fenced_one_publishes_nothing() {
+    let redis = Servers::start().await;
+    let store = store(&redis).await;
+    let (mut cuts, listening) = store.cuts().await;
+    listening.expect("it listens");
+    let (term, rev) = left_behind(&store).await;
+    let cut = Cut {
+        key: key(),
+        epoch: term.epoch,
+        version: 9,
+        rate: 80.0,
+        ratio: 0.8,
+    };
+    let cutting = Commit {
+        events: "[cut]".to_owned(),
+        cuts: vec![cut.clone()],
+        ..commit(80.0)
+    };
+    assert!(write(&store, &term, rev + 5, &cutting).await.is_err(), "fenced");
+    for _ in 0..2 {
+        assert_eq!(write(&store, &term, rev, &cutting).await, Ok(rev + 1));
+    }
+    assert_eq!(cuts.next().await, Ok(cut));
+    let (journal, _) = store.journal_page(&key(), "-").await.expect("an answer");
+    assert_eq!(journal.len(), 3, "{journal:?}");
+    let nothing = tokio::time::timeout(Duration::from_millis(100), cuts.next()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+}
+
+#[tokio::test]
+async fn a_journal_is_cut_off_before_a_snapshot() {
+    let redis = Servers::start().await;
+    let store = store(&redis).await;
+    let (term, rev) = left_behind(&store).await;
+    let snapshot = Commit {
+        snapshot: Some(Snapshot {
+            state: "later".to_owned(),
+            first_kept: Some(rev + 1),
+            journal_bytes: 5,
+        }),
+        ..commit(80.0)
+    };
+    write(&store, &term, rev, &snapshot).await.expect("its own");
+    let (journal, next) = store.journal_page(&key(), "-").await.expect("an answer");
+    assert_eq!((journal.len(), next), (1, None));
+    assert_eq!(journal[0].body, PartBody::Opened("later".to_owned()));
 }

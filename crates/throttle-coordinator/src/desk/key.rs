@@ -3,20 +3,25 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use paceline_domain::aimd::{Meter, Saved, Totals};
+use paceline_domain::aimd::{Meter, Totals};
 use paceline_domain::controller::{Asked, Controller, Counts, Decision, Event, LimitedBy, Settings};
 use paceline_domain::lease::budget::Said;
 use paceline_domain::lease::invariant::granted_within_bound;
 use paceline_domain::lease::{Books, HolderId, Request};
 use paceline_domain::reason::Reason;
+use paceline_store::throttle::{Adopted, Commit, Kept, RateKey, Term};
 
 use super::LEAP_MAX;
 use super::Refused;
+use super::log::Log;
+use super::opening::{Opening, Remembered};
 
 /// Senders of one key; further ones are refused.
-const SENDERS_MAX: usize = 1_000;
+pub(super) const SENDERS_MAX: usize = 1_000;
 /// Decisions that wait for the next tick to be reported; further ones are in force all the same.
 const UNREPORTED_MAX: usize = 64;
+/// Between two ticks of a key that nobody has a lease of.
+const TICK_IDLE: Duration = Duration::from_secs(1);
 
 /// What a sender says of a key.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,15 +63,6 @@ pub(crate) struct Description {
     pub(crate) senders: usize,
 }
 
-/// When a key is opened: the lead's beginning and now on the boot-time clock, and what is to be added to that clock for the time
-/// since the Unix epoch.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Opening {
-    pub(super) lead_since: Duration,
-    pub(super) now: Duration,
-    pub(super) boot_at: Duration,
-}
-
 pub(super) struct PacedKey {
     controller: Controller,
     meter: Meter,
@@ -75,24 +71,33 @@ pub(super) struct PacedKey {
     books: Books,
     boot_at: Duration,
     unreported: Vec<Decision>,
-    /// The revision of the state in Redis, and what stands there.
-    rev: u64,
-    stored: Option<Saved>,
+    ticked_at: Option<Duration>,
+    /// What Redis does not have yet.
+    pub(super) log: Log,
 }
 
 impl PacedKey {
-    pub(super) fn new(settings: Settings, known: Option<Saved>, rev: u64, opening: Opening) -> Self {
-        let controller = Controller::new(settings, known, opening.boot_at + opening.now);
-        Self {
-            books: Books::new(controller.in_force().rate, opening.lead_since),
+    /// Goes on with what the leaders before have left.
+    ///
+    /// # Errors
+    /// What of it can't be read.
+    pub(super) fn open(
+        settings: Settings,
+        (adopted, kept): (&Adopted, &Kept),
+        remembered: Option<&Remembered>,
+        opening: Opening,
+    ) -> Result<Self, String> {
+        let controller = opening.controller(settings, adopted, &kept.journal, remembered)?;
+        Ok(Self {
+            books: opening.books(controller.in_force().rate, adopted, kept),
+            log: Log::new(adopted, &kept.journal),
             controller,
             meter: Meter::default(),
             accepted: BTreeMap::new(),
             boot_at: opening.boot_at,
             unreported: Vec::new(),
-            rev,
-            stored: None,
-        }
+            ticked_at: None,
+        })
     }
 
     /// Whether a call of this sender can be answered, before anything is changed.
@@ -100,6 +105,7 @@ impl PacedKey {
         match self.books.sequence(holder) {
             Some(last) if sequence <= last => Err(Refused::Outdated),
             None if self.books.senders(now) >= SENDERS_MAX => Err(Refused::Full),
+            _ if self.log.is_full() => Err(Refused::Unwritten),
             _ => Ok(()),
         }
     }
@@ -111,6 +117,7 @@ impl PacedKey {
         item: &Item,
         now: Duration,
     ) -> Result<Lease, Refused> {
+        self.expire(now);
         let counts = self.counts(holder, item, now);
         let asked = Event::Asked(Asked {
             holder,
@@ -137,6 +144,8 @@ impl PacedKey {
             .books
             .refresh(holder, &request, now)
             .ok_or(Refused::Outdated)?;
+        self.log.changed(holder);
+        self.log.urge();
         debug_assert_eq!(granted_within_bound(&self.books, now), Ok(()));
         Ok(Lease {
             rate: granted.rate,
@@ -155,10 +164,15 @@ impl PacedKey {
             said: item.said(u64::MAX),
         };
         self.step(&left, now);
+        self.log.urge();
         self.release(holder);
     }
 
     pub(super) fn release(&mut self, holder: HolderId) {
+        if self.books.sequence(holder).is_some() {
+            self.log.changed(holder);
+            self.log.urge();
+        }
         self.books.release(holder);
         self.meter.forget(holder);
         self.accepted.remove(&holder);
@@ -166,28 +180,43 @@ impl PacedKey {
 
     /// What was decided since the tick before: each change that is not just another step of the same rule.
     pub(super) fn tick(&mut self, random: f64, now: Duration) -> Vec<Decision> {
-        self.books.expire(now);
+        self.expire(now);
+        let since = self.ticked_at.map(|at| now.saturating_sub(at));
+        if self.books.senders(now) == 0 && since.is_some_and(|since| since < TICK_IDLE) {
+            return std::mem::take(&mut self.unreported);
+        }
+        self.ticked_at = Some(now);
         let measured = self.meter.measured(now);
         let books = &self.books;
         self.accepted
             .retain(|holder, _| books.sequence(*holder).is_some());
+        // A thousandth is fine enough for what it scatters, and short in the journal.
+        let random = (random * 1_000.0).floor() / 1_000.0;
         self.step(&Event::Tick { measured, random }, now);
         std::mem::take(&mut self.unreported)
     }
 
-    /// The revision and the rate to write, if Redis has another.
-    pub(super) fn unsaved(&self) -> Option<(u64, Saved)> {
-        let saved = self.controller.saved();
-        (self.stored != Some(saved)).then_some((self.rev, saved))
+    /// What Redis must be told now; with `all` whatever it does not know.
+    pub(super) fn depart(
+        &mut self,
+        (key, term): (&RateKey, &Term),
+        all: bool,
+        now: Duration,
+    ) -> Option<Commit> {
+        let is_idle = self.books.senders(now) == 0;
+        let at = self.boot_at + now;
+        self.log.is_due(is_idle, all, now).then(|| {
+            self.log
+                .depart((key, term), &self.controller, &self.books, at, now)
+        })
     }
 
-    pub(super) const fn saved(&mut self, rev: u64, rate: Saved) {
-        self.rev = rev;
-        self.stored = Some(rate);
-    }
-
-    pub(super) const fn rate(&self) -> Saved {
-        self.controller.saved()
+    /// What is remembered of it once this process leads no more.
+    pub(super) fn remembered(self, epoch: u64) -> Remembered {
+        Remembered {
+            written: (epoch, self.log.rev()),
+            controller: self.controller,
+        }
     }
 
     pub(super) fn describe(&mut self, now: Duration) -> Description {
@@ -206,10 +235,11 @@ impl PacedKey {
 
     /// The sender's counted budget. While the books learn, nobody is granted more than it has.
     fn granted_total(&mut self, holder: HolderId, rate: f64, now: Duration) -> Option<u64> {
+        // Without a budget there is nothing to decide, and nothing to note.
+        self.controller.left_to_grant().0?;
         let rate = if self.books.is_learning(now) { 0.0 } else { rate };
-        let decisions = self
-            .controller
-            .step(&Event::Leased { holder, rate }, self.boot_at + now);
+        let leased = Event::Leased { holder, rate };
+        let decisions = self.controller_step(&leased, now);
         let allowance = decisions.iter().find_map(|it| match it {
             Decision::Granted { allowance, .. } => Some(*allowance),
             _ => None,
@@ -230,8 +260,7 @@ impl PacedKey {
 
     fn step(&mut self, event: &Event, now: Duration) {
         let by = self.controller.in_force().by;
-        let decisions = self.controller.step(event, self.boot_at + now);
-        self.books.set_rate(self.controller.in_force().rate);
+        let decisions = self.controller_step(event, now);
         let is_news = |it: &Decision| match it {
             Decision::Rate { by: now_by, .. } => *now_by != by,
             Decision::Granted { .. } => false,
@@ -239,6 +268,26 @@ impl PacedKey {
         };
         self.unreported.extend(decisions.into_iter().filter(is_news));
         self.unreported.truncate(UNREPORTED_MAX);
+    }
+
+    /// Each event goes this way: what the journal does not have, the next leader does not know.
+    fn controller_step(&mut self, event: &Event, now: Duration) -> Vec<Decision> {
+        let at = self.boot_at + now;
+        let (rate, version) = (self.controller.in_force().rate, self.controller.version());
+        self.log.happened(event, at, now);
+        let decisions = self.controller.step(event, at);
+        let after = self.controller.in_force().rate;
+        self.books.set_rate(after);
+        if after < rate && self.controller.version() > version {
+            self.log.cut(self.controller.version(), after, after / rate);
+        }
+        decisions
+    }
+
+    fn expire(&mut self, now: Duration) {
+        for holder in self.books.expire(now) {
+            self.log.changed(holder);
+        }
     }
 }
 

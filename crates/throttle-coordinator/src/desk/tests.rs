@@ -7,7 +7,7 @@ use paceline_domain::aimd::Totals;
 use paceline_domain::lease::HolderId;
 use paceline_domain::reason::Reason;
 use paceline_kit::settings::load;
-use paceline_store::throttle::{Adopted, RateKey, Term};
+use paceline_store::throttle::{Adopted, Kept, RateKey, Term};
 
 use super::{Desk, Item, Lease, Refused};
 use crate::config::{Config, DEFAULTS};
@@ -47,7 +47,29 @@ fn item(wants: f64, has: f64) -> Item {
 }
 
 fn adopted(saved: Option<(f64, u64)>) -> Adopted {
-    Adopted { rev: 1, saved }
+    Adopted {
+        rev: 1,
+        saved,
+        whole: false,
+        table: false,
+        lost: false,
+        snapshot: None,
+        journal_bytes: 0,
+    }
+}
+
+fn lost(saved: Option<(f64, u64)>) -> Adopted {
+    Adopted {
+        lost: true,
+        ..adopted(saved)
+    }
+}
+
+fn open(desk: &Desk, term: &Term, adopted: &Adopted, at: u64) {
+    let opened = desk.prepare(term, &key(), (adopted, &Kept::default()), ms(at));
+    if let Some(opened) = opened.expect("readable") {
+        desk.open(opened, adopted.rev + 1);
+    }
 }
 
 /// A desk whose lead began at 0 and lasts for a minute, with the key open.
@@ -60,19 +82,19 @@ fn leading_with(breaker: bool, saved: Option<(f64, u64)>) -> Desk {
     config.rates.breaker = breaker;
     let desk = Desk::new(Arc::new(config));
     desk.begin(term(4), ms(60_000), ms(0));
-    desk.open(&term(4), key(), &adopted(saved), ms(0));
+    open(&desk, &term(4), &adopted(saved), 0);
     desk
 }
 
 fn lease(desk: &Desk, holder: HolderId, sequence: u64, item: Item, at: u64) -> Lease {
-    let (_, leases) = desk
+    let (_, leases, _) = desk
         .refresh(holder, sequence, &[(key(), item)], ms(at))
         .expect("leads");
     leases[0].1
 }
 
 fn rate(desk: &Desk, holder: HolderId, sequence: u64, item: Item, at: u64) -> Result<f64, Refused> {
-    let (_, leases) = desk.refresh(holder, sequence, &[(key(), item)], ms(at))?;
+    let (_, leases, _) = desk.refresh(holder, sequence, &[(key(), item)], ms(at))?;
     Ok(leases[0].1.rate)
 }
 
@@ -123,10 +145,10 @@ fn an_older_call_changes_nothing() {
 fn a_rate_that_redis_has_lost_is_remembered() {
     let desk = leading(Some((300.0, 7)));
     desk.begin(term(5), ms(60_000), ms(100));
-    desk.open(&term(5), key(), &adopted(None), ms(110));
+    open(&desk, &term(5), &lost(None), 110);
     assert!((desk.describe(ms(120))[0].1.rate - 300.0).abs() < 1e-9);
     desk.begin(term(6), ms(60_000), ms(200));
-    desk.open(&term(6), key(), &adopted(Some((200.0, 8))), ms(210));
+    open(&desk, &term(6), &adopted(Some((200.0, 8))), 210);
     assert!(
         (desk.describe(ms(220))[0].1.rate - 200.0).abs() < 1e-9,
         "another led since"
@@ -137,17 +159,33 @@ fn a_rate_that_redis_has_lost_is_remembered() {
 fn what_was_adopted_in_an_older_term_opens_nothing() {
     let desk = leading(None);
     desk.begin(term(5), ms(60_000), ms(100));
-    desk.open(&term(4), key(), &adopted(None), ms(110));
+    open(&desk, &term(4), &adopted(None), 110);
     assert!(desk.describe(ms(120)).is_empty());
 }
 
 #[test]
-fn a_rate_is_saved_until_redis_has_it() {
+fn what_is_granted_flies_at_once_and_what_nobody_waits_for_lingers() {
     let desk = leading(Some((300.0, 7)));
-    let unsaved = desk.unsaved(ms(10));
-    assert_eq!((unsaved.len(), unsaved[0].rev), (1, 1));
-    desk.saved(&unsaved[0], 2);
-    assert!(desk.unsaved(ms(20)).is_empty());
+    desk.tick(ms(10));
+    assert!(desk.depart(false, ms(20)).0.is_empty(), "nobody waits for a tick");
+    assert_eq!(rate(&desk, A, 1, item(900.0, 80.0), 30), Ok(80.0));
+    let (writes, waiting) = desk.depart(false, ms(30));
+    assert_eq!((writes.len(), waiting.len(), writes[0].rev), (1, 1, 2));
+    let commit = &writes[0].commit;
+    assert!(
+        commit.events.contains("tick") && commit.events.contains("asked"),
+        "{}",
+        commit.events
+    );
+    assert_eq!(commit.leases.len(), 1);
+    assert!(
+        !commit.complete,
+        "it learns: others may hold what it has not heard of"
+    );
+    desk.written(&writes[0], 3);
+    desk.tick(ms(40));
+    assert!(desk.depart(false, ms(530)).0.is_empty());
+    assert_eq!(desk.depart(false, ms(540)).0[0].rev, 3);
 }
 
 #[test]

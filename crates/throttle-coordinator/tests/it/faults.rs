@@ -2,6 +2,7 @@
 
 use paceline_testkit::{TestRedis, eventually};
 use tokio::sync::Mutex;
+use tonic::Code;
 
 use crate::support::{Coordinator, PATIENCE, Sender, key, settle, store};
 
@@ -45,11 +46,19 @@ async fn without_redis_the_lead_runs_out_and_nothing_is_granted() {
     // Answers nobody for longer than a lead lasts.
     redis.command(&["CLIENT", "PAUSE", "6000", "ALL"]).await;
     let asking = Mutex::new(&mut sender);
-    let error = eventually("the lead runs out", PATIENCE, async || {
+    let error = eventually("its grants can't be written", PATIENCE, async || {
         asking.lock().await.refresh().await.err()
     })
     .await;
-    assert_eq!(error.reason, "not_leader");
+    assert_eq!(
+        (error.code, error.reason.as_ref()),
+        (Code::Unavailable, "store_unavailable")
+    );
+    eventually("the lead runs out", PATIENCE, async || {
+        let error = asking.lock().await.refresh().await.err()?;
+        (error.reason == "not_leader").then_some(())
+    })
+    .await;
     coordinator.leads().await;
     settle(std::slice::from_mut(&mut sender), &[300.0], 300.0).await;
 }

@@ -1,5 +1,6 @@
 //! Coordinators as processes against a real Redis, and senders that keep real leases with them over gRPC.
 
+mod durable;
 mod faults;
 mod leading;
 mod leases;

@@ -70,11 +70,20 @@ impl Coordinator {
 
     /// `/metrics`, as Prometheus reads it.
     pub(crate) async fn metrics(&self) -> String {
+        self.admin("/metrics").await
+    }
+
+    /// What `/readyz` answers.
+    pub(crate) async fn readiness(&self) -> String {
+        self.admin("/readyz").await
+    }
+
+    async fn admin(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.process.admin())
             .await
             .expect("it listens");
-        let request = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-        stream.write_all(request).await.expect("it reads");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("it answers");
         answer

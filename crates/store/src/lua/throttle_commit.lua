@@ -1,0 +1,31 @@
+#!lua flags=allow-oom
+-- throttle_commit: writes what became of a key since the commit before, if the state is still what this leader wrote last: what happened
+-- to the journal, what is granted to the lease table. Equality of all three, not order: a state that went backwards (a failover, a
+-- restore) must be noticed as much as one that another leader wrote. Cuts are published only if all that is written.
+-- KEYS  1 state of the key, 2 its lease table, 3 its journal
+-- ARGV  1 epoch, 2 nonce, 3 the rev that was written last, 4 rate, 5 version, 6 format, 7 events ('' for none), 8 snapshot ('' for none),
+--       9 the first rev of the journal that is kept ('' for all), 10 1 if the table knows every living lease, 11 bytes of the journal with
+--       the snapshot, 12 channel, 13 how many leases are written, 14 how many are struck out; then sender and lease of each that is written, the senders of those struck
+--       out, and the cuts
+-- Returns 1 (also to the repetition of a write whose answer was lost, which changes nothing), or 0 if fenced
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'nonce', 'rev')
+local rev = string.format('%.0f', tonumber(ARGV[3]) + 1)
+if state[1] ~= ARGV[1] or state[2] ~= ARGV[2] then return 0 end
+if state[3] == rev then return 1 end
+if state[3] ~= ARGV[3] then return 0 end
+
+redis.call('HSET', KEYS[1], 'rev', rev, 'kept', rev, 'rate', ARGV[4], 'version', ARGV[5], 'format', ARGV[6])
+if ARGV[7] ~= '' then redis.call('XADD', KEYS[3], rev .. '-1', 'f', ARGV[6], 'e', ARGV[1], 'events', ARGV[7]) end
+if ARGV[8] ~= '' then
+  redis.call('XADD', KEYS[3], rev .. '-2', 'f', ARGV[6], 'e', ARGV[1], 'opened', ARGV[8])
+  redis.call('HSET', KEYS[1], 'snapshot', rev, 'bytes', ARGV[11])
+end
+if ARGV[9] ~= '' then redis.call('XTRIM', KEYS[3], 'MINID', ARGV[9] .. '-2') end
+
+local written, struck, at = tonumber(ARGV[13]), tonumber(ARGV[14]), 15
+if written > 0 then redis.call('HSET', KEYS[2], unpack(ARGV, at, at + 2 * written - 1)) end
+at = at + 2 * written
+if struck > 0 then redis.call('HDEL', KEYS[2], unpack(ARGV, at, at + struck - 1)) end
+redis.call('HSET', KEYS[2], 'rev', ARGV[10] == '1' and rev or '')
+for cut = at + struck, #ARGV do redis.call('PUBLISH', ARGV[12], ARGV[cut]) end
+return 1

@@ -1,0 +1,215 @@
+//! What the desk has to do with Redis: how a key begins, what is to be written, and who waits for it.
+
+use std::time::Duration;
+
+use paceline_store::throttle::{Adopted, Commit, Kept, Known, RateKey, Term};
+use tokio::sync::oneshot;
+
+use super::key::PacedKey;
+use super::opening::Opening;
+use super::{Desk, Refused, State};
+
+/// How long a key whose state can't be read is left alone before it is looked at again.
+const UNREADABLE: Duration = Duration::from_secs(10);
+
+/// A write of one key.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Write {
+    pub(crate) key: RateKey,
+    pub(crate) term: Term,
+    pub(crate) rev: u64,
+    pub(crate) commit: Commit,
+}
+
+/// What became of the write that a call waits for. A call that hears nothing was this leader's last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Landing {
+    Written,
+    /// Redis did not answer.
+    Unanswered,
+}
+
+pub(super) type Waiting = oneshot::Sender<Landing>;
+
+/// A call's place among those that wait; without one there is nothing to wait for.
+#[must_use]
+pub(crate) struct Boarded(Option<oneshot::Receiver<Landing>>);
+
+impl Boarded {
+    /// Waits until Redis has all that was decided for the call, at most so long.
+    ///
+    /// # Errors
+    /// If it has not, or may not have.
+    pub(crate) async fn landed(self, at_most: Duration) -> Result<(), Refused> {
+        let Some(landing) = self.0 else { return Ok(()) };
+        match tokio::time::timeout(at_most, landing).await {
+            Ok(Ok(Landing::Written)) => Ok(()),
+            Ok(Err(_)) => Err(Refused::NotLeader(String::new())),
+            Ok(Ok(Landing::Unanswered)) | Err(_) => Err(Refused::Unwritten),
+        }
+    }
+}
+
+/// A key that is ready but for its first write.
+pub(crate) struct Opened {
+    pub(crate) write: Write,
+    paced: PacedKey,
+}
+
+impl Desk {
+    /// What this process knows of a key beyond what Redis says.
+    pub(crate) fn known(&self, key: &RateKey) -> Known {
+        let state = self.state();
+        Known {
+            epoch: state.lead.as_ref().map_or(0, |lead| lead.epoch_before),
+            written: state.remembered.get(key).map_or((0, 0), |it| it.written),
+        }
+    }
+
+    /// Puts a key together that was adopted under `term`, with its first write; `None` if that term is over.
+    ///
+    /// # Errors
+    /// What of the state can't be read.
+    pub(crate) fn prepare(
+        &self,
+        term: &Term,
+        key: &RateKey,
+        (adopted, kept): (&Adopted, &Kept),
+        now: Duration,
+    ) -> Result<Option<Opened>, String> {
+        let state = self.state();
+        let Some(lead) = state.lead.as_ref().filter(|lead| lead.term == *term) else {
+            return Ok(None);
+        };
+        let opening = Opening {
+            lead_since: lead.since,
+            now,
+            boot_at: state.boot_at,
+        };
+        let settings = state.config.settings(key);
+        let remembered = state.remembered.get(key);
+        let mut paced = PacedKey::open(settings, (adopted, kept), remembered, opening)?;
+        paced.log.want_snapshot();
+        let commit = paced.depart((key, term), true, now);
+        let write = Write {
+            key: key.clone(),
+            term: term.clone(),
+            rev: adopted.rev,
+            commit: commit.unwrap_or_default(),
+        };
+        Ok(Some(Opened { write, paced }))
+    }
+
+    /// Opens a key whose first write has landed.
+    pub(crate) fn open(&self, opened: Opened, rev: u64) {
+        let Opened { write, mut paced } = opened;
+        let mut state = self.state();
+        if state.is_under(&write.term) {
+            paced.log.written(rev);
+            state.unreadable.remove(&write.key);
+            state.keys.entry(write.key).or_insert(paced);
+        }
+    }
+
+    /// Notes that a key's state can't be read: nobody gets anything of it.
+    pub(crate) fn unreadable(&self, term: &Term, key: RateKey, problem: String, now: Duration) {
+        let mut state = self.state();
+        if state.is_under(term) {
+            state.unreadable.insert(key, (now, problem));
+        }
+    }
+
+    /// The first key whose state can't be read, and why not.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let state = self.state();
+        let (key, (_, problem)) = state.unreadable.first_key_value()?;
+        Some(format!("{key}: {problem}"))
+    }
+
+    /// True while this process leads in `term`.
+    pub(crate) fn is_under(&self, term: &Term) -> bool {
+        self.state().is_under(term)
+    }
+
+    /// What is to be written now, and who waits for it; with `all` whatever Redis does not know.
+    pub(crate) fn depart(&self, all: bool, now: Duration) -> (Vec<Write>, Vec<oneshot::Sender<Landing>>) {
+        let state = &mut *self.state();
+        let Some(lead) = state.lead.as_ref() else {
+            return Default::default();
+        };
+        let write = |(key, paced): (&RateKey, &mut PacedKey)| {
+            let rev = paced.log.rev();
+            let commit = paced.depart((key, &lead.term), all, now)?;
+            Some(Write {
+                key: key.clone(),
+                term: lead.term.clone(),
+                rev,
+                commit,
+            })
+        };
+        let writes = state.keys.iter_mut().filter_map(write).collect();
+        (writes, std::mem::take(&mut state.waiting))
+    }
+
+    /// A write has landed: Redis is at `rev` now.
+    pub(crate) fn written(&self, write: &Write, rev: u64) {
+        let state = &mut *self.state();
+        if state.is_under(&write.term)
+            && let Some(paced) = state.keys.get_mut(&write.key)
+        {
+            paced.log.written(rev);
+        }
+    }
+
+    /// Lets all who wait go: Redis does not answer.
+    pub(crate) fn turn_away(&self) {
+        for waiting in std::mem::take(&mut self.state().waiting) {
+            // Its caller may have left.
+            let _ = waiting.send(Landing::Unanswered);
+        }
+    }
+
+    /// Has the key's state written, whole, with the next write. `None` if it is not open.
+    pub(crate) fn snapshot(&self, key: &RateKey) -> Option<Boarded> {
+        let state = &mut *self.state();
+        state.keys.get_mut(key)?.log.want_snapshot();
+        Some(self.board(state))
+    }
+
+    /// Each key's state is to be written, whole: the next leader has nothing to replay.
+    pub(crate) fn snapshot_all(&self) {
+        let mut state = self.state();
+        state
+            .keys
+            .values_mut()
+            .for_each(|paced| paced.log.want_snapshot());
+    }
+
+    /// Waits until there may be something to write.
+    pub(crate) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// A place among those who wait for the next write.
+    pub(super) fn board(&self, state: &mut State) -> Boarded {
+        if state.keys.is_empty() {
+            return Boarded(None);
+        }
+        let (waiting, landing) = oneshot::channel();
+        state.waiting.push(waiting);
+        self.wake.notify_one();
+        Boarded(Some(landing))
+    }
+}
+
+impl State {
+    pub(super) fn is_under(&self, term: &Term) -> bool {
+        self.lead.as_ref().is_some_and(|lead| lead.term == *term)
+    }
+
+    /// True unless the key's state could not be read a moment ago.
+    pub(super) fn may_open(&self, key: &RateKey, now: Duration) -> bool {
+        let since = self.unreadable.get(key).map(|(since, _)| *since);
+        since.is_none_or(|since| now.saturating_sub(since) >= UNREADABLE)
+    }
+}
