@@ -48,7 +48,7 @@ pub enum Event {
     Released,
     /// The recipient's address was found, at the claim, to be one that must not be written to, and why.
     Suppressed { ticket: Ticket, reason: Reason },
-    /// A sender takes it, to write it to the provider before `lease` is over.
+    /// A sender takes it, to write it to `provider` before `lease` is over. What may have been sent keeps the provider of then.
     Claimed {
         ticket: Ticket,
         nonce: Nonce,

@@ -109,6 +109,9 @@ reasons! {
     ClaimLapsed = 46, "claim_lapsed";
     /// The window for evidence is over.
     DoubtUnsettled = 47, "doubt_unsettled";
+    /// A refusal (4xx) that the provider did not name, or by a name that this release does not know. It tells nothing of how the
+    /// provider is.
+    RefusalUnclear = 49, "refusal_unclear";
     /// Sent once more by the template's policy.
     DoubtResent = 48, "doubt_resent";
 

@@ -124,14 +124,25 @@ pub enum DoubtPolicy {
 #[serde(rename_all = "snake_case")]
 pub enum Provider {
     Ses,
+    /// The backup.
+    Mailgun,
 }
 
 impl Provider {
+    pub const ALL: [Self; 2] = [Self::Ses, Self::Mailgun];
+
+    /// The provider of a name, if it is one of ours.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|provider| provider.as_str() == name)
+    }
+
     /// The byte in the stored record; 0 stands for none.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
             Self::Ses => 1,
+            Self::Mailgun => 2,
         }
     }
 
@@ -139,6 +150,7 @@ impl Provider {
     pub const fn from_code(code: u8) -> Option<Self> {
         match code {
             1 => Some(Self::Ses),
+            2 => Some(Self::Mailgun),
             _ => None,
         }
     }
@@ -147,6 +159,7 @@ impl Provider {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ses => "ses",
+            Self::Mailgun => "mailgun",
         }
     }
 }
@@ -222,6 +235,12 @@ impl Record {
             attempt: self.attempt,
             nonce: self.nonce,
         }
+    }
+
+    /// The provider that alone may send it: what may have been sent never moves to another one.
+    #[must_use]
+    pub const fn bound_to(&self) -> Option<Provider> {
+        if self.maybe_sent { self.provider } else { None }
     }
 
     #[must_use]

@@ -16,6 +16,28 @@ pub struct IdentitySettings {
     /// The tenants that may use it; `["*"]` for all.
     pub tenants: Vec<String>,
     pub ses: SesIdentity,
+    /// Absent: its mail goes by SES alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mailgun: Option<MailgunIdentity>,
+}
+
+/// How Mailgun, the backup, knows an identity.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct MailgunIdentity {
+    /// The sending domain, lower case, in punycode.
+    pub domain: String,
+    /// Where Mailgun keeps the domain; absent: where `[mailgun]` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<MailgunPlace>,
+}
+
+/// Mailgun's regions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MailgunPlace {
+    Us,
+    Eu,
 }
 
 /// How SES knows an identity.
@@ -106,6 +128,12 @@ pub fn validate(identities: &[IdentitySettings]) -> Result<(), SettingsError> {
             .ses
             .validate()
             .map_err(|problem| SettingsError::invalid("identity", format!("{name}: {problem}")))?;
+        let backup = identity.mailgun.as_ref();
+        if backup.is_some_and(|mailgun| !is_normal_domain(&mailgun.domain)) {
+            return invalid(format!(
+                "{name}: mailgun.domain is no domain in lower case and punycode"
+            ));
+        }
         if let Some(other) = identities[..index].iter().find(|other| collide(other, identity)) {
             return invalid(format!(
                 "{} and {name} claim one domain for one tenant",
@@ -145,7 +173,7 @@ pub fn is_name(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{IdentitySettings, SesIdentity, validate};
+    use super::{IdentitySettings, MailgunIdentity, SesIdentity, validate};
 
     fn identity(name: &str, domain: &str, tenant: &str) -> IdentitySettings {
         IdentitySettings {
@@ -157,6 +185,7 @@ mod tests {
                 configuration_set: "events".to_owned(),
                 tenant_name: None,
             },
+            mailgun: None,
         }
     }
 
@@ -184,6 +213,19 @@ mod tests {
         let mut misspelt = identity("a", "a.example", "t");
         misspelt.ses.configuration_set = "my set".to_owned();
         assert!(validate(&[misspelt]).is_err(), "a configuration set with a space");
+        let mut backup = identity("a", "a.example", "t");
+        for (domain, good) in [
+            ("mg.a.example", true),
+            ("MG.a.example", false),
+            ("", false),
+            ("a/b", false),
+        ] {
+            backup.mailgun = Some(MailgunIdentity {
+                domain: domain.to_owned(),
+                region: None,
+            });
+            assert_eq!(validate(std::slice::from_ref(&backup)).is_ok(), good, "{domain}");
+        }
         let mut without_set = identity("a", "a.example", "t");
         without_set.ses.configuration_set.clear();
         assert!(

@@ -107,7 +107,7 @@ impl Mailgun {
 impl MailgunDomain {
     /// Makes one attempt to send one message.
     pub async fn send(&self, message: &OutgoingMessage<'_>) -> SendOutcome {
-        let form = match request::build(message, self.mailgun.settings.tracking) {
+        let form = match request::build(message, &self.mailgun.settings) {
             Ok(form) => form,
             Err(error) => {
                 tracing::info!(message_id = %message.message_id, %error, "message can't be expressed as a request");

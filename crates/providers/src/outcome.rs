@@ -39,6 +39,22 @@ impl SendOutcome {
         }
     }
 
+    /// True if the provider has failed: a 5xx, no answer in time or none that can be read, no connection. A refusal, whoever made it,
+    /// and a throttle are no failures.
+    #[must_use]
+    pub const fn is_failure(&self) -> bool {
+        match self {
+            Self::Transient { reason } | Self::Unknown { reason } => {
+                // What was not written never asked the provider.
+                !matches!(reason, Reason::NotWritten | Reason::RefusalUnclear)
+            }
+            Self::Accepted { .. }
+            | Self::Refused { .. }
+            | Self::AccountRefused { .. }
+            | Self::Throttled { .. } => false,
+        }
+    }
+
     /// Why; [`Reason::None`] for an accepted message.
     #[must_use]
     pub const fn reason(&self) -> Reason {

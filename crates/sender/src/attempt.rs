@@ -6,7 +6,7 @@ use std::time::Duration;
 use paceline_domain::id::MessageId;
 use paceline_domain::machine::Outcome;
 use paceline_domain::reason::Reason;
-use paceline_domain::record::{Provider as ProviderName, Record};
+use paceline_domain::record::Record;
 use paceline_kit::trace;
 use paceline_providers::{SendOutcome, WriteGate};
 use paceline_wire::v1;
@@ -160,11 +160,12 @@ async fn call<P: Provider>(
         let delay = shared.limits.claim_lease;
         return Outcome::Deferred { reason, delay };
     };
+    let by = admission.by();
     admission.written();
     let began = shared.clock.boot();
     let sending = shared
         .provider
-        .send(&identity.ses.region, &message)
+        .send(by, identity, &message)
         .instrument(span.clone());
     let answer = tokio::time::timeout(shared.limits.attempt_timeout + TIMEOUT_GRACE, sending)
         .await
@@ -177,9 +178,7 @@ async fn call<P: Provider>(
     }
     trace::set(&span, "outcome", answer.as_str());
     trace::set(&span, "reason", answer.reason().as_str());
-    shared
-        .metrics
-        .attempt(ProviderName::Ses, record.lane, &answer, took);
+    shared.metrics.attempt(by, record.lane, &answer, took);
     log(&span, &answer);
     admission.settle((id, record), answer, took, rand::random())
 }

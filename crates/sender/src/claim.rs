@@ -16,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::attempt::{self, Claim};
 use crate::buffer::Held;
 use crate::deliver::Deliver;
+use crate::outcome;
 use crate::pacing::Admission;
 use crate::provider::Provider;
 use crate::results::{self, Finished};
@@ -25,6 +26,9 @@ use crate::shared::{Shard, Shared};
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
+/// How long a message waits at the least whose own provider can't be used.
+const BOUND_WAIT_MIN: Duration = Duration::from_secs(10);
+
 /// An entry with all that it needs to be claimed.
 pub(crate) struct Picked {
     pub(crate) held: Held,
@@ -32,8 +36,13 @@ pub(crate) struct Picked {
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
-/// Claims the entries in one script and sends those that are ours.
-pub(crate) async fn claim<P: Provider>(shared: Arc<Shared<P>>, shard: Arc<Shard>, picked: Vec<Picked>) {
+/// Claims the entries in one script for the provider that all of them have a token of, and sends those that are ours.
+pub(crate) async fn claim<P: Provider>(
+    shared: Arc<Shared<P>>,
+    shard: Arc<Shard>,
+    provider: ProviderName,
+    picked: Vec<Picked>,
+) {
     let nonce = Nonce(rand::random());
     let asked_at = shared.clock.boot();
     let items = picked.iter().map(|picked| item(&shared.deliver, &picked.held));
@@ -44,7 +53,7 @@ pub(crate) async fn claim<P: Provider>(shared: Arc<Shared<P>>, shard: Arc<Shard>
     let claimant = Claimant {
         nonce,
         lease,
-        provider: ProviderName::Ses,
+        provider,
         run: run.as_ref(),
     };
     let answers = match shared.store.claim(shard.number, claimant, items).await {
@@ -66,13 +75,18 @@ pub(crate) async fn claim<P: Provider>(shared: Arc<Shared<P>>, shard: Arc<Shard>
             return;
         }
     };
-    for ((picked, verdict), answer) in picked.into_iter().zip(verdicts).zip(answers) {
+    for ((mut picked, verdict), answer) in picked.into_iter().zip(verdicts).zip(answers) {
         shared.metrics.claim(name(&answer));
         match answer {
             Claimed::Sending(record) => {
                 let entry = (picked.held.id, &record);
                 if !shard.standing.enter(run.as_ref(), entry, asked_at, lease) {
-                    give_up(&shared, &shard, picked, &record).await;
+                    give_up(&shared, &shard, picked, &record, Duration::ZERO).await;
+                    continue;
+                }
+                if let Err(wait) = turn_to(&shared, &mut picked, &record) {
+                    let delay = outcome::until_usable(wait.max(BOUND_WAIT_MIN), rand::random());
+                    give_up(&shared, &shard, picked, &record, delay).await;
                     continue;
                 }
                 let claim = Claim::new(record, picked, (asked_at, lease), shard.open.enter());
@@ -90,6 +104,20 @@ pub(crate) async fn claim<P: Provider>(shared: Arc<Shared<P>>, shard: Arc<Shard>
         }
     }
     shard.ready.notify_one();
+}
+
+/// What may have been sent by one provider is never sent by another: its claim keeps the provider of then, and it goes with that
+/// one's token or not at all.
+fn turn_to<P>(shared: &Shared<P>, picked: &mut Picked, record: &Record) -> Result<(), Duration> {
+    match record.provider {
+        Some(provider) if provider != picked.admission.by() => {
+            picked.admission = shared
+                .pacing
+                .admit_bound(&record.identity, provider, picked.held.id)?;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Nothing was claimed, and everything may be once the hold is over.
@@ -120,17 +148,17 @@ async fn settle<P>(shared: &Shared<P>, shard: &Shard, nonce: Nonce, picked: Vec<
         else {
             continue;
         };
-        give_up(shared, shard, picked, &record).await;
+        give_up(shared, shard, picked, &record, Duration::ZERO).await;
     }
     drop(unsettled);
     shard.ready.notify_one();
 }
 
 /// Reports a claim of which nothing was sent.
-async fn give_up<P>(shared: &Shared<P>, shard: &Shard, picked: Picked, record: &Record) {
+async fn give_up<P>(shared: &Shared<P>, shard: &Shard, picked: Picked, record: &Record, delay: Duration) {
     let outcome = Outcome::Deferred {
         reason: Reason::NotWritten,
-        delay: Duration::ZERO,
+        delay,
     };
     shared.metrics.not_written(Reason::NotWritten);
     let finished = Finished::new(picked.held.id, record.fence(), outcome, picked.permit);

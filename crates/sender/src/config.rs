@@ -13,7 +13,7 @@ use paceline_kit::redis::RedisSettings;
 use paceline_kit::telemetry::TelemetrySettings;
 use paceline_kit::tls::ServerTlsSettings;
 use paceline_kit::{Settings, SettingsError};
-use paceline_providers::SesSettings;
+use paceline_providers::{MailgunSettings, SesSettings};
 use paceline_store::Durability;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,7 @@ pub struct Config {
     pub read_ahead: ReadAheadSettings,
     pub redis: RedisSettings,
     pub ses: SesSettings,
+    pub mailgun: MailgunSettings,
     pub telemetry: TelemetrySettings,
     #[serde(default)]
     pub identity: Vec<IdentitySettings>,
@@ -82,10 +83,66 @@ impl Config {
         Deliver::new(self.deliver, &self.allow_list)
     }
 
+    /// How Mailgun is called: where nothing may leave, it is told to deliver nothing.
+    #[must_use]
+    pub fn mailgun(&self) -> MailgunSettings {
+        MailgunSettings {
+            test_mode: self.mailgun.test_mode || self.deliver == DeliverMode::Simulator,
+            ..self.mailgun.clone()
+        }
+    }
+
+    /// The longest that a call of any of the providers may take.
+    #[must_use]
+    pub fn attempt_timeout(&self) -> Duration {
+        if self.has_backup() {
+            self.ses.attempt_timeout.max(self.mailgun.attempt_timeout)
+        } else {
+            self.ses.attempt_timeout
+        }
+    }
+
     /// The life of a claim.
     #[must_use]
     pub fn claim_lease(&self) -> Duration {
-        self.ses.attempt_timeout + self.claim_margin
+        self.attempt_timeout() + self.claim_margin
+    }
+
+    fn has_backup(&self) -> bool {
+        self.identity.iter().any(|identity| identity.mailgun.is_some())
+    }
+
+    fn validate_providers(&self) -> Result<(), SettingsError> {
+        let refuse = |key, problem: &str| Err(SettingsError::invalid(key, problem));
+        if self.drain_max <= self.attempt_timeout() {
+            return refuse(
+                "drain_max",
+                "must be longer than ses.attempt_timeout and mailgun.attempt_timeout",
+            );
+        }
+        if let Err(problem) = self.ses.validate() {
+            return refuse(problem.key, problem.problem);
+        }
+        let is_local = self.redis.durability == Durability::Local;
+        if is_local && self.ses.connect_timeout >= CONNECT_MAX {
+            return refuse(
+                "ses.connect_timeout",
+                "must be less than 6s at redis.durability local",
+            );
+        }
+        if !self.has_backup() {
+            return Ok(());
+        }
+        if let Err(problem) = self.mailgun.validate() {
+            return refuse(problem.key, problem.problem);
+        }
+        if is_local && self.mailgun.connect_timeout >= CONNECT_MAX {
+            return refuse(
+                "mailgun.connect_timeout",
+                "must be less than 6s at redis.durability local",
+            );
+        }
+        Ok(())
     }
 }
 
@@ -115,9 +172,6 @@ impl Settings for Config {
         if self.claim_margin < CLAIM_MARGIN_MIN {
             return refuse("claim_margin", "must be at least 30s");
         }
-        if self.drain_max <= self.ses.attempt_timeout {
-            return refuse("drain_max", "must be longer than ses.attempt_timeout");
-        }
         if self.in_flight_per_identity_max > self.in_flight_max {
             return refuse("in_flight_per_identity_max", "must not exceed in_flight_max");
         }
@@ -127,16 +181,8 @@ impl Settings for Config {
         if self.read_ahead.reclaim_idle < Duration::from_secs(1) {
             return refuse("read_ahead.reclaim_idle", "must be at least 1s");
         }
-        if let Err(problem) = self.ses.validate() {
-            return refuse(problem.key, problem.problem);
-        }
         self.redis.validate()?;
-        if self.redis.durability == Durability::Local && self.ses.connect_timeout >= CONNECT_MAX {
-            return refuse(
-                "ses.connect_timeout",
-                "must be less than 6s at redis.durability local",
-            );
-        }
+        self.validate_providers()?;
         identity::validate(&self.identity)
     }
 
@@ -171,6 +217,30 @@ mod tests {
     fn the_defaults_need_an_identity_and_nothing_else() {
         read(IDENTITY).expect("complete");
         assert!(read("").expect_err("no identity").contains("identity"));
+    }
+
+    #[test]
+    fn mailgun_is_for_identities_that_name_a_domain_there_and_delivers_nothing_in_a_simulation() {
+        let backup = format!("{IDENTITY}[identity.mailgun]\ndomain = \"mg.example.com\"\nregion = \"eu\"\n");
+        assert!(read(&backup).expect_err("no key").contains("mailgun.key_file"));
+        let key = "[mailgun]\nkey_file = \"/run/secrets/mailgun\"\nattempt_timeout = \"20s\"\n";
+        let config = read(&format!("{key}{backup}")).expect("complete");
+        assert!(
+            config.mailgun().test_mode,
+            "deliver = \"simulator\" is the default"
+        );
+        assert_eq!(config.claim_lease().as_secs(), 20 + 30);
+        let live = read(&format!("deliver = \"live\"\n{key}{backup}")).expect("complete");
+        assert!(!live.mailgun().test_mode);
+        let unused = read(&format!("{key}{IDENTITY}")).expect("complete");
+        assert_eq!(unused.claim_lease().as_secs(), 10 + 30);
+        let local = format!("redis.durability = \"local\"\nmailgun.connect_timeout = \"6s\"\n");
+        let text = format!("{local}mailgun.key_file = \"/k\"\n{backup}");
+        assert!(
+            read(&text)
+                .expect_err("too long")
+                .contains("mailgun.connect_timeout")
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use paceline_domain::record::Provider as ProviderName;
 use paceline_kit::Shutdown;
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
 use tokio::time::Instant;
@@ -21,9 +22,19 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Dispatches until `stop`.
 pub(crate) async fn run<P: Provider>(shared: Arc<Shared<P>>, shard: Arc<Shard>, stop: Shutdown) {
     while !stop.is_requested() {
-        let picked = gather(&shared, &shard, &stop).await;
-        if !picked.is_empty() {
-            tokio::spawn(claim::claim(Arc::clone(&shared), Arc::clone(&shard), picked));
+        let mut picked = gather(&shared, &shard, &stop).await;
+        for provider in ProviderName::ALL {
+            let own: Vec<Picked> = picked
+                .extract_if(.., |picked| picked.admission.by() == provider)
+                .collect();
+            if !own.is_empty() {
+                tokio::spawn(claim::claim(
+                    Arc::clone(&shared),
+                    Arc::clone(&shard),
+                    provider,
+                    own,
+                ));
+            }
         }
     }
 }

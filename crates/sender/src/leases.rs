@@ -67,12 +67,14 @@ impl<S: LeaseSource> Leases<S> {
 
     async fn refresh(&mut self, sequence: u64) -> Duration {
         let (asked_at, items) = self.pacing.ask();
+        let backups = self.pacing.backups();
         let request = v1::RefreshRequest {
             sender_id: self.name.clone(),
             incarnation: self.incarnation.to_vec().into(),
             sequence,
             items,
             epoch_seen: self.pacing.epoch_seen(),
+            backups,
         };
         match self.source.refresh(request).await {
             Ok(answer) => {

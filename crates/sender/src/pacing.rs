@@ -21,18 +21,29 @@ use tokio::sync::Notify;
 use crate::demand::Demand;
 use crate::key_gate::{KeyGate, Pass, Readable};
 use crate::outcome;
+use route::Route;
+
+mod route;
 
 /// How soon to ask again where nobody can say when it helps.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// How long mail that could not go counts as waiting for its own provider: longer than it is deferred.
+const BOUND_FRESH: Duration = Duration::from_secs(60);
 
-/// The keys of this sender: one for each identity of its settings.
+/// The keys of this sender: for each identity of its settings one at SES, and where it has a backup one at Mailgun.
 pub(crate) struct Pacing {
     clock: Arc<dyn Clock>,
-    provider: Provider,
     in_flight_per_key_max: u32,
-    keys: BTreeMap<String, SharedKey>,
+    identities: BTreeMap<String, Ways>,
     /// Set when a key begins to want something: the next refresh need not be waited for.
     pub(crate) wanted: Notify,
+}
+
+/// One identity: its keys, and by which of them its mail goes.
+struct Ways {
+    ses: SharedKey,
+    mailgun: Option<SharedKey>,
+    route: Mutex<Route>,
 }
 
 type SharedKey = Arc<Mutex<Key>>;
@@ -43,6 +54,10 @@ struct Key {
     gate: KeyGate,
     demand: Demand,
     in_flight: u32,
+    /// Spoken of to the coordinator, now or before.
+    is_used: bool,
+    /// Mail waits here until then that no other provider may send.
+    bound_until: Duration,
 }
 
 /// Why an admitted message must not be written after all.
@@ -61,39 +76,90 @@ pub(crate) struct Standing<'a> {
     pub(crate) paused: Option<Reason>,
 }
 
+impl Ways {
+    fn key(&self, provider: Provider) -> Option<&SharedKey> {
+        match provider {
+            Provider::Ses => Some(&self.ses),
+            Provider::Mailgun => self.mailgun.as_ref(),
+        }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = (Provider, &SharedKey)> {
+        Provider::ALL
+            .into_iter()
+            .filter_map(|provider| Some((provider, self.key(provider)?)))
+    }
+
+    /// The keys that mail may go by now. A probe comes first: it is small, and what it finds brings the mail back.
+    fn open_keys(&self) -> impl Iterator<Item = (Provider, &SharedKey)> {
+        let route = self.route();
+        let ways = route.probe().into_iter().chain([route.by()]);
+        ways.filter_map(|provider| Some((provider, self.key(provider)?)))
+    }
+
+    fn route(&self) -> Route {
+        *lock(&self.route)
+    }
+}
+
 impl Pacing {
+    /// `identities` with whether each has a backup.
     pub(crate) fn new<'a>(
-        identities: impl Iterator<Item = &'a str>,
+        identities: impl Iterator<Item = (&'a str, bool)>,
         in_flight_per_key_max: u32,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let now = clock.boot();
-        let key = || Key {
-            lease: LocalLease::new(now),
-            counts: Counts::default(),
-            gate: KeyGate::default(),
-            demand: Demand::new(now),
-            in_flight: 0,
+        let ways = |has_backup: bool| Ways {
+            ses: Key::shared(true, now),
+            mailgun: has_backup.then(|| Key::shared(false, now)),
+            route: Mutex::default(),
         };
         Self {
             clock,
-            provider: Provider::Ses,
             in_flight_per_key_max,
-            keys: identities
-                .map(|identity| (identity.to_owned(), Arc::new(Mutex::new(key()))))
+            identities: identities
+                .map(|(identity, has_backup)| (identity.to_owned(), ways(has_backup)))
                 .collect(),
             wanted: Notify::new(),
         }
     }
 
     pub(crate) fn knows(&self, identity: &str) -> bool {
-        self.keys.contains_key(identity)
+        self.identities.contains_key(identity)
     }
 
-    /// Leave to send `id` now, or how long to wait before asking again.
+    /// Leave to send `id` now by the provider of the identity's route, or how long to wait before asking again.
     pub(crate) fn admit(&self, identity: &str, id: MessageId) -> Result<Admission, Duration> {
+        let ways = self.identities.get(identity).ok_or(ASK_AGAIN)?;
+        let mut soonest = None;
+        for (provider, key) in ways.open_keys() {
+            match self.admit_by(provider, key, id) {
+                Ok(admission) => return Ok(admission),
+                Err(wait) => soonest = Some(soonest.map_or(wait, |other: Duration| other.min(wait))),
+            }
+        }
+        Err(soonest.unwrap_or(ASK_AGAIN))
+    }
+
+    /// The same for a message that `provider` alone may send, whatever the route is.
+    pub(crate) fn admit_bound(
+        &self,
+        identity: &str,
+        provider: Provider,
+        id: MessageId,
+    ) -> Result<Admission, Duration> {
+        let ways = self.identities.get(identity).ok_or(ASK_AGAIN)?;
+        let key = ways.key(provider).ok_or(ASK_AGAIN)?;
+        let admission = self.admit_by(provider, key, id);
+        if admission.is_err() {
+            lock(key).bound_until = self.clock.boot() + BOUND_FRESH;
+        }
+        admission
+    }
+
+    fn admit_by(&self, provider: Provider, shared: &SharedKey, id: MessageId) -> Result<Admission, Duration> {
         let now = self.clock.boot();
-        let shared = self.keys.get(identity).ok_or(ASK_AGAIN)?;
         let mut key = lock(shared);
         if key.in_flight >= self.in_flight_per_key_max {
             return Err(ASK_AGAIN);
@@ -109,6 +175,7 @@ impl Pacing {
         key.in_flight += 1;
         Ok(Admission {
             key: Arc::clone(shared),
+            provider,
             clock: Arc::clone(&self.clock),
             pass,
             version: key.lease.version(),
@@ -116,71 +183,60 @@ impl Pacing {
         })
     }
 
-    /// How many entries of the key are worth holding: what `time` brings at its rate and its budget still lets go, or what a
+    /// How many entries of the identity are worth holding: what `time` brings at its rate and its budget still lets go, or what a
     /// probe needs. Zero means that what is held should go back.
     pub(crate) fn room(&self, identity: &str, time: Duration) -> usize {
         let now = self.clock.boot();
-        let Some(key) = self.key(identity) else { return 0 };
-        let rate = key.lease.rate(now);
-        if rate <= 0.0 {
+        let Some(ways) = self.identities.get(identity) else {
             return 0;
-        }
-        let budget = usize::try_from(key.lease.budget_left()).unwrap_or(usize::MAX);
-        match key.gate.readable(now) {
-            Readable::All => whole(rate * time.as_secs_f64()).max(1).min(budget),
-            Readable::Probe => 2.min(budget),
-            Readable::Nothing => 0,
-        }
+        };
+        let rooms = ways.open_keys().map(|(_, key)| lock(key).room(time, now));
+        rooms.fold(0, usize::saturating_add)
     }
 
-    /// Notes that the key's streams hold mail; with `backlog` more than is read.
+    /// Notes that the identity's streams hold mail; with `backlog` more than is read.
     pub(crate) fn saw(&self, identity: &str, backlog: bool) {
         let now = self.clock.boot();
-        if self
-            .key(identity)
-            .is_some_and(|mut key| key.demand.saw(backlog, now))
-        {
-            self.wanted.notify_one();
+        let Some(ways) = self.identities.get(identity) else {
+            return;
+        };
+        let route = ways.route();
+        for (provider, key) in ways.keys() {
+            if lock(key).demand.saw(backlog, now) && route.leads_to(provider) {
+                self.wanted.notify_one();
+            }
         }
     }
 
-    /// What to tell the coordinator of each key. The time is that of the asking: answers to earlier questions are void.
+    /// What to tell the coordinator of each key. The time is that of the asking: answers to earlier questions are void. A backup's
+    /// key is not spoken of before mail goes by it.
     pub(crate) fn ask(&self) -> (Duration, Vec<v1::RefreshItem>) {
         let now = self.clock.boot();
-        let items = self.keys.iter().map(|(identity, key)| {
-            let mut key = lock(key);
-            let sent = key.counts.sent_total();
-            let mut wants = key.demand.wants(sent, self.in_flight_per_key_max, now);
-            if key.gate.paused().is_some() {
-                // All that a closed key can use is a probe.
-                wants = wants.min(1.0);
+        let mut items = Vec::with_capacity(self.identities.len());
+        for (identity, ways) in &self.identities {
+            let route = ways.route();
+            for (provider, key) in ways.keys() {
+                let mut key = lock(key);
+                let leads = route.leads_to(provider);
+                key.is_used |= leads || key.bound_until > now;
+                if key.is_used {
+                    let wants = key.wants(leads, self.in_flight_per_key_max, now);
+                    items.push(key.item(throttle_key(provider, identity), wants, now));
+                }
             }
-            let ask = key.lease.ask(now);
-            v1::RefreshItem {
-                key: Some(self.throttle_key(identity)),
-                wants,
-                has_rate: ask.has_rate,
-                has_epoch: ask.has_epoch,
-                has_version: ask.has_version,
-                sent_total: sent,
-                accepted_total: key.counts.accepted_total(),
-                errors_total: key.counts.errors_total(),
-                throttled: key
-                    .counts
-                    .throttled_by_version()
-                    .map(|(version, total)| v1::ThrottledCount { version, total })
-                    .collect(),
-                granted_total: ask.granted_total,
-                spent_total: ask.spent_total,
-                refused_reason: key
-                    .gate
-                    .paused()
-                    .map(Reason::as_str)
-                    .unwrap_or_default()
-                    .to_owned(),
-            }
-        });
-        (now, items.collect())
+        }
+        (now, items)
+    }
+
+    /// The identities that have a backup, with the newest word of each route.
+    pub(crate) fn backups(&self) -> Vec<v1::Backup> {
+        let with_backup = self.identities.iter().filter(|(_, ways)| ways.mailgun.is_some());
+        let backup = |(identity, ways): (&String, &Ways)| v1::Backup {
+            identity: identity.clone(),
+            provider: Provider::Mailgun.as_str().to_owned(),
+            route: ways.route().word(identity),
+        };
+        with_backup.map(backup).collect()
     }
 
     /// Takes the coordinator's answer to the question of `asked_at`.
@@ -188,10 +244,7 @@ impl Pacing {
         let now = self.clock.boot();
         for lease in &answer.leases {
             let Some(named) = &lease.key else { continue };
-            if named.provider != self.provider.as_str() {
-                continue;
-            }
-            let Some(mut key) = self.key(&named.identity) else {
+            let Some(mut key) = self.key(&named.provider, &named.identity) else {
                 continue;
             };
             let grant = Grant {
@@ -206,47 +259,140 @@ impl Pacing {
                 tracing::debug!(identity = named.identity, %stale, "lease not taken");
             }
         }
+        self.reroute(answer);
+    }
+
+    fn reroute(&self, answer: &v1::RefreshResponse) {
+        let routes: BTreeMap<&str, &v1::Route> = answer
+            .routes
+            .iter()
+            .map(|route| (route.identity.as_str(), route))
+            .collect();
+        let with_backup = self.identities.iter().filter(|(_, ways)| ways.mailgun.is_some());
+        for (identity, ways) in with_backup {
+            let mut route = lock(&ways.route);
+            let before = *route;
+            if route.hear(routes.get(identity.as_str()).copied(), answer.epoch) {
+                let to = route.by().as_str();
+                tracing::info!(identity, to, "mail of the identity goes by another provider");
+            }
+            if (route.by(), route.probe()) != (before.by(), before.probe()) {
+                // Its key has no lease yet.
+                self.wanted.notify_one();
+            }
+        }
     }
 
     /// Gives every lease up: nothing is admitted from here on.
     pub(crate) fn drop_leases(&self) {
         let now = self.clock.boot();
-        for key in self.keys.values() {
+        for (.., key) in self.all() {
             lock(key).lease.drop_now(now);
         }
     }
 
     /// The largest epoch that any lease has seen.
     pub(crate) fn epoch_seen(&self) -> u64 {
-        self.keys
-            .values()
-            .map(|key| lock(key).lease.epoch())
-            .max()
-            .unwrap_or(0)
+        let epochs = self.all().map(|(.., key)| lock(key).lease.epoch());
+        epochs.max().unwrap_or(0)
     }
 
-    pub(crate) fn standings(&self) -> impl Iterator<Item = Standing<'_>> {
+    /// How each key stands that was ever used.
+    pub(crate) fn standings(&self) -> Vec<Standing<'_>> {
         let now = self.clock.boot();
-        self.keys.iter().map(move |(identity, key)| {
+        let standing = |(identity, provider, key): (_, Provider, &SharedKey)| {
             let key = lock(key);
-            Standing {
-                provider: self.provider.as_str(),
+            key.is_used.then(|| Standing {
+                provider: provider.as_str(),
                 identity,
                 tokens: key.lease.available(now),
                 paused: key.gate.paused(),
-            }
+            })
+        };
+        self.all().filter_map(standing).collect()
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&str, Provider, &SharedKey)> {
+        self.identities.iter().flat_map(|(identity, ways)| {
+            ways.keys()
+                .map(move |(provider, key)| (identity.as_str(), provider, key))
         })
     }
 
-    fn throttle_key(&self, identity: &str) -> v1::ThrottleKey {
-        v1::ThrottleKey {
-            provider: self.provider.as_str().to_owned(),
-            identity: identity.to_owned(),
+    fn key(&self, provider: &str, identity: &str) -> Option<MutexGuard<'_, Key>> {
+        let ways = self.identities.get(identity)?;
+        Some(lock(ways.key(Provider::named(provider)?)?))
+    }
+}
+
+fn throttle_key(provider: Provider, identity: &str) -> v1::ThrottleKey {
+    v1::ThrottleKey {
+        provider: provider.as_str().to_owned(),
+        identity: identity.to_owned(),
+    }
+}
+
+impl Key {
+    fn shared(is_used: bool, now: Duration) -> SharedKey {
+        Arc::new(Mutex::new(Self {
+            lease: LocalLease::new(now),
+            counts: Counts::default(),
+            gate: KeyGate::default(),
+            demand: Demand::new(now),
+            in_flight: 0,
+            is_used,
+            bound_until: Duration::ZERO,
+        }))
+    }
+
+    fn room(&self, time: Duration, now: Duration) -> usize {
+        let rate = self.lease.rate(now);
+        if rate <= 0.0 {
+            return 0;
+        }
+        let budget = usize::try_from(self.lease.budget_left()).unwrap_or(usize::MAX);
+        match self.gate.readable(now) {
+            Readable::All => whole(rate * time.as_secs_f64()).max(1).min(budget),
+            Readable::Probe => 2.min(budget),
+            Readable::Nothing => 0,
         }
     }
 
-    fn key(&self, identity: &str) -> Option<MutexGuard<'_, Key>> {
-        self.keys.get(identity).map(|key| lock(key))
+    /// Recipients per second. `leads` if the route leads here.
+    fn wants(&mut self, leads: bool, in_flight_max: u32, now: Duration) -> f64 {
+        let wants = self.demand.wants(self.counts.sent_total(), in_flight_max, now);
+        if !leads {
+            // What this provider alone may send is little.
+            return if self.bound_until > now { 1.0 } else { 0.0 };
+        }
+        if self.gate.paused().is_some() {
+            // All that a closed key can use is a probe.
+            return wants.min(1.0);
+        }
+        wants
+    }
+
+    fn item(&mut self, named: v1::ThrottleKey, wants: f64, now: Duration) -> v1::RefreshItem {
+        let ask = self.lease.ask(now);
+        let paused = self.gate.paused().map(Reason::as_str);
+        v1::RefreshItem {
+            key: Some(named),
+            wants,
+            has_rate: ask.has_rate,
+            has_epoch: ask.has_epoch,
+            has_version: ask.has_version,
+            sent_total: self.counts.sent_total(),
+            accepted_total: self.counts.accepted_total(),
+            errors_total: self.counts.errors_total(),
+            throttled: self
+                .counts
+                .throttled_by_version()
+                .map(|(version, total)| v1::ThrottledCount { version, total })
+                .collect(),
+            granted_total: ask.granted_total,
+            spent_total: ask.spent_total,
+            refused_reason: paused.unwrap_or_default().to_owned(),
+        }
     }
 }
 
@@ -254,6 +400,7 @@ impl Pacing {
 #[must_use]
 pub(crate) struct Admission {
     key: SharedKey,
+    provider: Provider,
     clock: Arc<dyn Clock>,
     pass: Pass,
     /// The lease version under which it is sent.
@@ -269,6 +416,11 @@ enum Stage {
 }
 
 impl Admission {
+    /// Whose token it is.
+    pub(crate) const fn by(&self) -> Provider {
+        self.provider
+    }
+
     /// Looks once more, right before the request is written: the lease may have lapsed and the gate closed since.
     pub(crate) fn check(&self, random: f64) -> Result<(), Withdrawn> {
         let now = self.clock.boot();
@@ -320,25 +472,21 @@ impl Admission {
         match &answer {
             SendOutcome::Accepted { .. } => key.counts.accepted(1),
             SendOutcome::Throttled { daily: false, .. } => key.counts.throttled(self.version, 1),
-            // The provider was not asked, so it has not failed.
-            SendOutcome::Transient {
-                reason: Reason::NotWritten,
-            } => {}
-            SendOutcome::Transient { .. } | SendOutcome::Unknown { .. } => key.counts.error(1),
-            SendOutcome::Throttled { .. }
-            | SendOutcome::Refused { .. }
-            | SendOutcome::AccountRefused { .. } => {}
+            failure if failure.is_failure() => key.counts.error(1),
+            _ => {}
         }
         let paused = key.gate.paused();
         let outcome = outcome::settle(&mut key.gate, self.pass, (id, record), answer, random, now);
         match (paused, key.gate.paused()) {
             (None, Some(reason)) => tracing::warn!(
                 identity = record.identity,
+                provider = self.provider.as_str(),
                 reason = reason.as_str(),
                 "provider refuses the account or the identity, its mail waits"
             ),
             (Some(_), None) => tracing::info!(
                 identity = record.identity,
+                provider = self.provider.as_str(),
                 "provider takes mail of the identity again"
             ),
             _ => {}
@@ -364,8 +512,8 @@ impl Drop for Admission {
     }
 }
 
-fn lock(key: &Mutex<Key>) -> MutexGuard<'_, Key> {
-    key.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[expect(

@@ -105,10 +105,11 @@ impl<P: Provider> Pipeline<P> {
     /// Recipients that an identity could be sent to at this moment; 0 without a live lease.
     #[must_use]
     pub fn tokens(&self, identity: &str) -> f64 {
-        let mut standings = self.shared.pacing.standings();
+        let standings = self.shared.pacing.standings().into_iter();
         standings
-            .find(|standing| standing.identity == identity)
-            .map_or(0.0, |standing| standing.tokens)
+            .filter(|standing| standing.identity == identity)
+            .map(|standing| standing.tokens)
+            .sum()
     }
 
     /// Ends the sender after the shutdown: waits for open requests and their results, for as long as the limits say.
@@ -173,7 +174,9 @@ fn share<P>(parts: Parts<P>) -> (Arc<Shared<P>>, Inboxes) {
         deliver,
         meter,
     } = parts;
-    let names = identities.iter().map(|identity| identity.name.as_str());
+    let names = identities
+        .iter()
+        .map(|identity| (identity.name.as_str(), identity.mailgun.is_some()));
     let pacing = Pacing::new(names, limits.in_flight_per_identity_max, Arc::clone(&clock));
     let permits = limits.in_flight_max as usize;
     let standing = || {

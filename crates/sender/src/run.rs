@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::leases::Coordinators;
 use crate::metrics;
 use crate::pipeline::{Parts, Pipeline};
-use crate::provider::SesRegions;
+use crate::provider::Providers;
 use crate::shared::Limits;
 
 /// How often health looks at the sender.
@@ -45,7 +45,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let store = redis::connect(&config.redis.store()?, &supervisor)
         .await
         .context("can't use redis")?;
-    let provider = SesRegions::connect(&config.identity, &config.ses).await?;
+    let provider = Providers::connect(&config.identity, &config.ses, &config.mailgun()).await?;
     let limits = Limits::new(&config, name(&config));
     let deliver = config.deliver()?;
     let mode = deliver.mode().as_str();
@@ -94,7 +94,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
 }
 
 /// Says by health what is wrong, until the shutdown.
-async fn look_after(pipeline: &Pipeline<SesRegions>, health: &Health, shutdown: &Shutdown) {
+async fn look_after(pipeline: &Pipeline<Providers>, health: &Health, shutdown: &Shutdown) {
     while !shutdown.is_requested() {
         match pipeline.problem() {
             None => health.set_ready().await,

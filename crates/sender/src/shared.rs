@@ -46,7 +46,7 @@ impl Limits {
             name,
             in_flight_max: config.in_flight_max.get(),
             in_flight_per_identity_max: config.in_flight_per_identity_max.get(),
-            attempt_timeout: config.ses.attempt_timeout,
+            attempt_timeout: config.attempt_timeout(),
             claim_lease: config.claim_lease(),
             read_ahead: config.read_ahead,
             drain_max: config.drain_max,

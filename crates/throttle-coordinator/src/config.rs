@@ -68,7 +68,9 @@ pub struct RateSettings {
     pub cut_on_errors: bool,
     #[serde(with = "humantime_serde")]
     pub feedback_window: Duration,
-    pub breaker: bool,
+    /// `None`: on where the identity has a backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<bool>,
 }
 
 /// One `[[key]]`: what differs from `[rates]`.
@@ -140,7 +142,7 @@ impl KeySettings {
             max_send_rate: self.max_send_rate.unwrap_or(default.max_send_rate),
             cut_on_errors: self.cut_on_errors.unwrap_or(default.cut_on_errors),
             feedback_window: self.feedback_window.unwrap_or(default.feedback_window),
-            breaker: self.breaker.unwrap_or(default.breaker),
+            breaker: self.breaker.or(default.breaker),
         }
     }
 }
@@ -168,8 +170,14 @@ impl Config {
             limits: rates.limits(),
             daily: DailySend::Unlimited,
             resume: Resume::ByHand,
-            breaker: rates.breaker,
+            breaker: rates.breaker.unwrap_or(false),
         }
+    }
+
+    /// Whether the key has a breaker, where the configuration says so.
+    #[must_use]
+    pub fn breaker(&self, key: &RateKey) -> Option<bool> {
+        self.rates_of(key).breaker
     }
 
     fn rates_of(&self, key: &RateKey) -> RateSettings {

@@ -7,6 +7,7 @@
 mod key;
 mod log;
 mod opening;
+mod routes;
 mod table;
 mod writing;
 
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use paceline_domain::controller::Decision;
+use paceline_domain::controller::route::Rerouted;
 use paceline_domain::lease::HolderId;
 use paceline_store::throttle::{RateKey, Term};
 use tokio::sync::Notify;
@@ -22,6 +24,8 @@ use tokio::sync::Notify;
 use key::PacedKey;
 pub(crate) use key::{Description, Item, Lease};
 use opening::Remembered;
+use routes::Routes;
+pub(crate) use routes::{Backup, Told, provider, way};
 use writing::Waiting;
 pub(crate) use writing::{Boarded, Landing, Write};
 
@@ -55,6 +59,7 @@ struct State {
     waiting: Vec<Waiting>,
     /// The keys of this process's last lead, for a Redis that has lost them since.
     remembered: BTreeMap<RateKey, Remembered>,
+    routes: Routes,
 }
 
 struct Lead {
@@ -89,6 +94,7 @@ impl Desk {
             keys: BTreeMap::new(),
             unreadable: BTreeMap::new(),
             waiting: Vec::new(),
+            routes: Routes::default(),
             remembered: BTreeMap::new(),
         };
         Self {
@@ -199,6 +205,44 @@ impl Desk {
         Ok((term, leases, self.board(state)))
     }
 
+    /// Takes in which identities have a backup, and says by which way the mail of each goes.
+    pub(crate) fn route(&self, backups: &[Backup], now: Duration) -> Vec<Told> {
+        let state = &mut *self.state();
+        let Some(epoch) = state.lead(now).map(|lead| lead.term.epoch) else {
+            return Vec::new();
+        };
+        for backup in backups {
+            if state.routes.knows(&backup.identity) || state.routes.len() < state.config.keys_max.get() {
+                state.routes.hear(backup, epoch, now);
+            }
+        }
+        for (key, paced) in &mut state.keys {
+            if state.config.breaker(key).is_none() && state.routes.has_backup(key) {
+                paced.have_breaker(now);
+            }
+        }
+        let told = |backup: &Backup| state.routes.tell(&backup.identity, &state.keys);
+        backups.iter().filter_map(told).collect()
+    }
+
+    /// Changes of the way since the last look.
+    pub(crate) fn reroute(&self, now: Duration) -> Vec<(String, Rerouted)> {
+        let state = &mut *self.state();
+        if state.lead(now).is_none() {
+            return Vec::new();
+        }
+        state.routes.tick(&state.keys, now)
+    }
+
+    /// The provider of each identity that has a backup; nothing while another leads.
+    pub(crate) fn routes(&self, now: Duration) -> Vec<(String, &'static str)> {
+        let state = self.state();
+        if state.lead(now).is_none() {
+            return Vec::new();
+        }
+        state.routes.all()
+    }
+
     /// Takes a leaving sender's last counts and all its leases.
     pub(crate) fn release(
         &self,
@@ -242,7 +286,12 @@ impl Desk {
         if state.lead(now).is_none() {
             return Vec::new();
         }
-        let describe = |(key, paced): (&RateKey, &mut PacedKey)| (key.clone(), paced.describe(now));
+        let routes = &state.routes;
+        let describe = |(key, paced): (&RateKey, &mut PacedKey)| {
+            let mut description = paced.describe(now);
+            description.route = routes.way(&key.identity).map(provider);
+            (key.clone(), description)
+        };
         state.keys.iter_mut().map(describe).collect()
     }
 
@@ -269,6 +318,7 @@ impl State {
     fn close(&mut self) {
         self.waiting.clear();
         self.unreadable.clear();
+        self.routes = Routes::default();
         let keys = std::mem::take(&mut self.keys);
         if let Some(lead) = self.lead.take() {
             let remember = |(key, paced): (RateKey, PacedKey)| (key, paced.remembered(lead.term.epoch));

@@ -33,6 +33,7 @@ impl Outcome {
 pub(crate) struct Metrics {
     refreshes: Counter<u64>,
     cuts: Counter<u64>,
+    reroutes: Counter<u64>,
 }
 
 impl Metrics {
@@ -62,6 +63,20 @@ impl Metrics {
             "What the senders send, in recipients per second",
             |key| key.measured,
         );
+        let (routes, at) = (desk.clone(), clock.clone());
+        meter
+            .u64_observable_gauge("throttle.route")
+            .with_description("1 for the provider by which the mail of an identity with a backup goes")
+            .with_callback(move |observer| {
+                for (identity, provider) in routes.routes(at.boot()) {
+                    let labels = [
+                        KeyValue::new("provider", provider),
+                        KeyValue::new("identity", identity),
+                    ];
+                    observer.observe(1, &labels);
+                }
+            })
+            .build();
         let lead = desk.clone();
         meter
             .u64_observable_gauge("throttle.leader")
@@ -77,12 +92,25 @@ impl Metrics {
                 .u64_counter("throttle.cuts")
                 .with_description("Cuts of a rate, by reason")
                 .build(),
+            reroutes: meter
+                .u64_counter("throttle.reroutes")
+                .with_description("Changes of the provider by which an identity's mail goes, by cause")
+                .build(),
         }
     }
 
     pub(crate) fn refreshed(&self, outcome: Outcome) {
         self.refreshes
             .add(1, &[KeyValue::new("outcome", outcome.as_str())]);
+    }
+
+    pub(crate) fn rerouted(&self, identity: &str, to: &'static str, cause: &'static str) {
+        let labels = [
+            KeyValue::new("identity", identity.to_owned()),
+            KeyValue::new("to", to),
+            KeyValue::new("cause", cause),
+        ];
+        self.reroutes.add(1, &labels);
     }
 
     pub(crate) fn cut(&self, key: &RateKey, reason: CutReason) {

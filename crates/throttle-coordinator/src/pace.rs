@@ -8,7 +8,7 @@ use paceline_kit::Shutdown;
 use paceline_kit::clock::Clock;
 use paceline_store::throttle::RateKey;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, provider};
 use crate::metrics::Metrics;
 
 const TICK: Duration = Duration::from_millis(100);
@@ -18,6 +18,16 @@ pub(crate) async fn tick(desk: Desk, clock: impl Clock, metrics: Metrics, stop: 
     while pause(TICK, &stop).await {
         for (key, decision) in desk.tick(clock.boot()) {
             report(&key, &decision, &metrics);
+        }
+        for (identity, rerouted) in desk.reroute(clock.boot()) {
+            let (to, cause) = (provider(rerouted.to).as_str(), rerouted.cause.as_str());
+            tracing::warn!(
+                identity,
+                to,
+                cause,
+                "mail of the identity goes by another provider"
+            );
+            metrics.rerouted(&identity, to, cause);
         }
     }
 }

@@ -6,6 +6,7 @@ mod open;
 use std::sync::Arc;
 use std::time::Duration;
 
+use paceline_domain::controller::breaker::Standing;
 use paceline_domain::lease::TTL;
 use paceline_kit::clock::Clock;
 use paceline_store::throttle::{RateKey, Term};
@@ -14,7 +15,7 @@ use paceline_wire::status::{RpcError, reason};
 use paceline_wire::v1;
 use tonic::{Code, Request, Response, Status};
 
-use crate::desk::{Description, Desk, Lease, Refused};
+use crate::desk::{Description, Desk, Lease, Refused, Told, provider};
 use crate::metrics::{Metrics, Outcome};
 use call::Call;
 
@@ -108,6 +109,7 @@ impl<C: Clock> Throttle<C> {
     async fn refreshed(&self, request: v1::RefreshRequest) -> Result<v1::RefreshResponse, RpcError> {
         let sequence = request.sequence;
         let call = Call::read(&request.sender_id, &request.incarnation, request.items)?;
+        let backups = call::backups(request.backups)?;
         call::check_epoch(request.epoch_seen)?;
         if self.desk.meet_epoch(request.epoch_seen) {
             tracing::warn!(
@@ -116,15 +118,17 @@ impl<C: Clock> Throttle<C> {
             );
         }
         self.open(call.items.iter().map(|(key, _)| key)).await?;
+        let now = self.clock.boot();
         let (term, leases, boarded) = self
             .desk
-            .refresh(call.holder, sequence, &call.items, self.clock.boot())
+            .refresh(call.holder, sequence, &call.items, now)
             .map_err(refused)?;
+        let routes = self.desk.route(&backups, now);
         boarded.landed(WRITE_MAX).await.map_err(refused)?;
-        Ok(self.response(&term, leases))
+        Ok(self.response(&term, leases, routes))
     }
 
-    fn response(&self, term: &Term, leases: Vec<(RateKey, Lease)>) -> v1::RefreshResponse {
+    fn response(&self, term: &Term, leases: Vec<(RateKey, Lease)>, routes: Vec<Told>) -> v1::RefreshResponse {
         let settled = leases.iter().all(|(_, lease)| lease.settled);
         let ttl_ms = u32::try_from(TTL.as_millis()).unwrap_or(u32::MAX);
         let lease = |(key, lease): (RateKey, Lease)| v1::Lease {
@@ -142,6 +146,7 @@ impl<C: Clock> Throttle<C> {
             leases: leases.into_iter().map(lease).collect(),
             leader_address: self.address.clone(),
             refresh_ms: if settled { REFRESH_MS } else { REFRESH_SOON_MS },
+            routes: routes.into_iter().map(|told| route(term.epoch, told)).collect(),
         }
     }
 }
@@ -181,6 +186,20 @@ fn silent() -> RpcError {
     .retry_after(RETRY)
 }
 
+fn route(epoch: u64, told: Told) -> v1::Route {
+    v1::Route {
+        identity: told.identity,
+        provider: provider(told.way).as_str().to_owned(),
+        epoch,
+        version: told.version,
+        probe: told
+            .probe
+            .map(|way| provider(way).as_str())
+            .unwrap_or_default()
+            .to_owned(),
+    }
+}
+
 fn wire_key(key: RateKey) -> v1::ThrottleKey {
     v1::ThrottleKey {
         provider: key.provider,
@@ -198,5 +217,19 @@ fn description((key, description): (RateKey, Description)) -> v1::KeyDescription
         measured: description.measured,
         version: description.version,
         senders: u32::try_from(description.senders).unwrap_or(u32::MAX),
+        route: description
+            .route
+            .map(|provider| provider.as_str())
+            .unwrap_or_default()
+            .to_owned(),
+        breaker: description.breaker.map(standing).unwrap_or_default().to_owned(),
+    }
+}
+
+const fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Closed => "closed",
+        Standing::Open => "open",
+        Standing::HalfOpen => "half_open",
     }
 }

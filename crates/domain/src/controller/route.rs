@@ -82,6 +82,15 @@ impl Default for Route {
 }
 
 impl Route {
+    /// The way that a leader before had chosen.
+    #[must_use]
+    pub const fn at(way: Way) -> Self {
+        Self {
+            way,
+            well_since: None,
+        }
+    }
+
     #[must_use]
     pub const fn way(&self) -> Way {
         self.way

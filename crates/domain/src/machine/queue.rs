@@ -85,7 +85,7 @@ pub(super) fn claimed(record: &Record, ticket: Ticket, claim: Claim, now: Millis
     Step::Moved(Record {
         attempt: record.attempt.saturating_add(1),
         nonce: claim.nonce,
-        provider: Some(claim.provider),
+        provider: Some(record.bound_to().unwrap_or(claim.provider)),
         due_at: now + claim.lease,
         ..moved(record, State::Sending, Reason::None, now)
     })

@@ -175,6 +175,29 @@ fn a_claim_takes_the_next_attempt_for_its_lease() {
 }
 
 #[test]
+fn what_may_have_been_sent_keeps_its_provider_and_all_else_moves() {
+    let by_mailgun = |record: &Record| match claim(record) {
+        Event::Claimed {
+            ticket, nonce, lease, ..
+        } => Event::Claimed {
+            ticket,
+            nonce,
+            lease,
+            provider: Provider::Mailgun,
+        },
+        other => other,
+    };
+    for (maybe_sent, provider) in [(false, Provider::Mailgun), (true, Provider::Ses)] {
+        let record = Record {
+            maybe_sent,
+            provider: Some(Provider::Ses),
+            ..queued()
+        };
+        assert_eq!(moved(&record, by_mailgun, NOW).provider, Some(provider));
+    }
+}
+
+#[test]
 fn a_claim_needs_the_tickets_acceptance_and_generation() {
     let record = queued();
     for ticket in [

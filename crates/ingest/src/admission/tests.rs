@@ -69,6 +69,7 @@ fn identity(name: &str, domain: &str, tenant: &str) -> IdentitySettings {
             configuration_set: "events".to_owned(),
             tenant_name: None,
         },
+        mailgun: None,
     }
 }
 

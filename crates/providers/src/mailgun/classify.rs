@@ -100,6 +100,7 @@ fn refusal(status: u16, text: Option<&str>, date: Option<Timestamp>, parties: Pa
         (402, Some(_)) => account(Reason::AccountPaused),
         // The domain. It may be a new one that not all of Mailgun knows yet, so it is never the message's fault.
         (404, Some(_)) => account(Reason::ConfigurationMissing),
+        (400..=407 | 409..=499, _) => unknown(Reason::RefusalUnclear),
         _ => unknown(Reason::AnswerUnclear),
     }
 }
@@ -143,6 +144,10 @@ mod tests {
 
     const UNCLEAR: SendOutcome = Unknown {
         reason: Reason::AnswerUnclear,
+    };
+
+    const UNNAMED: SendOutcome = Unknown {
+        reason: Reason::RefusalUnclear,
     };
 
     fn outcome(status: u16, date: Option<&str>, body: &str) -> SendOutcome {
@@ -264,15 +269,18 @@ mod tests {
     fn what_mailgun_did_not_name_proves_nothing() {
         for status in [400, 402, 404, 420] {
             for body in ["", "<html>", "404 page not found", "{\"error\": \"x\"}"] {
-                assert_eq!(outcome(status, None, body), UNCLEAR, "{status} {body}");
+                assert_eq!(outcome(status, None, body), UNNAMED, "{status} {body}");
             }
         }
     }
 
     #[test]
     fn a_status_that_is_not_documented_proves_nothing() {
-        for status in [304, 405, 408, 409, 420, 422, 451, 499, 500, 502, 503, 504, 599] {
+        for status in [304, 408, 500, 502, 503, 504, 599] {
             check(status, "Something went wrong", UNCLEAR);
+        }
+        for status in [405, 409, 420, 422, 451, 499] {
+            check(status, "Something went wrong", UNNAMED);
         }
     }
 }

@@ -3,6 +3,7 @@
 use paceline_domain::reason::Reason;
 
 use super::form::Form;
+use super::settings::MailgunSettings;
 use crate::header_text::{self, HeaderError};
 use crate::message::{Attachment, OutgoingMessage};
 
@@ -42,8 +43,8 @@ impl RequestError {
 /// Fields that Mailgun calls options, headers and variables, with their prefix.
 type Options = Vec<(String, String)>;
 
-pub(super) fn build(message: &OutgoingMessage<'_>, tracking: bool) -> Result<Form, RequestError> {
-    let options = options(message, tracking)?;
+pub(super) fn build(message: &OutgoingMessage<'_>, settings: &MailgunSettings) -> Result<Form, RequestError> {
+    let options = options(message, settings)?;
     let options_bytes: usize = options.iter().map(|(name, value)| name.len() + value.len()).sum();
     if options_bytes > OPTIONS_BYTES_MAX {
         return Err(RequestError::OptionsTooLong);
@@ -71,11 +72,18 @@ pub(super) fn build(message: &OutgoingMessage<'_>, tracking: bool) -> Result<For
     Ok(form)
 }
 
-fn options(message: &OutgoingMessage<'_>, tracking: bool) -> Result<Options, RequestError> {
+fn options(message: &OutgoingMessage<'_>, settings: &MailgunSettings) -> Result<Options, RequestError> {
     let mut options = Options::new();
     let mut add = |prefix: char, name: &str, value: String| options.push((format!("{prefix}:{name}"), value));
     // Otherwise the domain's own setting counts.
-    add('o', "tracking", if tracking { "yes" } else { "no" }.to_owned());
+    add(
+        'o',
+        "tracking",
+        if settings.tracking { "yes" } else { "no" }.to_owned(),
+    );
+    if settings.test_mode {
+        add('o', "testmode", "yes".to_owned());
+    }
     for tag in tags(message) {
         add('o', "tag", tag);
     }

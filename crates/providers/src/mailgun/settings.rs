@@ -23,6 +23,8 @@ pub struct MailgunSettings {
     pub region: MailgunRegion,
     /// Whether Mailgun may rewrite links and add a pixel, to count clicks and opens.
     pub tracking: bool,
+    /// Mailgun takes the mail, and delivers none of it.
+    pub test_mode: bool,
     /// Bounds the making of a connection, TLS included. Running into it proves that nothing was sent.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
@@ -58,6 +60,7 @@ impl Default for MailgunSettings {
             key_file: None,
             region: MailgunRegion::Us,
             tracking: false,
+            test_mode: false,
             connect_timeout: Duration::from_secs(3),
             attempt_timeout: Duration::from_secs(10),
             idle_connections_max: 256,

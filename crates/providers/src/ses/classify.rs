@@ -71,7 +71,7 @@ fn refusal(status: u16, code: Option<&str>, text: &str, parties: Parties<'_>) ->
             // SES names its refusals. What comes without a name may be a proxy's, at any time; a proxy's own refusals of whom
             // or what it does not let through are the exception.
             None if matches!(status, 401 | 403 | 413 | 429) => by_status(status, text),
-            None => unknown(Reason::AnswerUnclear),
+            None => unknown(Reason::RefusalUnclear),
         },
     }
 }
@@ -142,7 +142,7 @@ fn by_status(status: u16, text: &str) -> SendOutcome {
         },
         429 => throttled(text),
         _ => SendOutcome::Transient {
-            reason: Reason::ProviderUnavailable,
+            reason: Reason::RefusalUnclear,
         },
     }
 }
@@ -277,8 +277,9 @@ mod tests {
     #[test]
     fn an_unknown_refusal_is_unsent_and_counts_as_a_try() {
         let expected = Transient {
-            reason: Reason::ProviderUnavailable,
+            reason: Reason::RefusalUnclear,
         };
+        assert!(!expected.is_failure(), "the provider is well");
         check(400, Some("SomethingNewException"), "", expected.clone());
         check(409, Some("ConflictException"), "", expected);
     }
@@ -287,8 +288,9 @@ mod tests {
     #[test]
     fn a_refusal_that_ses_did_not_name_proves_nothing() {
         let expected = Unknown {
-            reason: Reason::AnswerUnclear,
+            reason: Reason::RefusalUnclear,
         };
+        assert!(!expected.is_failure(), "the provider may be well");
         for status in [400, 404, 409, 460, 499] {
             check(status, None, "", expected.clone());
         }
@@ -319,6 +321,7 @@ mod tests {
         let expected = Unknown {
             reason: Reason::AnswerUnclear,
         };
+        assert!(expected.is_failure());
         for status in [500, 502, 504, 599] {
             check(status, None, "", expected.clone());
             check(status, Some("ServiceUnavailable"), "", expected.clone());

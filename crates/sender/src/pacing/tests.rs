@@ -16,7 +16,11 @@ const FIRST: MessageId = MessageId([1; 16]);
 
 fn pacing(in_flight_max: u32) -> (ManualClock, Pacing) {
     let clock = ManualClock::at(Millis(1));
-    let pacing = Pacing::new([MAIN].into_iter(), in_flight_max, Arc::new(clock.clone()));
+    let pacing = Pacing::new(
+        [(MAIN, false)].into_iter(),
+        in_flight_max,
+        Arc::new(clock.clone()),
+    );
     (clock, pacing)
 }
 
@@ -89,7 +93,7 @@ fn an_admission_ends_when_its_key_closes() {
     grant(&pacing, &clock, None);
     let admission = pacing.admit(MAIN, FIRST).expect("a token");
     {
-        let mut key = pacing.key(MAIN).expect("it is known");
+        let mut key = pacing.key("ses", MAIN).expect("it is known");
         let pass = admission.pass;
         key.gate.refused(
             pass,

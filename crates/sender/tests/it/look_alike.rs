@@ -6,12 +6,12 @@ use std::time::Duration;
 use paceline_domain::record::State;
 use paceline_local::ses::fault::{Action, Failure, Fault};
 use paceline_local::{Lookalike, LookalikeOptions};
-use paceline_providers::{Credentials, SesSettings};
-use paceline_sender::provider::SesRegions;
+use paceline_providers::{Credentials, MailgunSettings, SesSettings};
+use paceline_sender::provider::Providers;
 
 use crate::support::{World, identity, sender, wish};
 
-pub(crate) async fn lookalike() -> (Lookalike, SesRegions) {
+pub(crate) async fn lookalike() -> (Lookalike, Providers) {
     let address = "127.0.0.1:0".parse().expect("an address");
     let lookalike = Lookalike::start(address, LookalikeOptions::default())
         .await
@@ -21,7 +21,7 @@ pub(crate) async fn lookalike() -> (Lookalike, SesRegions) {
 }
 
 /// A further client of the look-alike.
-pub(crate) async fn regions(lookalike: &Lookalike) -> SesRegions {
+pub(crate) async fn regions(lookalike: &Lookalike) -> Providers {
     let settings = SesSettings {
         endpoint_url: Some(lookalike.url()),
         credentials: Credentials::LookAlike,
@@ -29,7 +29,7 @@ pub(crate) async fn regions(lookalike: &Lookalike) -> SesRegions {
         attempt_timeout: Duration::from_secs(30),
         ..SesSettings::default()
     };
-    let regions = SesRegions::connect(&[identity("main")], &settings).await;
+    let regions = Providers::connect(&[identity("main")], &settings, &MailgunSettings::default()).await;
     regions.expect("good settings")
 }
 

@@ -11,7 +11,7 @@ use paceline_domain::time::Millis;
 use paceline_local::Lookalike;
 use paceline_local::private_redis::{Endpoint, PrivateRedis, RedisOptions};
 use paceline_local::ses::fault::{Action, Fault};
-use paceline_sender::provider::SesRegions;
+use paceline_sender::provider::Providers;
 use paceline_store::{Change, Durability, Enqueued, NewMessage, Store};
 use paceline_testkit::{Proxy, TestRedis, eventually};
 use tokio::time::Instant;
@@ -42,7 +42,7 @@ async fn entries(redis: &TestRedis) -> i64 {
 }
 
 /// A sender whose claims outlast slow requests.
-fn patient(name: &str, store: Store, ses: SesRegions, rates: Granting) -> Sender<SesRegions> {
+fn patient(name: &str, store: Store, ses: Providers, rates: Granting) -> Sender<Providers> {
     let mut limits = limits(name);
     limits.attempt_timeout = SLOW * 2;
     limits.claim_lease = SLOW * 5;

@@ -10,7 +10,7 @@ use opentelemetry::metrics::Meter;
 use paceline_domain::id::MessageId;
 use paceline_domain::lane::Lane;
 use paceline_domain::reason::Reason;
-use paceline_domain::record::{DoubtPolicy, Nonce, Record, State};
+use paceline_domain::record::{DoubtPolicy, Nonce, Provider as ProviderName, Record, State};
 use paceline_domain::time::Millis;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::identity::{IdentitySettings, SesIdentity};
@@ -399,8 +399,14 @@ impl Scripted {
 }
 
 impl Provider for Scripted {
-    async fn send(&self, region: &str, message: &OutgoingMessage<'_>) -> SendOutcome {
-        assert_eq!(region, "eu-west-1");
+    async fn send(
+        &self,
+        by: ProviderName,
+        identity: &IdentitySettings,
+        message: &OutgoingMessage<'_>,
+    ) -> SendOutcome {
+        assert_eq!(by, ProviderName::Ses);
+        assert_eq!(identity.ses.region, "eu-west-1");
         assert_eq!(message.configuration_set, "events");
         let call = {
             let mut calls = self.calls.lock().expect("nobody panics under it");
@@ -473,6 +479,7 @@ impl LeaseSource for Granting {
             leases: request.items.into_iter().map(lease).collect(),
             leader_address: String::new(),
             refresh_ms: 100,
+            routes: Vec::new(),
         })
     }
 
@@ -492,6 +499,7 @@ pub(crate) fn identity(name: &str) -> IdentitySettings {
             configuration_set: "events".to_owned(),
             tenant_name: None,
         },
+        mailgun: None,
     }
 }
 

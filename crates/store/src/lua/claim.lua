@@ -41,7 +41,9 @@ for i = 1, N do
     elseif reason ~= 0 then
       answer, packed = 'suppressed', move(i, id, r, SUPPRESSED, reason)
     else
-      r[ATTEMPT], r[NONCE], r[PROVIDER] = r[ATTEMPT] + 1, nonce, provider
+      r[ATTEMPT], r[NONCE] = r[ATTEMPT] + 1, nonce
+      -- What may have been sent never moves to another provider.
+      if r[PROVIDER] == 0 or bit.band(r[FLAGS], MAYBE_SENT) == 0 then r[PROVIDER] = provider end
       answer, packed = 'sending', move(i, id, r, SENDING, 0, NOW + lease)
     end
     taken[id] = answer == 'sending'

@@ -23,7 +23,8 @@ use proptest::test_runner::TestRunner;
 use self::check::packed;
 use self::operation::{Operation, operation, outcome_of};
 use crate::support::{
-    Bench, DOUBT_WINDOW, LEASE, Snapshot, claim_of, hand_off_of, id, message, stream_key, ticket_of, wish,
+    Bench, DOUBT_WINDOW, LEASE, Snapshot, claim_of, hand_off_of, id, message, provider_of, stream_key,
+    ticket_of, wish,
 };
 use crate::{SHARD, TAG};
 
@@ -337,7 +338,7 @@ impl<'a> World<'a> {
                     ticket,
                     nonce,
                     lease: LEASE,
-                    provider: Provider::Ses,
+                    provider: provider_of(self.nonces),
                 },
             };
             let expected = match self.step(item.id, &event) {

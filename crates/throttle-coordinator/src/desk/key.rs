@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use paceline_domain::aimd::{Meter, Totals};
+use paceline_domain::controller::breaker::Standing;
+use paceline_domain::controller::route::Way;
 use paceline_domain::controller::{Asked, Controller, Counts, Decision, Event, LimitedBy, Settings};
 use paceline_domain::lease::budget::Said;
 use paceline_domain::lease::invariant::granted_within_bound;
 use paceline_domain::lease::{Books, HolderId, Request};
 use paceline_domain::reason::Reason;
+use paceline_domain::record::Provider;
 use paceline_store::throttle::{Adopted, Commit, Kept, RateKey, Term};
 
 use super::LEAP_MAX;
@@ -61,6 +64,10 @@ pub(crate) struct Description {
     pub(crate) free: f64,
     pub(crate) version: u64,
     pub(crate) senders: usize,
+    /// By which provider the identity's mail goes; `None` without a backup.
+    pub(crate) route: Option<Provider>,
+    /// `None` without a breaker.
+    pub(crate) breaker: Option<Standing>,
 }
 
 pub(super) struct PacedKey {
@@ -230,7 +237,34 @@ impl PacedKey {
             free: (in_force.rate - self.books.outstanding(now)).max(0.0),
             version: self.controller.version(),
             senders: self.books.senders(now),
+            route: None,
+            breaker: self.standing(),
         }
+    }
+
+    /// Where the breaker stands; `None` without one.
+    pub(super) fn standing(&self) -> Option<Standing> {
+        self.controller
+            .settings()
+            .breaker
+            .then(|| self.controller.standing())
+    }
+
+    /// The identity has a backup, so that the provider may be left alone while it fails.
+    pub(super) fn have_breaker(&mut self, now: Duration) {
+        let settings = *self.controller.settings();
+        if !settings.breaker {
+            let with = Settings {
+                breaker: true,
+                ..settings
+            };
+            self.step(&Event::Settings(with), now);
+        }
+    }
+
+    /// The way that a person has set.
+    pub(super) fn way_by_hand(&self) -> Option<Way> {
+        self.controller.overrides().way()
     }
 
     /// The sender's counted budget. While the books learn, nobody is granted more than it has.

@@ -79,7 +79,7 @@ fn leading(saved: Option<(f64, u64)>) -> Desk {
 
 fn leading_with(breaker: bool, saved: Option<(f64, u64)>) -> Desk {
     let mut config: Config = load("throttle-coordinator", DEFAULTS, None).expect("defaults");
-    config.rates.breaker = breaker;
+    config.rates.breaker = breaker.then_some(true);
     let desk = Desk::new(Arc::new(config));
     desk.begin(term(4), ms(60_000), ms(0));
     open(&desk, &term(4), &adopted(saved), 0);

@@ -86,7 +86,10 @@ impl Desk {
             now,
             boot_at: state.boot_at,
         };
-        let settings = state.config.settings(key);
+        let mut settings = state.config.settings(key);
+        if state.config.breaker(key).is_none() {
+            settings.breaker = state.routes.has_backup(key);
+        }
         let remembered = state.remembered.get(key);
         let mut paced = PacedKey::open(settings, (adopted, kept), remembered, opening)?;
         paced.log.want_snapshot();

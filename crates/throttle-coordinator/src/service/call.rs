@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use paceline_domain::aimd::Totals;
 use paceline_domain::lease::HolderId;
 use paceline_domain::reason::Reason;
+use paceline_domain::record::Provider;
 use paceline_kit::identity::is_name;
 use paceline_store::throttle::RateKey;
 use paceline_wire::status::InvalidFields;
 use paceline_wire::v1;
 
-use crate::desk::Item;
+use crate::desk::{Backup, Item, way};
 
 const SENDER_ID_MAX: usize = 128;
 const ITEMS_MAX: usize = 1_000;
@@ -59,6 +60,30 @@ impl Call {
             items: read,
         })
     }
+}
+
+/// The identities that have a backup. One that this coordinator does not know is no backup here.
+pub(super) fn backups(backups: Vec<v1::Backup>) -> Result<Vec<Backup>, InvalidFields> {
+    if backups.len() > ITEMS_MAX {
+        return Err(InvalidFields::one("backups", "must be at most 1000"));
+    }
+    if !backups.iter().all(|backup| is_name(&backup.identity)) {
+        return Err(InvalidFields::one(
+            "backups",
+            "must name identities, 1 to 64 of [a-z0-9_-]",
+        ));
+    }
+    let known = backups
+        .into_iter()
+        .filter(|backup| Provider::named(&backup.provider) == Some(Provider::Mailgun));
+    let read = |backup: v1::Backup| Backup {
+        identity: backup.identity,
+        told: backup.route.and_then(|route| {
+            let provider = Provider::named(&route.provider)?;
+            Some((way(provider), route.epoch, route.version))
+        }),
+    };
+    Ok(known.map(read).collect())
 }
 
 pub(super) fn check_epoch(epoch: u64) -> Result<(), InvalidFields> {

@@ -133,6 +133,7 @@ impl Sender {
             sequence: self.sequence,
             items: vec![self.item(&ask)],
             epoch_seen: self.epoch_seen,
+            backups: Vec::new(),
         };
         let answer = self.client.refresh(request).await;
         let answer = answer.map_err(|status| RpcError::from(&status))?.into_inner();
