@@ -35,6 +35,9 @@ use crate::config::Config;
 /// ever counted, which is far less; a sender gone wrong must not use the counters up.
 const LEAP_MAX: u64 = 1 << 20;
 
+/// Under which term, with which leases, and when they may be said.
+pub(crate) type Refreshed = (Term, Vec<(RateKey, Lease)>, Boarded);
+
 /// The state behind one lock. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Desk {
@@ -185,7 +188,7 @@ impl Desk {
         sequence: u64,
         items: &[(RateKey, Item)],
         now: Duration,
-    ) -> Result<(Term, Vec<(RateKey, Lease)>, Boarded), Refused> {
+    ) -> Result<Refreshed, Refused> {
         let state = &mut *self.state();
         let Some(lead) = state.lead(now) else {
             return Err(state.not_leader());

@@ -1,9 +1,11 @@
 //! Builds the coordinator from its settings, serves it, and drains it. The only place that names concrete adapters.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use paceline_kit::clock::SystemClock;
+use paceline_kit::entrance::Entrance;
 use paceline_kit::health::Health;
 use paceline_kit::{Bound, Context, Shutdown, Supervisor, admin, grpc, redis, redis_connections, reflection};
 use paceline_wire::v1::throttle_service_server::ThrottleServiceServer;
@@ -42,12 +44,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         .await
         .context("redis can't be used")?;
 
-    let address = if config.advertise.is_empty() {
-        let scheme = if entrance.is_tls() { "https" } else { "http" };
-        format!("{scheme}://{grpc_address}")
-    } else {
-        config.advertise.clone()
-    };
+    let address = address(&config, &entrance, grpc_address);
     let drain_max = config.drain_max;
     let desk = Desk::new(Arc::new(config));
     let clock = SystemClock;
@@ -100,4 +97,13 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     store.close().await;
     served?;
     Ok(supervisor.outcome()?)
+}
+
+/// Where the senders reach this coordinator.
+fn address(config: &Config, entrance: &Entrance, bound: SocketAddr) -> String {
+    if !config.advertise.is_empty() {
+        return config.advertise.clone();
+    }
+    let scheme = if entrance.is_tls() { "https" } else { "http" };
+    format!("{scheme}://{bound}")
 }

@@ -63,7 +63,7 @@ pub(crate) async fn account(State(shared): State<Arc<Shared>>, headers: HeaderMa
         "SendQuota": {
             "Max24HourSend": answer.max_24_hour_send.unwrap_or(daily),
             "MaxSendRate": answer.max_send_rate.or(limits.rate).unwrap_or(1e6),
-            "SentLast24Hours": answer.sent_last_24_hours.unwrap_or(state.ses.sent_today() as f64),
+            "SentLast24Hours": answer.sent_last_24_hours.unwrap_or_else(|| state.ses.sent_today() as f64),
         },
         "SendingEnabled": answer.sending_enabled.unwrap_or(enabled),
     }))

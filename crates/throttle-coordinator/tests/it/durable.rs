@@ -173,7 +173,7 @@ async fn a_state_of_a_newer_format_is_left_alone_and_named() {
                 wants: 10.0,
                 ..v1::RefreshItem::default()
             }],
-            epoch_seen: 0,
+            ..v1::RefreshRequest::default()
         };
         let answer = next
             .client
