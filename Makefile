@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine: `make run` (a first email, to an inbox page) and `make test`.
 .DEFAULT_GOAL := help
 .PHONY: help setup run up-separate build test test-peers check fmt clippy tidy doc unit e2e screenshots cpu-per-email \
-  cpu-over-streams cpu-at-scale cpu-by-durability enqueue-latency fairness-latency memory-per-message release clean
+  pacing-seeds pacing-seed cpu-over-streams cpu-at-scale cpu-by-durability enqueue-latency fairness-latency memory-per-message release clean
 
 STAGE := scripts/stage
 DATA ?= .run/paceline
@@ -40,6 +40,12 @@ fmt: ## Formats the code
 
 test-peers: setup build ## Only the tests with independent peers: moto, botocore, aws-ses-v2-local, clients in Python and Go
 	@$(STAGE) peers tests/peers/run
+
+pacing-seeds: ## The simulated pacing with more worlds: N=10000
+	PACING_SEEDS=$(or $(N),10000) cargo test --locked --package paceline-pacing --test seeds
+
+pacing-seed: ## One of them again: SEED=17
+	PACING_SEED=$(or $(SEED),0) cargo test --locked --package paceline-pacing --test seeds -- --nocapture whatever
 
 e2e: setup build ## Only the tests with separate processes
 	cargo test --locked --package paceline-e2e

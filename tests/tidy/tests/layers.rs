@@ -18,7 +18,7 @@ const RANKS: &[&[&str]] = &[
     &["ingest", "throttle-coordinator", "renderer", "sender", "local"],
     &["cli"],
     &["testkit"],
-    &["e2e", "tidy"],
+    &["e2e", "pacing", "tidy"],
 ];
 
 /// Crates of others that only one of ours may name.

@@ -118,6 +118,38 @@ pub fn sends_within_rate(
     Ok(())
 }
 
+/// 2, for a run of any length, looked at as it goes: in every window sends are at most what the largest rate within a lease's time
+/// allows over it, and the bursts. That implies [`sends_within_rate`], since each cut leaves its fall for that time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Passed {
+    /// The most by which the sends of a window that ends now exceed its rates.
+    excess: f64,
+    window: Duration,
+}
+
+impl Passed {
+    /// `sent` within the last `time`, while the largest rate within a lease's time was `allowed`.
+    ///
+    /// # Errors
+    /// If a window that ends now has more.
+    pub fn step(&mut self, sent: u64, allowed: f64, bursts: f64, time: Duration) -> Result<(), Broken> {
+        self.excess -= allowed * time.as_secs_f64();
+        self.window += time;
+        if self.excess <= 0.0 {
+            (self.excess, self.window) = (0.0, Duration::ZERO);
+        }
+        self.excess += as_rate(sent);
+        if self.excess > bursts + SLACK {
+            return Err(Broken::Window {
+                sent: self.excess,
+                window: self.window,
+                allowed: bursts,
+            });
+        }
+        Ok(())
+    }
+}
+
 /// 3: all identities of an account hold at most what it allows: the most that it allowed within a lease's time in the books.
 ///
 /// # Errors

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use paceline_domain::aimd::{Limits, Meter, Mode};
 use paceline_domain::controller::breaker::{Standing, Transition};
-use paceline_domain::controller::invariants::{self, Broken};
+use paceline_domain::controller::invariants::{self, Broken, Passed};
 use paceline_domain::controller::journal::{Entry, replay};
 use paceline_domain::controller::overrides::{Action, Override};
 use paceline_domain::controller::quota::DailySend;
 use paceline_domain::controller::warm_up::Overflow;
 use paceline_domain::controller::{Controller, Decision, Event, LimitedBy, Settings, bounces};
+use paceline_domain::gcra::burst_of;
 use paceline_domain::lease::{Books, Grant, HolderId, Request, TTL, in_books};
 
 use crate::provider::{Chance, Provider};
@@ -75,6 +76,7 @@ pub(crate) struct World {
     pub(crate) half_opened: u32,
     /// What came of broadcasts since the last step.
     pushes: Vec<Result<(), Broken>>,
+    passed: Passed,
     faults: bool,
 }
 
@@ -124,6 +126,7 @@ impl World {
             probed: 0,
             half_opened: 0,
             pushes: Vec::new(),
+            passed: Passed::default(),
             faults: true,
         };
         for _ in 0..senders {
@@ -457,7 +460,23 @@ impl World {
         let horizon = self.now.saturating_sub(lives);
         let first = self.rates.iter().rposition(|(at, _)| *at <= horizon).unwrap_or(0);
         let in_force = self.rates[first..].iter().map(|(_, rate)| *rate);
-        invariants::leases_within_rate(held, held, in_force)?;
+        let allowed = in_force.fold(0.0, f64::max);
+        let at = START + Duration::from_millis(self.now);
+        let knows = self.leader.alive && !self.leader.books.is_learning(at);
+        let outstanding = if knows {
+            self.leader.books.outstanding(at)
+        } else {
+            held
+        };
+        invariants::leases_within_rate(held, outstanding, [f64::INFINITY])?;
+        invariants::learning_within_rate(held, allowed)?;
+        let sent = self
+            .sent
+            .last()
+            .filter(|(sent_at, _)| *sent_at == at)
+            .map_or(0, |(_, n)| *n);
+        self.passed
+            .step(sent, allowed, burst_of(allowed), Duration::from_millis(STEP_MS))?;
         if let Some(stopped_at) = self.stopped_at {
             let last = self.sent.last().map_or(Duration::ZERO, |(at, _)| *at);
             let stopped_at = START + Duration::from_millis(stopped_at);

@@ -51,6 +51,21 @@ fn a_window_has_its_rate_its_bursts_and_what_a_cut_leaves() {
 }
 
 #[test]
+fn what_passes_is_looked_at_as_it_goes() {
+    let mut passed = Passed::default();
+    let mut step = |sent| passed.step(sent, 100.0, 10.0, ms(10));
+    assert_eq!(step(10), Ok(()));
+    for _ in 0..50 {
+        assert_eq!(step(1), Ok(()));
+    }
+    assert!(step(2).is_err());
+    // What was not sent is not saved up beyond the bursts.
+    let mut passed = Passed::default();
+    assert_eq!(passed.step(0, 100.0, 10.0, secs(60)), Ok(()));
+    assert!(passed.step(11, 100.0, 10.0, Duration::ZERO).is_err());
+}
+
+#[test]
 fn identities_hold_no_more_than_the_account() {
     assert_eq!(identities_within_account([60.0, 40.0], [100.0]), Ok(()));
     assert!(identities_within_account([60.0, 41.0], [100.0, 20.0]).is_err());
