@@ -13,8 +13,8 @@
 //!   only when the last send from before it must have timed out. Such a cut is taken from the most that was sent since those
 //!   sends began: a flow whose sends all wait for a timeout sends next to nothing when the errors come.
 //! - After an outage it goes on at half, in both modes; a static rate comes back to its own by the same steps.
-//! - Near the rate before the last cut the rate rises by 1 % instead of 5 %, for up to a minute: it finds the same limit again
-//!   with fewer rejections. It never rises above twice what was really sent.
+//! - Near what the provider took at the last cut the rate rises by 1 % instead of 5 %, past it by a quarter of a percent, for up to a
+//!   minute: it finds the same limit again with fewer rejections. It never rises above twice what was really sent.
 //! - An account that allows less cuts at once; one that allows more is only a higher cap.
 
 mod limits;
@@ -40,8 +40,6 @@ const CUT_RATIO: f64 = 0.8;
 const RAISE_RATIO: f64 = 1.05;
 /// The least step up, so that a small rate rises at all.
 const RAISE_MIN: f64 = 1.0;
-/// The step up near the rate before the last cut.
-const PLATEAU_RATIO: f64 = 1.01;
 /// The rate rises to at most this many times of what was sent.
 const GROWTH_MAX: f64 = 2.0;
 /// A cut starts from at most this many times of what was sent.
@@ -349,8 +347,17 @@ impl Aimd {
     fn cut(&mut self, reason: CutReason, sent_lately: f64, now: Duration) -> Decision {
         let base = self.rate.min(MEASURED_HEADROOM * sent_lately);
         let to = (CUT_RATIO * base).clamp(self.limits.bottom(), self.rate);
-        self.plateau = Some(Plateau::at(base));
+        // Where more than the cut was refused the limit is elsewhere: more cuts follow, or it was nothing.
+        let taken = 1.0 - self.refused_share();
+        self.plateau = (taken >= CUT_RATIO).then(|| Plateau::at(taken * base));
         self.lower(to, reason, now)
+    }
+
+    /// Which part of the window's sends was throttled.
+    #[expect(clippy::cast_precision_loss, reason = "counts of one second")]
+    fn refused_share(&self) -> f64 {
+        let Window { sent, throttled, .. } = self.window;
+        (throttled as f64 / sent.max(1) as f64).min(1.0)
     }
 
     fn lower(&mut self, to: f64, reason: CutReason, now: Duration) -> Decision {
@@ -379,12 +386,11 @@ impl Aimd {
         if congested || measured < UTILISATION_MIN * from {
             return None;
         }
-        let plateau = self.plateau.as_mut();
-        let step = if plateau.is_some_and(|plateau| plateau.is_near(from, now)) {
-            from * PLATEAU_RATIO
-        } else {
-            (from * RAISE_RATIO).max(from + RAISE_MIN)
-        };
+        let careful = self.plateau.as_mut().and_then(|plateau| plateau.ratio(from, now));
+        let step = careful.map_or_else(
+            || (from * RAISE_RATIO).max(from + RAISE_MIN),
+            |ratio| from * ratio,
+        );
         let to = step.min(GROWTH_MAX * measured).min(self.top());
         self.rise(to)
     }

@@ -21,6 +21,7 @@ pub struct Checks {
     /// Cuts by the provider's answers.
     pub cuts: usize,
     passed: Passed,
+    bursts: (f64, f64),
     /// Since when nothing may go, by a pause or an open breaker.
     stopped_at: Option<u64>,
     pub stopped: bool,
@@ -81,6 +82,15 @@ impl Checks {
         self.rates[first..].iter().map(|(_, rate)| *rate)
     }
 
+    /// The most that all bursts came to in the last one to two seconds.
+    fn bursts_lately(&mut self, bursts: f64, now: u64) -> f64 {
+        if now.is_multiple_of(1_000) {
+            self.bursts = (0.0, self.bursts.0);
+        }
+        self.bursts.0 = self.bursts.0.max(bursts);
+        self.bursts.0.max(self.bursts.1)
+    }
+
     fn note(&mut self, number: u64) {
         self.digest = (self.digest.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
@@ -96,7 +106,8 @@ impl World {
         // 1 and 8: by what senders know, in learning or not.
         invariants::learning_within_rate(held, allowed)?;
         // 2.
-        let bursts = burst_of(allowed);
+        let bursts: f64 = self.senders.iter().map(|sender| sender.burst(now)).sum();
+        let bursts = self.checks.bursts_lately(bursts, now).max(burst_of(allowed));
         let step = millis(STEP_MS);
         // A sender's clock may run fast.
         let by_its_clock = allowed * (1.0 + CLOCK_DRIFT_MAX);

@@ -109,6 +109,13 @@ impl Sender {
         }
     }
 
+    pub fn burst(&self, now: u64) -> f64 {
+        match &self.pacing {
+            Pacing::Lease(lease) => lease.burst(self.clock.at(now)),
+            Pacing::Local(_) => 0.0,
+        }
+    }
+
     pub fn version(&self) -> u64 {
         match &self.pacing {
             Pacing::Lease(lease) => lease.version(),

@@ -255,7 +255,10 @@ impl World {
             self.coordinate(index);
         }
         let mut sent = (0, 0);
-        for index in 0..self.senders.len() {
+        // Nobody is always the first at the provider.
+        let all = self.senders.len();
+        let first = self.chance.below(all.max(1) as u64) as usize;
+        for index in (first..all).chain(0..first) {
             let (n, accepted) = self.spend(index);
             sent = (sent.0 + n, sent.1 + accepted);
         }

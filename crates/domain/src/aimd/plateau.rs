@@ -1,6 +1,7 @@
-//! The rate at which the provider last complained: near it, the rate rises slowly for a while.
+//! The rate that the provider last took while it complained: near it and past it, the rate rises slowly for a while.
 //!
-//! Steps of 5 % would run into the same limit every few seconds, and each run costs rejections and a fifth of the rate.
+//! Steps of 5 % would run into the same limit every few seconds, and each run costs rejections and a fifth of the rate. Past it they must
+//! be smaller still: a provider's bucket of a second hides for some time that its limit is passed, and by then each step counts.
 
 use std::time::Duration;
 
@@ -8,15 +9,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::exact;
 
-/// How near to the rate before the cut counts as near it.
+/// How near below it counts as near it.
 const WIDTH: f64 = 0.05;
+/// The steps below and above it.
+const RATIO_BELOW: f64 = 1.01;
+const RATIO_ABOVE: f64 = 1.0025;
 /// How long the rate is careful there. Then the limit has moved.
 const TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What is known of the last rate before a cut.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Plateau {
-    /// The rate before the last cut, in recipients per second: of what was used.
+    /// What the provider took per second when the rate was cut.
     #[serde(with = "exact")]
     w_max: f64,
     /// When the rate came near it.
@@ -28,11 +32,17 @@ impl Plateau {
         Self { w_max, reached: None }
     }
 
-    /// True if `rate` is near the plateau, and not for longer than it lasts.
-    pub(super) fn is_near(&mut self, rate: f64, now: Duration) -> bool {
-        if (rate - self.w_max).abs() > WIDTH * self.w_max {
-            return false;
+    /// By how much `rate` rises if it is near the plateau or past it, and not for longer than that lasts.
+    pub(super) fn ratio(&mut self, rate: f64, now: Duration) -> Option<f64> {
+        if rate < (1.0 - WIDTH) * self.w_max {
+            return None;
         }
-        now.saturating_sub(*self.reached.get_or_insert(now)) < TIME_MAX
+        let lasts = now.saturating_sub(*self.reached.get_or_insert(now)) < TIME_MAX;
+        let ratio = if rate < self.w_max {
+            RATIO_BELOW
+        } else {
+            RATIO_ABOVE
+        };
+        lasts.then_some(ratio)
     }
 }

@@ -325,7 +325,7 @@ fn a_halved_limit_is_reached_in_four_cuts() {
 
 /// A cut from 1,000, then windows in which all is used: what each step comes to.
 #[test]
-fn near_the_rate_before_the_cut_it_rises_by_one_percent() {
+fn near_what_was_taken_at_the_cut_it_rises_by_one_percent_and_past_it_by_a_quarter() {
     let (mut state, _) = window(
         at_rate(1_000.0),
         &[Event::Sent(1_000), throttled(10)],
@@ -344,21 +344,33 @@ fn near_the_rate_before_the_cut_it_rises_by_one_percent() {
         882.0,
         926.1,
         972.405,
-        // From here on within 5 % of 1,000.
+        // From here on within 5 % of the 990 that were taken.
         982.129_05,
         991.950_341,
-        1_001.869_844,
-        1_011.888_542,
-        1_022.007_428,
-        1_032.227_502,
-        1_042.549_777,
-        1_052.975_275,
-        // And past it.
-        1_105.624_038,
+        // And past them.
+        994.430_216,
+        996.916_292,
+        999.408_583,
+        1_001.907_104,
+        1_004.411_872,
+        1_006.922_902,
+        1_009.440_209,
     ];
     for (rate, expected) in rates.iter().zip(expected) {
         assert!((rate - expected).abs() < 1e-3, "{rates:?}");
     }
+}
+
+#[test]
+fn where_more_than_a_fifth_was_refused_there_is_no_plateau() {
+    let (state, _) = window(
+        at_rate(1_000.0),
+        &[Event::Sent(1_000), throttled(201)],
+        1_000.0,
+        ms(1_000),
+    );
+    let (state, _) = window(state, &[Event::Sent(800)], 800.0, ms(2_000));
+    assert_rate(&state, 840.0);
 }
 
 #[test]

@@ -193,6 +193,16 @@ impl LocalLease {
         }
     }
 
+    /// Recipients that may be saved up; 0 if the lease is over or empty.
+    #[must_use]
+    pub fn burst(&self, now: Duration) -> f64 {
+        if self.rate(now) > 0.0 {
+            self.bucket.burst()
+        } else {
+            0.0
+        }
+    }
+
     /// Recipients that could be sent to at this moment: the gauge `throttle.tokens.available`.
     #[must_use]
     pub fn available(&self, now: Duration) -> f64 {
