@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::pacing::Pacing;
 
 mod coordinators;
+pub(crate) mod cuts;
 
 pub use coordinators::{Coordinators, LeaseError};
 

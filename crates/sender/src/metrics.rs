@@ -27,6 +27,7 @@ pub(crate) const OPEN: &str = "sender.requests.open";
 pub(crate) const UNWRITABLE: &str = "sender.shards.unwritable";
 pub(crate) const HELD: &str = "sender.shards.held";
 pub(crate) const ASSERTIONS: &str = "sender.assertions";
+pub(crate) const CUTS: &str = "throttle.cuts.heard";
 pub(crate) const TOKENS: &str = "throttle.tokens.available";
 pub(crate) const PAUSED: &str = "sender.key.paused";
 
@@ -35,7 +36,8 @@ const DURATION_BOUNDS: [f64; 12] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
-/// The instruments of one sender.
+/// The instruments of one sender. Clones are the same instruments.
+#[derive(Clone)]
 pub(crate) struct Metrics {
     send_duration: Histogram<f64>,
     error_rate: Counter<u64>,
@@ -47,6 +49,7 @@ pub(crate) struct Metrics {
     store_errors: Counter<u64>,
     given_back: Counter<u64>,
     assertions: Counter<u64>,
+    cuts: Counter<u64>,
 }
 
 impl Metrics {
@@ -74,6 +77,7 @@ impl Metrics {
                 ASSERTIONS,
                 "Claims that another Redis than before was told of, by what that changed",
             ),
+            cuts: counter(CUTS, "Cuts of a rate that were broadcast, by what they did"),
         }
     }
 
@@ -124,6 +128,10 @@ impl Metrics {
 
     pub(crate) fn assertion(&self, change: &'static str) {
         self.assertions.add(1, &[KeyValue::new("change", change)]);
+    }
+
+    pub(crate) fn cut(&self, result: &'static str) {
+        self.cuts.add(1, &[KeyValue::new("result", result)]);
     }
 
     pub(crate) fn given_back(&self, entries: usize) {

@@ -15,6 +15,7 @@ use paceline_domain::reason::Reason;
 use paceline_domain::record::{Provider, Record};
 use paceline_kit::clock::Clock;
 use paceline_providers::SendOutcome;
+use paceline_store::throttle::Cut;
 use paceline_wire::v1;
 use tokio::sync::Notify;
 
@@ -280,6 +281,22 @@ impl Pacing {
                 // Its key has no lease yet.
                 self.wanted.notify_one();
             }
+        }
+    }
+
+    /// Takes a cut that was broadcast, and says what it did. It never raises a rate.
+    pub(crate) fn cut(&self, cut: &Cut) -> &'static str {
+        let now = self.clock.boot();
+        if cut.key.provider != self.provider.as_str() {
+            return "foreign";
+        }
+        let Some(mut key) = self.key(&cut.key.identity) else {
+            return "foreign";
+        };
+        if key.lease.cut(cut.epoch, cut.version, cut.ratio, now) {
+            "applied"
+        } else {
+            "old"
         }
     }
 

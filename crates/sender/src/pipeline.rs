@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::deliver::Deliver;
 use crate::dispatch;
 use crate::gauges;
-use crate::leases::{LeaseSource, Leases};
+use crate::leases::{LeaseSource, Leases, cuts};
 use crate::metrics::Metrics;
 use crate::pacing::Pacing;
 use crate::provider::Provider;
@@ -83,6 +83,13 @@ impl<P: Provider> Pipeline<P> {
         };
         let keeping = keeper.run(pipeline.stop_leases.clone());
         pipeline.leases.spawn(supervisor.watch("leases", keeping));
+        let listening = cuts::listen(
+            pipeline.shared.store.clone(),
+            Arc::clone(&pipeline.shared.pacing),
+            pipeline.shared.metrics.clone(),
+            pipeline.stop_leases.clone(),
+        );
+        pipeline.leases.spawn(supervisor.watch("cuts", listening));
         pipeline
     }
 

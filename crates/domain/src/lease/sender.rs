@@ -13,6 +13,8 @@ use crate::gcra::Gcra;
 
 /// As many lease versions are told apart in [`Counts`].
 const VERSIONS_MAX: usize = 8;
+/// How far beyond the lease's own a broadcast's epoch and version are believed.
+const LEAP_MAX: u64 = 1 << 20;
 
 /// A lease as the coordinator granted it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -132,9 +134,13 @@ impl LocalLease {
 
     /// Applies a cut that was broadcast: multiplies the rate by `ratio`, if the cut is newer than the lease. True if so.
     ///
-    /// A broadcast never raises a rate: a ratio that is not between 0 and 1 is ignored.
+    /// A broadcast never raises a rate: a ratio that is not between 0 and 1 is ignored. Nor does it say anything of a lease that is over,
+    /// nor leap so far ahead that no answer would count after it.
     pub fn cut(&mut self, epoch: u64, version: u64, ratio: f64, now: Duration) -> bool {
-        if (epoch, version) <= (self.epoch, self.version) || !(0.0..=1.0).contains(&ratio) {
+        let is_newer = (epoch, version) > (self.epoch, self.version);
+        let leaps =
+            epoch > self.epoch.saturating_add(LEAP_MAX) || version > self.version.saturating_add(LEAP_MAX);
+        if !self.is_live(now) || !is_newer || leaps || !(0.0..=1.0).contains(&ratio) {
             return false;
         }
         self.epoch = epoch;
@@ -302,6 +308,8 @@ impl Counts {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::{Counts, Grant, LocalLease, Refusal, Stale};
 
     fn at(millis: u64) -> Duration {
@@ -408,6 +416,39 @@ mod tests {
             Err(Stale::Older),
             "an answer from before the cut"
         );
+    }
+
+    #[test]
+    fn a_broadcast_out_of_reach_does_not_shut_answers_out() {
+        let mut lease = held(100.0);
+        assert!(!lease.cut(u64::MAX, 8, 0.5, at(100)));
+        assert!(!lease.cut(5, u64::MAX, 0.5, at(100)));
+        assert!(!lease.cut(5, 8, 0.5, at(1_980)), "the lease is over");
+        assert_eq!((lease.epoch(), lease.version()), (5, 7));
+    }
+
+    proptest! {
+        /// Whatever is broadcast, in whatever order and however often: no rate and no bucket is ever above what it would be without.
+        #[test]
+        fn no_broadcast_ever_raises_anything(
+            messages in prop::collection::vec((0_u64..9, 0_u64..12, -1.0_f64..2.0, any::<bool>()), 0..40),
+        ) {
+            let (mut lease, untouched) = (held(100.0), held(100.0));
+            let mut now = 30;
+            for (epoch, version, ratio, is_replayed) in messages {
+                now += 20;
+                let (before, was) = (lease.rate(at(now)), (lease.epoch(), lease.version()));
+                let is_cut = lease.cut(epoch, version, ratio, at(now));
+                prop_assert!(lease.rate(at(now)) <= before);
+                prop_assert!(!is_cut || (epoch, version) > was);
+                if is_replayed {
+                    prop_assert!(!lease.cut(epoch, version, ratio, at(now)) || !is_cut, "twice");
+                }
+                prop_assert!(lease.rate(at(now)) <= untouched.rate(at(now)));
+                prop_assert!(lease.available(at(now)) <= untouched.available(at(now)) + 1e-6);
+                prop_assert_eq!(lease.deadline(), untouched.deadline());
+            }
+        }
     }
 
     #[test]

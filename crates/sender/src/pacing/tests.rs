@@ -6,6 +6,7 @@ use std::time::Duration;
 use paceline_domain::id::MessageId;
 use paceline_domain::reason::Reason;
 use paceline_domain::time::Millis;
+use paceline_store::throttle::{Cut, RateKey};
 use paceline_testkit::ManualClock;
 use paceline_wire::v1;
 
@@ -124,4 +125,31 @@ fn open_requests_of_a_key_are_bounded() {
     assert!(pacing.admit(MAIN, FIRST).is_err());
     drop(admission);
     assert!(pacing.admit(MAIN, FIRST).is_ok());
+}
+
+#[test]
+fn a_broadcast_lowers_the_lease_that_it_names_once() {
+    let (clock, pacing) = pacing(10);
+    let cut = |provider: &str, identity: &str, version| Cut {
+        key: RateKey {
+            provider: provider.to_owned(),
+            identity: identity.to_owned(),
+        },
+        epoch: 1,
+        version,
+        rate: 5.0,
+        ratio: 0.5,
+    };
+    let rate = || pacing.ask().1[0].has_rate;
+    assert_eq!(pacing.cut(&cut("ses", MAIN, 9)), "old", "there is no lease");
+    grant(&pacing, &clock, None);
+    assert_eq!(pacing.cut(&cut("mailgun", MAIN, 2)), "foreign");
+    assert_eq!(pacing.cut(&cut("ses", "nobody", 2)), "foreign");
+    assert_eq!(pacing.cut(&cut("ses", MAIN, 1)), "old");
+    assert!((rate() - 10.0).abs() < 1e-9);
+    assert_eq!(pacing.cut(&cut("ses", MAIN, 2)), "applied");
+    assert_eq!(pacing.cut(&cut("ses", MAIN, 2)), "old", "said twice");
+    assert!((rate() - 5.0).abs() < 1e-9);
+    clock.advance(Duration::from_secs(3));
+    assert_eq!(pacing.cut(&cut("ses", MAIN, 3)), "old", "the lease is over");
 }

@@ -54,6 +54,12 @@ impl ThrottleService for Coordinator {
     ) -> Result<Response<v1::DescribeResponse>, Status> {
         Err(Status::unimplemented("not asked here"))
     }
+
+    type JournalStream = tokio_stream::Empty<Result<v1::JournalResponse, Status>>;
+
+    async fn journal(&self, _: Request<v1::JournalRequest>) -> Result<Response<Self::JournalStream>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
 }
 
 async fn start(leader: Option<String>) -> (SocketAddr, Arc<AtomicUsize>) {

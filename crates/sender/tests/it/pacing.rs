@@ -153,3 +153,38 @@ async fn the_rate_is_kept_and_transactional_mail_passes_a_flood_of_bulk() {
     );
     assert!(calls.len() < flood.len());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broadcast_pause_is_felt_without_any_coordinator_and_garbage_is_not() {
+    let world = World::start().await;
+    let leases = Granting::rate(1_000.0).lasting(Duration::from_secs(60));
+    let parts = parts(world.store.clone(), Scripted::accepting(), limits("sender-1"));
+    let sender = Sender::start(parts, leases.clone());
+    eventually("the bucket is full", SOON, || async {
+        let tokens = sender.pipeline.tokens("main");
+        if tokens >= 99.0 { Ok(()) } else { Err(tokens) }
+    })
+    .await;
+    leases.answers.store(false, Ordering::SeqCst);
+    let publish = async |message: &str| {
+        world.redis.command(&["PUBLISH", "pl1:thr:adj", message]).await;
+    };
+    for message in [
+        "",
+        "garbage",
+        "1 ses/main 1 1 0 0",
+        "1 ses/main 1 2 9000 9",
+        "1 ses/other 1 9 0 0",
+    ] {
+        publish(message).await;
+    }
+    assert!(sender.pipeline.tokens("main") >= 99.0);
+    // An answer that was under way may come last; it is of version 1, and so does not count after the pause.
+    eventually("nothing may go", SOON, || async {
+        publish("1 ses/main 1 2 0 0").await;
+        let tokens = sender.pipeline.tokens("main");
+        if tokens <= 1.0 { Ok(()) } else { Err(tokens) }
+    })
+    .await;
+    sender.drain().await;
+}
