@@ -61,6 +61,30 @@ pub(crate) enum Command {
     Cancel(MessageOptions),
     /// Shows how much waits: per stage, lane, identity and tenant.
     Queue,
+    /// Shows how the rates stand and how they came to it.
+    #[command(subcommand)]
+    Throttle(ThrottleCommand),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ThrottleCommand {
+    /// Replays what happened to a key: prints each decision with its time and reason, and fails unless the replay ends in the very
+    /// state that is kept.
+    Replay(ReplayOptions),
+}
+
+#[derive(Args)]
+pub(crate) struct ReplayOptions {
+    /// PROVIDER/IDENTITY, such as ses/main; all keys by default.
+    pub(crate) key: Option<String>,
+    /// Where a throttle coordinator listens.
+    #[arg(
+        long,
+        env = "PACELINE_COORDINATOR",
+        default_value = "http://127.0.0.1:7071",
+        value_name = "URL"
+    )]
+    pub(crate) coordinator: String,
 }
 
 #[derive(Args)]

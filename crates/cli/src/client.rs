@@ -29,6 +29,11 @@ pub(crate) fn messages(target: &Target) -> anyhow::Result<MessagesServiceClient<
 }
 
 fn connect(target: &Target) -> anyhow::Result<Connection> {
+    connect_to(target, &target.ingest, "--ingest")
+}
+
+/// Connects to `address` with the target's files and key; `what` names it in errors.
+pub(crate) fn connect_to(target: &Target, address: &str, what: &str) -> anyhow::Result<Connection> {
     let files = ClientFiles {
         ca: ("--tls-ca", given(&target.tls_ca)),
         certificate: ("--tls-certificate", given(&target.tls_certificate)),
@@ -38,8 +43,8 @@ fn connect(target: &Target) -> anyhow::Result<Connection> {
     let bearer = Bearer::new(&api_key(target)?)
         .context("the API key is not of printable ASCII characters without spaces")?;
     Client::new(files.read()?, bearer)
-        .channel(&target.ingest)
-        .with_context(|| format!("--ingest {}", target.ingest))
+        .channel(address)
+        .with_context(|| format!("{what} {address}"))
 }
 
 fn given(path: &Option<PathBuf>) -> &Path {

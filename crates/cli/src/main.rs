@@ -10,6 +10,7 @@ mod client;
 mod queue;
 mod send;
 mod status;
+mod throttle;
 mod up;
 
 use args::{Arguments, Command};
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
             Command::Status(options) => status::run(&arguments.target, &options).await,
             Command::Cancel(options) => cancel::run(&arguments.target, &options).await,
             Command::Queue => queue::run(&arguments.target).await,
+            Command::Throttle(command) => throttle::run(&arguments.target, &command).await,
         }
     });
     match outcome {

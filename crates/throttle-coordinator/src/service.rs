@@ -1,6 +1,7 @@
 //! `ThrottleService` over gRPC: checks what a caller says, asks the desk, and words the answer.
 
 mod call;
+mod journal;
 mod open;
 
 use std::sync::Arc;
@@ -81,6 +82,15 @@ impl<C: Clock + Clone> v1::throttle_service_server::ThrottleService for Throttle
         boarded.landed(WRITE_MAX).await.map_err(refused)?;
         tracing::info!(sender = sender_id, "a sender gave its leases back");
         Ok(Response::new(v1::ReleaseResponse {}))
+    }
+
+    type JournalStream = journal::JournalStream;
+
+    async fn journal(
+        &self,
+        request: Request<v1::JournalRequest>,
+    ) -> Result<Response<Self::JournalStream>, Status> {
+        Ok(Response::new(self.journal_of(request.into_inner().key).await?))
     }
 
     async fn describe(

@@ -26,9 +26,9 @@ impl Rule {
                 Self::Scope(Scope::Read)
             }
             "/paceline.v1.MessagesService/Cancel" => Self::Scope(Scope::Operate),
-            "/paceline.v1.MessagesService/Queue" | "/paceline.v1.ThrottleService/Describe" => {
-                Self::AllTenants(Scope::Read)
-            }
+            "/paceline.v1.MessagesService/Queue"
+            | "/paceline.v1.ThrottleService/Describe"
+            | "/paceline.v1.ThrottleService/Journal" => Self::AllTenants(Scope::Read),
             "/paceline.v1.TemplatesService/List"
             | "/paceline.v1.TemplatesService/Preview"
             | "/paceline.v1.TemplatesService/Check" => Self::Scope(Scope::Templates),

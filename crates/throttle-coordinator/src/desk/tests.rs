@@ -7,9 +7,10 @@ use paceline_domain::aimd::Totals;
 use paceline_domain::lease::HolderId;
 use paceline_domain::reason::Reason;
 use paceline_kit::settings::load;
-use paceline_store::throttle::{Adopted, Kept, RateKey, Term};
+use paceline_store::throttle::{Adopted, Kept, Part, PartBody, RateKey, Term};
 
-use super::{Desk, Item, Lease, Refused};
+use super::log::{JOURNAL_BYTES_MAX, STATE_BYTES_MAX};
+use super::{Desk, Item, Lease, Refused, Write};
 use crate::config::{Config, DEFAULTS};
 
 const A: HolderId = HolderId([1; 16]);
@@ -77,13 +78,87 @@ fn leading(saved: Option<(f64, u64)>) -> Desk {
     leading_with(false, saved)
 }
 
-fn leading_with(breaker: bool, saved: Option<(f64, u64)>) -> Desk {
+fn config(breaker: bool) -> Config {
     let mut config: Config = load("throttle-coordinator", DEFAULTS, None).expect("defaults");
     config.rates.breaker = breaker.then_some(true);
-    let desk = Desk::new(Arc::new(config));
+    config
+}
+
+fn leading_with(breaker: bool, saved: Option<(f64, u64)>) -> Desk {
+    leading_over(&mut Redis::default(), breaker, saved)
+}
+
+fn leading_over(redis: &mut Redis, breaker: bool, saved: Option<(f64, u64)>) -> Desk {
+    let desk = Desk::new(Arc::new(config(breaker)));
     desk.begin(term(4), ms(60_000), ms(0));
-    open(&desk, &term(4), &adopted(saved), 0);
+    let opened = desk.prepare(&term(4), &key(), (&adopted(saved), &Kept::default()), ms(0));
+    let opened = opened.expect("readable").expect("it leads");
+    redis.keep(&opened.write);
+    desk.open(opened, 2);
     desk
+}
+
+/// What Redis keeps of the key of the desks that write to it.
+#[derive(Default)]
+struct Redis {
+    kept: Kept,
+    adopted: Option<Adopted>,
+}
+
+impl Redis {
+    /// Takes all writes that are due, as the script does. The calls that wait hear nothing.
+    fn take(&mut self, desk: &Desk, at: u64) {
+        for write in desk.depart(true, ms(at)).0 {
+            desk.written(&write, write.rev + 1);
+            self.keep(&write);
+        }
+    }
+
+    fn keep(&mut self, write: &Write) {
+        let Write {
+            term, rev, commit, ..
+        } = write;
+        let mut part = |body| {
+            self.kept.journal.push(Part {
+                rev: rev + 1,
+                epoch: term.epoch,
+                format: commit.format,
+                body,
+            });
+        };
+        if !commit.events.is_empty() {
+            part(PartBody::Events(commit.events.clone()));
+        }
+        if let Some(snapshot) = &commit.snapshot {
+            part(PartBody::Opened(snapshot.state.clone()));
+        }
+        for (holder, lease) in &commit.leases {
+            self.kept.leases.retain(|(other, _)| other != holder);
+            let lease = lease.clone().map(|lease| (holder.clone(), lease));
+            self.kept.leases.extend(lease);
+        }
+        self.adopted = Some(Adopted {
+            rev: rev + 2,
+            saved: Some((commit.rate, commit.version)),
+            whole: true,
+            table: commit.complete,
+            lost: false,
+            snapshot: Some(1),
+            journal_bytes: 0,
+        });
+    }
+
+    /// Another process leads from `at` on.
+    fn successor(&mut self, config: Config, at: u64) -> Desk {
+        let desk = Desk::new(Arc::new(config));
+        desk.begin(term(5), ms(at + 60_000), ms(at));
+        let adopted = self.adopted.clone().expect("something was written");
+        let opened = desk.prepare(&term(5), &key(), (&adopted, &self.kept), ms(at));
+        let opened = opened.expect("readable").expect("it leads");
+        self.keep(&opened.write);
+        desk.open(opened, adopted.rev + 1);
+        desk
+    }
 }
 
 fn lease(desk: &Desk, holder: HolderId, sequence: u64, item: Item, at: u64) -> Lease {
@@ -259,4 +334,129 @@ fn what_the_provider_refuses_is_probed_once_a_second() {
     assert_eq!(rate(&desk, A, 1, refused, 3_000), Ok(1.0));
     assert_eq!(desk.tick(ms(3_100))[0].1.reason(), "account_suspended");
     assert_eq!(rate(&desk, A, 2, item(900.0, 1.0), 3_500), Ok(300.0));
+}
+
+#[test]
+fn a_grant_that_was_written_and_not_said_counts() {
+    let mut redis = Redis::default();
+    let first = leading_over(&mut redis, false, Some((300.0, 7)));
+    assert_eq!(rate(&first, A, 1, item(200.0, 0.0), 3_000), Ok(250.0));
+    redis.take(&first, 3_010);
+    // It dies before it answers; its successor is there at once.
+    let next = redis.successor(config(false), 3_020);
+    assert_eq!(
+        rate(&next, B, 1, item(900.0, 0.0), 3_030),
+        Ok(50.0),
+        "of 300 less 250"
+    );
+    assert_eq!(
+        rate(&next, A, 1, item(200.0, 0.0), 3_040),
+        Err(Refused::Outdated),
+        "an old call that comes late"
+    );
+    // The time of a lease from the loading on, and a margin.
+    assert_eq!(rate(&next, B, 2, item(900.0, 50.0), 5_239), Ok(50.0));
+    assert_eq!(rate(&next, B, 3, item(900.0, 50.0), 5_240), Ok(300.0));
+}
+
+#[test]
+fn what_was_not_written_was_never_granted() {
+    let mut redis = Redis::default();
+    let first = leading_over(&mut redis, false, Some((300.0, 7)));
+    lease(&first, B, 1, item(10.0, 0.0), 3_000);
+    redis.take(&first, 3_000);
+    lease(&first, A, 1, item(200.0, 0.0), 3_001);
+    let next = redis.successor(config(false), 3_020);
+    assert_eq!(next.describe(ms(3_030))[0].1.senders, 1);
+}
+
+#[test]
+fn a_leader_that_learns_leaves_no_table_to_believe() {
+    let mut redis = Redis::default();
+    let first = leading_over(&mut redis, false, Some((300.0, 7)));
+    assert_eq!(rate(&first, A, 1, item(900.0, 100.0), 100), Ok(100.0));
+    redis.take(&first, 110);
+    // Another sender may hold 200 that the first leader had not heard of.
+    let next = redis.successor(config(false), 200);
+    assert_eq!(rate(&next, B, 1, item(900.0, 0.0), 210), Ok(0.0));
+}
+
+#[test]
+fn budgets_are_not_granted_twice_over_a_change_of_leaders() {
+    let mut redis = Redis::default();
+    let first = leading_over(&mut redis, true, Some((300.0, 7)));
+    let failing = |sent, errors, has| Item {
+        has_version: 7,
+        totals: Totals {
+            sent,
+            errors,
+            throttled: Vec::new(),
+        },
+        spent: sent,
+        ..item(900.0, has)
+    };
+    lease(&first, A, 1, failing(0, 0, 0.0), 3_000);
+    lease(&first, A, 2, failing(100, 50, 300.0), 3_500);
+    first.tick(ms(3_600));
+    lease(&first, A, 3, failing(100, 50, 300.0), 4_000);
+    first.tick(ms(39_700));
+    assert_eq!(
+        lease(&first, A, 4, failing(100, 50, 0.0), 40_000).granted_total,
+        Some(120)
+    );
+    redis.take(&first, 40_010);
+    let next = redis.successor(config(true), 40_020);
+    assert_eq!(next.describe(ms(40_030))[0].1.limited_by.as_str(), "breaker");
+    let other = lease(&next, B, 1, item(900.0, 0.0), 40_040);
+    assert_eq!(
+        (other.rate, other.granted_total),
+        (0.0, Some(0)),
+        "the probes are another's"
+    );
+    let prober = lease(&next, A, 5, failing(100, 50, 3.0), 40_050);
+    assert_eq!(prober.granted_total, Some(120), "the same twenty");
+}
+
+#[test]
+fn a_state_of_a_thousand_senders_and_its_journal_are_bounded() {
+    let mut redis = Redis::default();
+    let desk = leading_over(&mut redis, true, Some((5_000.0, 7)));
+    let holder = |n: u32, generation: u8| {
+        let mut id = [generation; 16];
+        id[..4].copy_from_slice(&n.to_be_bytes());
+        HolderId(id)
+    };
+    let (mut first_kept, mut bytes, mut largest) = (0, 0, 0);
+    for round in 0..6_u32 {
+        // The senders of each generation lapse and are remembered, beside as many that live.
+        let generation = u8::try_from(round / 2).expect("small");
+        for n in 0..1_000 {
+            let item = Item {
+                refused: Some(Reason::AccountSuspended),
+                spent: 1_000_000_000_000,
+                granted: 1_000_000_000_999,
+                ..item(1_234.567_891_2, 0.0)
+            };
+            let at = 3_000 + u64::from(round) * 2_500;
+            let sent = desk.refresh(
+                holder(n, generation),
+                u64::from(round) + 1,
+                &[(key(), item)],
+                ms(at),
+            );
+            assert!(sent.is_ok(), "it leads");
+        }
+        desk.tick(ms(3_001 + u64::from(round) * 2_500));
+        desk.snapshot_all();
+        for write in desk.depart(true, ms(3_002 + u64::from(round) * 2_500)).0 {
+            desk.written(&write, write.rev + 1);
+            let snapshot = write.commit.snapshot.expect("one is wanted");
+            largest = largest.max(snapshot.state.len());
+            bytes = bytes.max(snapshot.journal_bytes);
+            first_kept = first_kept.max(snapshot.first_kept.unwrap_or(0));
+        }
+    }
+    assert!(largest > 200_000 && largest <= STATE_BYTES_MAX, "{largest}");
+    assert!(bytes <= JOURNAL_BYTES_MAX, "{bytes}");
+    assert!(first_kept > 0, "what is before is cut off");
 }

@@ -1,10 +1,12 @@
 //! What outlives a leader, and what of it is not believed.
 
+use paceline_domain::controller::journal::{Entry, Replay, Replayed};
 use paceline_testkit::{TestRedis, eventually};
 use paceline_wire::v1;
+use paceline_wire::v1::journal_response::Body;
 use tokio::sync::Mutex;
 
-use crate::support::{Coordinator, PATIENCE, Sender, settle};
+use crate::support::{Coordinator, PATIENCE, Sender, key, now, settle, store};
 
 const STATE: &str = "{pl1:thr:ses/main}:state";
 
@@ -191,4 +193,84 @@ async fn a_state_of_a_newer_format_is_left_alone_and_named() {
         let after = format!("{:?}", redis.command(&journal).await);
         assert_eq!(after, before, "{spoil:?}");
     }
+}
+
+/// The journal of the key, replayed: how many leaders took it over, how many states differ, and what came of the last entry.
+async fn replayed(coordinator: &Coordinator) -> (usize, usize, Replayed) {
+    let request = v1::JournalRequest {
+        key: Some(v1::ThrottleKey {
+            provider: "ses".to_owned(),
+            identity: "main".to_owned(),
+        }),
+    };
+    let journal = coordinator.client.clone().journal(request).await;
+    let mut journal = journal.expect("it leads").into_inner();
+    let (mut replay, mut taken_over, mut differing) = (Replay::default(), 0, 0);
+    let mut last = Replayed::Differs;
+    while let Some(part) = journal.message().await.expect("an answer") {
+        let entries: Vec<Entry> = match part.body.expect("a body") {
+            Body::Events(text) => serde_json::from_str(&text).expect("events"),
+            Body::Opened(text) => vec![serde_json::from_str(&text).expect("a state")],
+        };
+        for entry in entries {
+            last = replay.take(&entry).expect("it begins with a state");
+            taken_over += usize::from(last == Replayed::TakenOver);
+            differing += usize::from(last == Replayed::Differs);
+        }
+    }
+    (taken_over, differing, last)
+}
+
+#[tokio::test]
+async fn a_journal_replays_to_the_very_state_over_leaders() {
+    let redis = TestRedis::start().await;
+    let settings = "[rates]\nstart = 100.0\nceiling = 200.0\nbreaker = true";
+    let leader = Coordinator::start(&redis, settings).await;
+    leader.leads().await;
+    let mut sender = Sender::new(1, 500.0, &leader);
+    settle(std::slice::from_mut(&mut sender), &[100.0], 100.0).await;
+    let version = sender.lease.version();
+    let sending = Mutex::new(&mut sender);
+    eventually("the rate is cut", PATIENCE, async || {
+        let mut sender = sending.lock().await;
+        sender.counts.sent(3);
+        sender.counts.throttled(version, 1);
+        sender.refresh().await.expect("it leads");
+        leader.rate().await.filter(|rate| *rate < 100.0)
+    })
+    .await;
+    assert_eq!(replayed(&leader).await, (0, 0, Replayed::Same));
+    leader.process.kill().expect("it runs");
+    let next = Coordinator::start(&redis, settings).await;
+    next.leads().await;
+    assert_eq!(replayed(&next).await, (1, 0, Replayed::Same));
+}
+
+#[tokio::test]
+async fn a_cut_is_broadcast_once_it_is_written() {
+    let redis = TestRedis::start().await;
+    let leader = Coordinator::start(&redis, "[rates]\nstart = 100.0\nceiling = 200.0").await;
+    let epoch = leader.leads().await;
+    let store = store(&redis).await;
+    let (mut cuts, listening) = store.cuts().await;
+    listening.expect("it listens");
+    let mut sender = Sender::new(1, 500.0, &leader);
+    settle(std::slice::from_mut(&mut sender), &[100.0], 100.0).await;
+    let version = sender.lease.version();
+    // All at once, so that they are of one window, and that is the only cut.
+    sender.counts.sent(100);
+    sender.counts.throttled(version, 50);
+    sender.refresh().await.expect("it leads");
+    let cut = tokio::time::timeout(PATIENCE, cuts.next())
+        .await
+        .expect("in time");
+    let cut = cut.expect("a cut");
+    assert_eq!((&cut.key, cut.epoch, cut.version), (&key(), epoch, version + 1));
+    assert!(
+        cut.rate < 100.0 && (cut.ratio - cut.rate / 100.0).abs() < 1e-9,
+        "{cut:?}"
+    );
+    let before = sender.rate();
+    assert!(sender.lease.cut(cut.epoch, cut.version, cut.ratio, now()));
+    assert!((sender.rate() - before * cut.ratio).abs() < 1e-6);
 }
