@@ -292,6 +292,11 @@ impl PacedKey {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn happen(&mut self, event: &Event, now: Duration) {
+        self.step(event, now);
+    }
+
     fn step(&mut self, event: &Event, now: Duration) {
         let by = self.controller.in_force().by;
         let decisions = self.controller_step(event, now);

@@ -163,3 +163,6 @@ fn key_of(identity: &str, way: Way) -> RateKey {
         identity: identity.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;
