@@ -2,6 +2,7 @@
 
 mod account_paused_for_an_hour;
 mod account_paused_with_redis;
+mod backup;
 mod clock_jumps;
 mod coordinators;
 mod copies;
@@ -14,6 +15,7 @@ mod many_doubts;
 mod not_allowed_here;
 mod pacing;
 mod redis_trouble;
+mod routing;
 mod sent_once;
 mod support;
 mod tries;
