@@ -21,7 +21,13 @@ tenants = ["*"]
 [identity.ses]
 region = "eu-west-1"
 configuration_set = "paceline"
+
+[identity.mailgun]
+domain = "mg.example.com"
 "#;
+
+/// The look-alike takes any key of Mailgun's.
+const MAILGUN_KEY: &str = "look-alike";
 
 const DIGEST_KEY_CHARACTERS: usize = 64;
 
@@ -75,11 +81,15 @@ impl Files {
 
     /// Live: its mail goes to the look-alike, which sends none on.
     pub(super) fn sender(&self, number: u8, coordinator: SocketAddr) -> anyhow::Result<PathBuf> {
+        let key = self.folder.join("mailgun_key");
+        write_private(&key, MAILGUN_KEY)?;
         let text = format!(
             "name = \"sender-{number}\"\ndeliver = \"live\"\ncoordinators = [\"http://{coordinator}\"]\n{}\n[ses]\nendpoint_url = \"http://{}\"\n\
-             credentials = \"look_alike\"\n{IDENTITY}",
+             credentials = \"look_alike\"\n[mailgun]\nendpoint_url = \"http://{}\"\nkey_file = {}\n{IDENTITY}",
             self.common("127.0.0.1:0".parse()?),
-            self.lookalike
+            self.lookalike,
+            self.lookalike,
+            quoted(&key.display().to_string()),
         );
         self.write(&format!("sender-{number}"), &text)
     }

@@ -9,7 +9,7 @@ use paceline_domain::controller::overrides::{Action, Override};
 use paceline_domain::controller::route::{Cause, Rerouted, Way};
 use paceline_domain::lease::HolderId;
 use paceline_kit::settings::load;
-use paceline_store::throttle::{Adopted, RateKey, Term};
+use paceline_store::throttle::{Adopted, Kept, RateKey, Term};
 
 use super::super::{Desk, Item};
 use super::{Backup, Told, key_of};
@@ -52,8 +52,18 @@ impl World {
     }
 
     fn open(&self, way: Way) {
-        let adopted = Adopted { rev: 1, saved: None };
-        self.desk.open(&self.term, key_of("main", way), &adopted, at(0));
+        let adopted = Adopted {
+            rev: 1,
+            saved: None,
+            whole: false,
+            table: false,
+            lost: false,
+            snapshot: None,
+            journal_bytes: 0,
+        };
+        let (key, kept) = (key_of("main", way), Kept::default());
+        let opened = self.desk.prepare(&self.term, &key, (&adopted, &kept), at(0));
+        self.desk.open(opened.expect("readable").expect("it leads"), 2);
     }
 
     /// Both senders ask for a key, and have sent so much more since.
@@ -77,9 +87,9 @@ impl World {
         };
         for holder in SENDERS {
             let items = [(key_of("main", way), item.clone())];
-            self.desk
-                .refresh(holder, self.sequence, &items, at(secs))
-                .expect("it leads");
+            let refreshed = self.desk.refresh(holder, self.sequence, &items, at(secs));
+            // Nobody waits for the write.
+            drop(refreshed.expect("it leads"));
         }
     }
 
