@@ -1,7 +1,8 @@
 # Two commands do everything on a fresh machine: `make run` (a first email, to an inbox page) and `make test`.
 .DEFAULT_GOAL := help
 .PHONY: help setup run up-separate build test test-peers check fmt clippy tidy doc unit e2e screenshots cpu-per-email \
-  pacing-seeds pacing-seed cpu-over-streams cpu-at-scale cpu-by-durability enqueue-latency fairness-latency memory-per-message release clean
+  pacing-seeds pacing-seed cpu-over-streams cpu-at-scale cpu-by-durability enqueue-latency refresh-latency fairness-latency \
+  memory-per-message release clean
 
 STAGE := scripts/stage
 DATA ?= .run/paceline
@@ -79,6 +80,10 @@ enqueue-latency: setup release ## The latency of Enqueue over gRPC at 1,000 and 
 
 fairness-latency: setup release ## From Enqueue to the provider: alone, beside a slow identity, beside a flood of bulk mail
 	for block in none slow flood; do tests/load/run $(BENCH) fairness --block=$$block || exit; done
+
+refresh-latency: setup ## The latency of a sender's refresh with 200 senders and 20 keys: SENDERS=, KEYS=, SECONDS=
+	cargo build --locked --release --bin throttle-coordinator
+	cargo run --locked --release --package paceline-throttle-coordinator --example refresh_latency
 
 release: ## The services, optimised
 	cargo build --locked --release --bins --package paceline-ingest --package paceline-renderer --package paceline-sender \
