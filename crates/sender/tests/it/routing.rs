@@ -134,6 +134,7 @@ impl State {
                     ceiling: 5_000.0,
                     max_send_rate: None,
                     cut_on_errors: false,
+                    feedback: Duration::ZERO,
                 },
                 daily: DailySend::Unlimited,
                 resume: Resume::ByHand,
