@@ -1,8 +1,8 @@
 # Two commands do everything on a fresh machine: `make run` (a first email, to an inbox page) and `make test`.
 .DEFAULT_GOAL := help
 .PHONY: help setup run up-separate build test test-peers check fmt clippy tidy doc unit e2e screenshots cpu-per-email \
-  pacing-seeds pacing-seed cpu-over-streams cpu-at-scale cpu-by-durability enqueue-latency refresh-latency fairness-latency \
-  memory-per-message release clean
+  pacing-seeds pacing-seed pacing-mutations pacing-report cpu-over-streams cpu-at-scale cpu-by-durability enqueue-latency \
+  refresh-latency fairness-latency memory-per-message release clean
 
 STAGE := scripts/stage
 DATA ?= .run/paceline
@@ -47,6 +47,12 @@ pacing-seeds: ## The simulated pacing with more worlds: N=10000
 
 pacing-seed: ## One of them again: SEED=17
 	PACING_SEED=$(or $(SEED),0) cargo test --locked --package paceline-pacing --test seeds -- --nocapture whatever
+
+pacing-mutations: ## Breaks the pacing's code, one rule at a time: the tests must find each
+	cargo run --locked --package paceline-pacing --example mutations
+
+pacing-report: ## The pacing's figures beside those of other designs: docs/pacing.md and its plots
+	cargo run --locked --package paceline-pacing --example report
 
 e2e: setup build ## Only the tests with separate processes
 	cargo test --locked --package paceline-e2e

@@ -1,0 +1,256 @@
+//! Breaks the pacing's code in a copy of the repository, one rule at a time. Each time a test must fail, and say what is broken.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Worlds for each mutation.
+const SEEDS: &str = "120";
+
+/// One change of the code that breaks an invariant.
+struct Mutation {
+    invariant: u8,
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+    /// One of these is in what the tests say.
+    told_by: &'static [&'static str],
+}
+
+const MUTATIONS: &[Mutation] = &[
+    Mutation {
+        invariant: 1,
+        file: "crates/domain/src/lease/books.rs",
+        from: "let free = (self.rate - others).max(0.0);",
+        to: "let free = self.rate + others * 0.0;",
+        told_by: &["senders hold"],
+    },
+    Mutation {
+        invariant: 1,
+        file: "crates/domain/src/lease/sender.rs",
+        from: "if self.asked_at != Some(asked_at) {",
+        to: "if self.asked_at.is_none() {",
+        told_by: &["senders hold"],
+    },
+    Mutation {
+        invariant: 2,
+        file: "crates/domain/src/gcra.rs",
+        from: "let missing = burst - level.min(burst);",
+        to: "let missing = 0.0 * level;",
+        told_by: &["were sent within"],
+    },
+    Mutation {
+        invariant: 3,
+        file: "crates/domain/src/controller/account.rs",
+        from: "let left = (outstanding + free.min(0.0) + more).max(0.0);",
+        to: "let left = (outstanding + free.max(0.0) + more).max(0.0);",
+        told_by: &["all_identities_together_never_hold_more_than_the_account_allows ... FAILED"],
+    },
+    Mutation {
+        invariant: 4,
+        file: "crates/domain/src/lease/sender.rs",
+        from: "if (grant.epoch, grant.version) < (self.epoch, self.version) {",
+        to: "if grant.epoch + 9 < self.epoch {",
+        told_by: &["came after"],
+    },
+    Mutation {
+        invariant: 5,
+        file: "crates/domain/src/aimd.rs",
+        from: "Event::Tick { measured } if now >= window.start + self.limits.window() => {",
+        to: "Event::Tick { measured } if now >= window.start + self.limits.window() / 3 => {",
+        told_by: &["two cuts within"],
+    },
+    Mutation {
+        invariant: 5,
+        file: "crates/domain/src/aimd.rs",
+        from: "let to = (CUT_RATIO * base).clamp(self.limits.bottom(), self.rate);",
+        to: "let to = (CUT_RATIO * base).min(self.rate);",
+        told_by: &["is not within"],
+    },
+    Mutation {
+        invariant: 6,
+        file: "crates/domain/src/lease/sender.rs",
+        from: "if (epoch, version) <= (self.epoch, self.version) || !(0.0..=1.0).contains(&ratio) {",
+        to: "let ratio = 2.0 - ratio;\n        if (epoch, version) <= (self.epoch, self.version) {",
+        told_by: &["raised a lease"],
+    },
+    Mutation {
+        invariant: 7,
+        file: "crates/domain/src/lease/share.rs",
+        from: "shares[index] = wants[index].max(0.0).min(equal);",
+        to: "shares[index] = wants[index].max(0.0).min(0.9 * equal);",
+        told_by: &["is not the fair"],
+    },
+    Mutation {
+        invariant: 8,
+        file: "crates/domain/src/lease/books.rs",
+        from: "let allowed = if self.is_learning(now) { has } else { share };",
+        to: "let allowed = share;",
+        told_by: &["while a leader learns"],
+    },
+    Mutation {
+        invariant: 8,
+        file: "crates/domain/src/lease/books.rs",
+        from: "learning_until: elected_at + in_books(TTL),",
+        to: "learning_until: elected_at + 2 * in_books(TTL),",
+        told_by: &["while a leader learns"],
+    },
+    Mutation {
+        invariant: 9,
+        file: "crates/domain/src/controller/quota.rs",
+        from: "let used = self.used(now).saturating_add(outstanding);",
+        to: "let used = self.used(now).saturating_add(outstanding / 1_000);",
+        told_by: &["were sent within a day"],
+    },
+    Mutation {
+        invariant: 10,
+        file: "crates/domain/src/controller/steps.rs",
+        from: "        self.warm(warm_up::Event::Spent(n));\n        self.break_with",
+        to: "        self.break_with",
+        told_by: &["of the warm-up"],
+    },
+    Mutation {
+        invariant: 11,
+        file: "crates/domain/src/controller/breaker.rs",
+        from: "State::HalfOpen { probe, .. } => probe.holder == Some(holder) && !probe.revoked,",
+        to: "State::HalfOpen { .. } => true,",
+        told_by: &["while the breaker was"],
+    },
+    Mutation {
+        invariant: 12,
+        file: "crates/domain/src/controller/steps.rs",
+        from: "(stop(self.overrides.is_paused()), LimitedBy::Paused),",
+        to: "(self.overrides.is_paused().then_some(0.5), LimitedBy::Paused),",
+        told_by: &["after a pause"],
+    },
+    Mutation {
+        invariant: 12,
+        file: "crates/domain/src/lease/sender.rs",
+        from: "        now < self.deadline\n",
+        to: "        now < self.deadline + std::time::Duration::from_secs(3)\n",
+        told_by: &["senders hold", "after a pause", "while a leader learns"],
+    },
+    Mutation {
+        invariant: 13,
+        file: "tests/pacing/src/coordinator.rs",
+        from: "if term.epoch <= self.epoch_floor {",
+        to: "if term.epoch <= self.epoch_floor + 1 {",
+        told_by: &["nobody led", "nobody leads"],
+    },
+    Mutation {
+        invariant: 14,
+        file: "crates/domain/src/controller/steps.rs",
+        from: "    pub(super) fn bounced(&mut self, n: u64) {\n",
+        to: "    pub(super) fn bounced(&mut self, n: u64) {\n        let n = n + u64::from(std::time::Instant::now().elapsed().subsec_nanos() % 2);\n",
+        told_by: &[
+            "replays to another state",
+            "the_rules_hold_together_over_any_history",
+        ],
+    },
+    Mutation {
+        invariant: 14,
+        file: "crates/domain/src/controller.rs",
+        from: "self.now = self.now.max(now);\n        let mut decisions",
+        to: "self.now = self.now.max(now) + Duration::from_nanos(u64::from(self.aimd.rate() < 0.0));\n        self.settings.breaker ^= std::ptr::from_ref(event).addr() % 512 == 0;\n        let mut decisions",
+        told_by: &[
+            "replays to another state",
+            "the_rules_hold_together_over_any_history",
+        ],
+    },
+];
+
+fn main() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let target = repository.join("target/mutations");
+    let tree = target.join("tree");
+    copy(&repository, &tree);
+    for Mutation { file, from, .. } in MUTATIONS {
+        let code = fs::read_to_string(tree.join(file)).expect("readable");
+        assert_eq!(code.matches(from).count(), 1, "{file} has once: {from}");
+    }
+    let (passes, said) = test(&tree, &target);
+    assert!(passes, "without a mutation the tests pass:\n{said}");
+    let mut missed = 0;
+    for Mutation {
+        invariant,
+        file,
+        from,
+        to,
+        told_by,
+    } in MUTATIONS
+    {
+        let path = tree.join(file);
+        let code = fs::read_to_string(&path).expect("readable");
+        fs::write(&path, code.replace(from, to)).expect("writable");
+        let (passes, said) = test(&tree, &target);
+        fs::write(&path, code).expect("writable");
+        let verdict = match told_by.iter().find(|text| said.contains(**text)) {
+            _ if said.contains("could not compile") => "DOES NOT COMPILE",
+            Some(text) if !passes => text,
+            _ if !passes => "FOUND, BY ANOTHER NAME",
+            _ => "MISSED",
+        };
+        missed += u32::from(verdict.chars().all(|letter| !letter.is_lowercase()));
+        println!("{invariant:>2}  {verdict:<40}  {}", to.trim());
+    }
+    println!("{} mutations, {missed} not found", MUTATIONS.len());
+    std::process::exit(i32::from(missed > 0));
+}
+
+/// What git knows of, as it is now.
+fn copy(from: &Path, to: &Path) {
+    let listed = Command::new("git")
+        .arg("ls-files")
+        .current_dir(from)
+        .output()
+        .expect("git runs");
+    let files = String::from_utf8(listed.stdout).expect("names are UTF-8");
+    for file in files.lines() {
+        let (source, copy): (PathBuf, PathBuf) = (from.join(file), to.join(file));
+        let Ok(content) = fs::read(&source) else { continue };
+        // What is the same keeps its time, so that it is not built again.
+        if fs::read(&copy).is_ok_and(|known| known == content) {
+            continue;
+        }
+        fs::create_dir_all(copy.parent().expect("in the tree")).expect("writable");
+        fs::write(&copy, content).expect("writable");
+    }
+}
+
+/// Whether the tests pass, and what they say. One that hangs is killed.
+fn test(tree: &Path, target: &Path) -> (bool, String) {
+    let output = Command::new("timeout")
+        .args([
+            "600",
+            env!("CARGO"),
+            "test",
+            "--locked",
+            "--offline",
+            "--no-fail-fast",
+            "--package",
+            "paceline-domain",
+        ])
+        .args([
+            "--package",
+            "paceline-pacing",
+            "--lib",
+            "--test",
+            "seeds",
+            "--test",
+            "leases",
+            "--test",
+            "pacing",
+        ])
+        .env("CARGO_TARGET_DIR", target)
+        .env("PACING_SEEDS", SEEDS)
+        .env("PROPTEST_FAILURE_PERSISTENCE", "off")
+        .current_dir(tree)
+        .output()
+        .expect("cargo runs");
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    (output.status.success(), said)
+}
