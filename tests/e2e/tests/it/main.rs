@@ -2,6 +2,7 @@
 //!
 //! Needs the workspace's binaries (`make build`); a missing one fails.
 
+mod backup;
 mod binaries;
 mod capacity;
 mod clock_jumps;
