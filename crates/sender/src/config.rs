@@ -234,7 +234,7 @@ mod tests {
         assert!(!live.mailgun().test_mode);
         let unused = read(&format!("{key}{IDENTITY}")).expect("complete");
         assert_eq!(unused.claim_lease().as_secs(), 10 + 30);
-        let local = format!("redis.durability = \"local\"\nmailgun.connect_timeout = \"6s\"\n");
+        let local = "redis.durability = \"local\"\nmailgun.connect_timeout = \"6s\"\n";
         let text = format!("{local}mailgun.key_file = \"/k\"\n{backup}");
         assert!(
             read(&text)

@@ -287,10 +287,7 @@ impl Pacing {
     /// Takes a cut that was broadcast, and says what it did. It never raises a rate.
     pub(crate) fn cut(&self, cut: &Cut) -> &'static str {
         let now = self.clock.boot();
-        if cut.key.provider != self.provider.as_str() {
-            return "foreign";
-        }
-        let Some(mut key) = self.key(&cut.key.identity) else {
+        let Some(mut key) = self.key(&cut.key.provider, &cut.key.identity) else {
             return "foreign";
         };
         if key.lease.cut(cut.epoch, cut.version, cut.ratio, now) {

@@ -108,6 +108,7 @@ async fn ask(
             sequence,
             items: (0..keys).map(item).collect(),
             epoch_seen: epoch,
+            backups: Vec::new(),
         };
         let answer = client.refresh(request).await;
         asked.push((due, answer.is_ok().then(|| due.elapsed())));

@@ -194,6 +194,7 @@ mod tests {
             ceiling: 200.0,
             max_send_rate: None,
             cut_on_errors: true,
+            feedback: Duration::from_secs(1),
         };
         let settings = Settings {
             limits,
