@@ -89,7 +89,8 @@ fairness-latency: setup release ## From Enqueue to the provider: alone, beside a
 
 refresh-latency: setup ## The latency of a sender's refresh with 200 senders and 20 keys: SENDERS=, KEYS=, SECONDS=
 	cargo build --locked --release --bin throttle-coordinator
-	cargo run --locked --release --package paceline-throttle-coordinator --example refresh_latency
+	cargo run --locked --release --package paceline-throttle-coordinator --example refresh_latency -- \
+	  $(or $(SENDERS),200) $(or $(KEYS),20) $(or $(SECONDS),20)
 
 release: ## The services, optimised
 	cargo build --locked --release --bins --package paceline-ingest --package paceline-renderer --package paceline-sender \

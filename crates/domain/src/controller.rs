@@ -61,6 +61,9 @@ pub struct Controller {
     /// What the account's other keys hold unspent.
     siblings_outstanding: u64,
     warm_up: Option<WarmUp>,
+    /// The first day of the last warm-up, whether or not it has ended.
+    #[serde(default)]
+    warm_up_began: Option<u64>,
     overflows: bool,
     bounces: Bounces,
     breaker: Breaker,
@@ -69,6 +72,9 @@ pub struct Controller {
     /// The last look at it.
     account: Option<Account>,
     budget: Budget,
+    /// What counts as spent of this key, in recipients, since its state began.
+    #[serde(default)]
+    spent_total: u64,
     in_force: Effective,
     now: Duration,
 }
@@ -84,6 +90,7 @@ impl Controller {
             quota: Quota::new(settings.daily),
             siblings_outstanding: 0,
             warm_up: None,
+            warm_up_began: None,
             overflows: false,
             bounces: Bounces::new(settings.resume),
             breaker: Breaker::default(),
@@ -91,6 +98,7 @@ impl Controller {
             refusals: Refusals::default(),
             account: None,
             budget: Budget::default(),
+            spent_total: 0,
             in_force: Effective {
                 rate: aimd.rate(),
                 by: aimd.limited_by().into(),
@@ -144,6 +152,7 @@ impl Controller {
             }
             Event::WarmUp(overflow) => {
                 self.warm_up = Some(WarmUp::start(self.day(), overflow.clone()));
+                self.warm_up_began = Some(self.day());
             }
             Event::Warm => self.warm_up = None,
             Event::Settings(settings) => self.reconfigure(settings, &mut decisions),
@@ -208,6 +217,30 @@ impl Controller {
     #[must_use]
     pub const fn warm_up(&self) -> Option<&WarmUp> {
         self.warm_up.as_ref()
+    }
+
+    /// The number of the UTC day on which the last warm-up began, whether or not it has ended.
+    #[must_use]
+    pub const fn warm_up_began(&self) -> Option<u64> {
+        self.warm_up_began
+    }
+
+    /// Today's number, in whole UTC days since the epoch.
+    #[must_use]
+    pub const fn today(&self) -> u64 {
+        self.day()
+    }
+
+    /// The last look at the account.
+    #[must_use]
+    pub const fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
+    }
+
+    /// What of this key counts as spent, in recipients, since its state began.
+    #[must_use]
+    pub const fn spent_total(&self) -> u64 {
+        self.spent_total
     }
 
     #[must_use]

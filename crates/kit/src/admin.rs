@@ -17,7 +17,7 @@ use crate::shutdown::Shutdown;
 use crate::supervisor::Supervisor;
 use crate::telemetry::Telemetry;
 
-/// Serves `/livez` (the process answers), `/readyz` (200, or 503 with the problem) and `/metrics` (Prometheus' text format)
+/// Serves `/livez` (the process answers), `/readyz` (200, or 503 with the problem; then a note, if there is one) and `/metrics` (Prometheus' text format)
 /// until `shutdown`, which comes after the supervisor's own.
 ///
 /// # Errors
@@ -46,9 +46,16 @@ pub async fn serve(
 }
 
 async fn ready(State(health): State<Health>) -> impl IntoResponse {
+    let note = match health.note() {
+        note if note.is_empty() => note,
+        note => format!("note: {note}\n"),
+    };
     match health.problem() {
-        None => (StatusCode::OK, "ready\n".to_owned()),
-        Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {problem}\n")),
+        None => (StatusCode::OK, format!("ready\n{note}")),
+        Some(problem) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {problem}\n{note}"),
+        ),
     }
 }
 

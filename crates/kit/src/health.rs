@@ -23,6 +23,8 @@ pub struct Health {
     reporter: HealthReporter,
     /// Why it is not ready; `None` when it is.
     problem: watch::Sender<Option<&'static str>>,
+    /// What is to be known of it, ready or not; empty for nothing.
+    note: watch::Sender<String>,
 }
 
 impl Health {
@@ -35,7 +37,15 @@ impl Health {
             .max_decoding_message_size(REQUEST_BYTES_MAX);
         reporter.set_service_status("", ServingStatus::NotServing).await;
         let (problem, _) = watch::channel(Some("starting"));
-        (Self { reporter, problem }, server)
+        let note = watch::Sender::default();
+        (
+            Self {
+                reporter,
+                problem,
+                note,
+            },
+            server,
+        )
     }
 
     /// Says that the service can do its work.
@@ -52,6 +62,21 @@ impl Health {
     #[must_use]
     pub fn problem(&self) -> Option<&'static str> {
         *self.problem.borrow()
+    }
+
+    /// What people should know of a service that does its work, in a few words without personal data; empty for nothing.
+    pub fn set_note(&self, note: &str) {
+        self.note.send_if_modified(|before| {
+            let is_new = before != note;
+            note.clone_into(before);
+            is_new
+        });
+    }
+
+    /// What [`Health::set_note`] said last.
+    #[must_use]
+    pub fn note(&self) -> String {
+        self.note.borrow().clone()
     }
 
     async fn set(&self, problem: Option<&'static str>) {

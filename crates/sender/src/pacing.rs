@@ -406,6 +406,7 @@ impl Key {
             granted_total: ask.granted_total,
             spent_total: ask.spent_total,
             refused_reason: paused.unwrap_or_default().to_owned(),
+            bulk_total: 0,
         }
     }
 }

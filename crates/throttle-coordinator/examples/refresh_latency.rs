@@ -1,4 +1,4 @@
-//! How long a refresh takes: SENDERS senders with KEYS keys each ask twice a second, spread evenly, as real ones do.
+//! How long a refresh takes, `refresh_latency [SENDERS [KEYS [SECONDS]]]`: so many senders with so many keys each ask twice a second, spread evenly, as real ones do.
 //!
 //! A coordinator as a process of its own with a Redis of its own; `make refresh-latency` builds both optimised. Prints one line of JSON.
 
@@ -15,15 +15,16 @@ const REFRESH: Duration = Duration::from_millis(500);
 /// For the election, and the learning after it.
 const WARM_UP: Duration = Duration::from_secs(8);
 
-fn setting(name: &str, default: u32) -> u32 {
-    let set = std::env::var(name).ok();
-    set.and_then(|text| text.parse().ok()).unwrap_or(default)
+/// The argument at a place, or what is usual.
+fn argument(place: usize, default: u32) -> u32 {
+    let given = std::env::args().nth(place);
+    given.and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let (senders, keys) = (setting("SENDERS", 200), setting("KEYS", 20));
-    let time = Duration::from_secs(setting("SECONDS", 20).into());
+    let (senders, keys) = (argument(1, 200), argument(2, 20));
+    let time = Duration::from_secs(argument(3, 20).into());
     let redis = TestRedis::start().await;
     let config = format!(
         "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[rates]\nstart = 5000.0\n[redis]\nurl = \"{}\"\ndurability = \"local\"\n",

@@ -10,14 +10,19 @@ use paceline_domain::controller::bounces::Resume;
 use paceline_domain::controller::quota::DailySend;
 use paceline_kit::access::AccessSettings;
 use paceline_kit::entrance::{Callers, Entrance};
-use paceline_kit::identity::is_name;
+use paceline_kit::identity::{IdentitySettings, is_name};
 use paceline_kit::listen::ListenAddress;
 use paceline_kit::redis::RedisSettings;
 use paceline_kit::telemetry::TelemetrySettings;
 use paceline_kit::tls::ServerTlsSettings;
 use paceline_kit::{Settings, SettingsError};
+use paceline_providers::SesSettings;
 use paceline_store::throttle::RateKey;
 use serde::{Deserialize, Serialize};
+
+pub use account::AccountSettings;
+
+mod account;
 
 /// The commented default settings.
 pub const DEFAULTS: &str = include_str!("config.default.toml");
@@ -25,7 +30,7 @@ pub const DEFAULTS: &str = include_str!("config.default.toml");
 /// A renewal of the lead must have its answer well before the lead is over.
 const COMMAND_TIMEOUT_MAX: Duration = Duration::from_secs(1);
 /// No provider's limit comes near; above it, times between two sends are no longer told apart.
-const RATE_MAX: f64 = 1e6;
+pub(crate) const RATE_MAX: f64 = 1e6;
 /// A shorter window would be judged by answers that have not come yet; a longer one would not follow a provider.
 const FEEDBACK_WINDOWS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
 
@@ -44,8 +49,13 @@ pub struct Config {
     pub rates: RateSettings,
     pub redis: RedisSettings,
     pub telemetry: TelemetrySettings,
+    pub ses: SesSettings,
     #[serde(default)]
     pub key: Vec<KeySettings>,
+    #[serde(default)]
+    pub account: Vec<AccountSettings>,
+    #[serde(default)]
+    pub identity: Vec<IdentitySettings>,
 }
 
 /// Who sets a rate.
@@ -71,6 +81,7 @@ pub struct RateSettings {
     /// `None`: on where the identity has a backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<bool>,
+    pub bounces_resume: Resume,
 }
 
 /// One `[[key]]`: what differs from `[rates]`.
@@ -95,6 +106,10 @@ pub struct KeySettings {
     pub feedback_window: Option<Duration>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bounces_resume: Option<Resume>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<String>,
 }
 
 impl RateSettings {
@@ -143,6 +158,7 @@ impl KeySettings {
             cut_on_errors: self.cut_on_errors.unwrap_or(default.cut_on_errors),
             feedback_window: self.feedback_window.unwrap_or(default.feedback_window),
             breaker: self.breaker.or(default.breaker),
+            bounces_resume: self.bounces_resume.unwrap_or(default.bounces_resume),
         }
     }
 }
@@ -166,10 +182,17 @@ impl Config {
     #[must_use]
     pub fn settings(&self, key: &RateKey) -> ControllerSettings {
         let rates = self.rates_of(key);
+        let account = account::of(key, &self.account, &self.identity);
+        let mut limits = rates.limits();
+        let of_account = account.and_then(AccountSettings::max_send_rate);
+        limits.max_send_rate = match (limits.max_send_rate, of_account) {
+            (Some(own), Some(of_account)) => Some(own.min(of_account)),
+            (own, of_account) => own.or(of_account),
+        };
         ControllerSettings {
-            limits: rates.limits(),
-            daily: DailySend::Unlimited,
-            resume: Resume::ByHand,
+            limits,
+            daily: account.map_or(DailySend::Unlimited, AccountSettings::daily),
+            resume: rates.bounces_resume,
             breaker: rates.breaker.unwrap_or(false),
         }
     }
@@ -180,11 +203,19 @@ impl Config {
         self.rates_of(key).breaker
     }
 
+    /// The first day of the key's warm-up, by the settings, in whole UTC days since the epoch.
+    #[must_use]
+    pub fn warm_up_from(&self, key: &RateKey) -> Option<u64> {
+        account::day(self.own(key)?.warm_up.as_deref()?)
+    }
+
     fn rates_of(&self, key: &RateKey) -> RateSettings {
-        self.key
-            .iter()
-            .find(|own| own.provider == key.provider && own.identity == key.identity)
-            .map_or(self.rates, |own| own.rates(&self.rates))
+        self.own(key).map_or(self.rates, |own| own.rates(&self.rates))
+    }
+
+    fn own(&self, key: &RateKey) -> Option<&KeySettings> {
+        let is_it = |own: &&KeySettings| own.provider == key.provider && own.identity == key.identity;
+        self.key.iter().find(is_it)
     }
 }
 
@@ -214,7 +245,18 @@ impl Settings for Config {
                 );
             }
             key.rates(&self.rates).validate("key")?;
+            if key
+                .warm_up
+                .as_deref()
+                .is_some_and(|date| account::day(date).is_none())
+            {
+                return refuse("key", "warm_up must be a date such as \"2026-12-01\"");
+            }
         }
+        account::validate(&self.account, &self.identity)?;
+        self.ses
+            .validate()
+            .map_err(|error| SettingsError::invalid(error.key, error.problem))?;
         self.redis.validate()?;
         if self.redis.command_timeout > COMMAND_TIMEOUT_MAX {
             return refuse("redis.command_timeout", "must be at most 1s: the lead lasts 3s");

@@ -4,9 +4,13 @@
 //! leader that was frozen finds out at its first look. What it grants is over before its successor's learning is, since a
 //! sender counts a lease from before its call, and the call came before the lead's end.
 
+mod accounts;
+mod commands;
+mod inputs;
 mod key;
 mod log;
 mod opening;
+mod recent;
 mod routes;
 mod table;
 mod writing;
@@ -21,6 +25,11 @@ use paceline_domain::lease::HolderId;
 use paceline_store::throttle::{RateKey, Term};
 use tokio::sync::Notify;
 
+use accounts::Accounts;
+pub(crate) use accounts::{AccountDescription, Look};
+pub(crate) use commands::Wanted;
+use commands::{Batches, Names};
+pub(crate) use inputs::Detail;
 use key::PacedKey;
 pub(crate) use key::{Description, Item, Lease};
 use opening::Remembered;
@@ -34,6 +43,7 @@ use crate::config::Config;
 /// How far beyond what is known here a sender's epoch or version is believed. A store that lost its counters is behind by what it
 /// ever counted, which is far less; a sender gone wrong must not use the counters up.
 const LEAP_MAX: u64 = 1 << 20;
+const SECONDS_OF_DAY: u64 = 86_400;
 
 /// Under which term, with which leases, and when they may be said.
 pub(crate) type Refreshed = (Term, Vec<(RateKey, Lease)>, Boarded);
@@ -63,6 +73,11 @@ struct State {
     /// The keys of this process's last lead, for a Redis that has lost them since.
     remembered: BTreeMap<RateKey, Remembered>,
     routes: Routes,
+    accounts: Accounts,
+    /// Keys that were opened and that their accounts do not know of yet.
+    unintroduced: Vec<RateKey>,
+    batches: Batches,
+    names: Names,
 }
 
 struct Lead {
@@ -89,6 +104,10 @@ pub(crate) enum Refused {
 impl Desk {
     pub(crate) fn new(config: Arc<Config>) -> Self {
         let state = State {
+            accounts: Accounts::new(&config),
+            unintroduced: Vec::new(),
+            batches: Batches::default(),
+            names: Names::default(),
             config,
             lead: None,
             leader: String::new(),
@@ -199,10 +218,16 @@ impl Desk {
                 paced.admit(holder, sequence, now)?;
             }
         }
+        state.introduce(now);
         let mut leases = Vec::with_capacity(items.len());
         for (key, item) in items {
             if let Some(paced) = state.keys.get_mut(key) {
+                state.accounts.before(key, paced, now);
                 leases.push((key.clone(), paced.refresh(holder, sequence, item, now)?));
+                state.accounts.after(key, paced);
+            }
+            if item.refused.is_some_and(commands::is_of_account) {
+                state.accounts.wish(key);
             }
         }
         Ok((term, leases, self.board(state)))
@@ -260,6 +285,7 @@ impl Desk {
         for (key, item) in items {
             if let Some(paced) = state.keys.get_mut(key) {
                 paced.leave(holder, item, now);
+                state.accounts.after(key, paced);
             }
         }
         for paced in state.keys.values_mut() {
@@ -274,11 +300,18 @@ impl Desk {
         if state.lead(now).is_none() {
             return Vec::new();
         }
+        state.introduce(now);
         let mut decisions = Vec::new();
         for (key, paced) in &mut state.keys {
+            if let Some(from) = state.config.warm_up_from(key) {
+                paced.warm_up_from(from, now);
+            }
             let decided = paced.tick(rand::random(), now).into_iter();
             decisions.extend(decided.map(|decision| (key.clone(), decision)));
+            state.accounts.after(key, paced);
         }
+        state.accounts.allot(&mut state.keys, now);
+        state.names.forget_old(now);
         self.wake.notify_one();
         decisions
     }
@@ -317,11 +350,26 @@ impl State {
         Refused::NotLeader(self.leader.clone())
     }
 
+    /// Tells keys that were just opened what is known of their accounts, and what they may have of them.
+    fn introduce(&mut self, now: Duration) {
+        let keys = std::mem::take(&mut self.unintroduced);
+        for key in &keys {
+            if let Some(paced) = self.keys.get_mut(key) {
+                self.accounts.opened(key, paced, now);
+            }
+        }
+        if !keys.is_empty() {
+            self.accounts.allot(&mut self.keys, now);
+        }
+    }
+
     /// Whoever waits for an answer gets none, and asks elsewhere.
     fn close(&mut self) {
         self.waiting.clear();
         self.unreadable.clear();
         self.routes = Routes::default();
+        self.accounts.begin();
+        self.unintroduced.clear();
         let keys = std::mem::take(&mut self.keys);
         if let Some(lead) = self.lead.take() {
             let remember = |(key, paced): (RateKey, PacedKey)| (key, paced.remembered(lead.term.epoch));

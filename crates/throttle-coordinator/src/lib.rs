@@ -6,6 +6,7 @@
 //!
 //! - `desk` is the leader's state, every change of it behind one lock that is never held over an await;
 //! - `election` settles who leads, and since when;
+//! - `looks` asks the providers what their accounts allow;
 //! - `pace` lets time pass;
 //! - `commit` writes what the desk decides, before it is said;
 //! - `service` speaks gRPC.
@@ -14,10 +15,11 @@ mod commit;
 mod config;
 mod desk;
 mod election;
+mod looks;
 mod metrics;
 mod pace;
 mod run;
 mod service;
 
-pub use config::{Config, DEFAULTS, KeySettings, RateMode, RateSettings};
+pub use config::{AccountSettings, Config, DEFAULTS, KeySettings, RateMode, RateSettings};
 pub use run::run;

@@ -6,7 +6,7 @@ use paceline_domain::aimd::CutReason;
 use paceline_kit::clock::Clock;
 use paceline_store::throttle::RateKey;
 
-use crate::desk::{Description, Desk};
+use crate::desk::{AccountDescription, Description, Desk};
 
 /// How a refresh was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(crate) struct Metrics {
     refreshes: Counter<u64>,
     cuts: Counter<u64>,
     reroutes: Counter<u64>,
+    looks: Counter<u64>,
+    feedback: Counter<u64>,
 }
 
 impl Metrics {
@@ -77,6 +79,7 @@ impl Metrics {
                 }
             })
             .build();
+        account_gauges(meter, desk, &clock);
         let lead = desk.clone();
         meter
             .u64_observable_gauge("throttle.leader")
@@ -96,6 +99,14 @@ impl Metrics {
                 .u64_counter("throttle.reroutes")
                 .with_description("Changes of the provider by which an identity's mail goes, by cause")
                 .build(),
+            looks: meter
+                .u64_counter("throttle.account.looks")
+                .with_description("Looks at a provider's account, by outcome")
+                .build(),
+            feedback: meter
+                .u64_counter("throttle.feedback")
+                .with_description("What providers reported of mail that they took, by kind, in recipients")
+                .build(),
         }
     }
 
@@ -111,6 +122,18 @@ impl Metrics {
             KeyValue::new("cause", cause),
         ];
         self.reroutes.add(1, &labels);
+    }
+
+    pub(crate) fn looked(&self, region: &str, outcome: &'static str) {
+        let region = KeyValue::new("region", region.to_owned());
+        self.looks.add(1, &[region, KeyValue::new("outcome", outcome)]);
+    }
+
+    /// Recipients of a key that bounced, complained, or were delivered to.
+    pub(crate) fn feedback(&self, key: &RateKey, kind: &'static str, n: u64) {
+        let [provider, identity] = labels(key);
+        self.feedback
+            .add(n, &[provider, identity, KeyValue::new("kind", kind)]);
     }
 
     pub(crate) fn cut(&self, key: &RateKey, reason: CutReason) {
@@ -138,6 +161,46 @@ fn gauge(
             }
         })
         .build();
+}
+
+/// What is known of the accounts. One that was never looked at has no age.
+fn account_gauges(meter: &Meter, desk: &Desk, clock: &(impl Clock + Clone)) {
+    let gauges: [(_, _, fn(&AccountDescription) -> Option<f64>); 4] = [
+        (
+            "throttle.account.age",
+            "How long ago a look at the account was answered, in seconds",
+            |it| Some(it.age?.as_secs_f64()),
+        ),
+        (
+            "throttle.account.known",
+            "1 while the last look at the account was answered, 0 while the configured limits hold",
+            |it| Some(f64::from(u8::from(it.outcome == "ok"))),
+        ),
+        (
+            "throttle.account.paused",
+            "1 while the provider takes no mail of the account",
+            |it| Some(f64::from(u8::from(it.paused.is_some()))),
+        ),
+        (
+            "throttle.account.max.send.rate",
+            "What all identities of the account may send together, in recipients per second",
+            |it| it.max_send_rate,
+        ),
+    ];
+    for (name, description, value) in gauges {
+        let (desk, clock) = (desk.clone(), clock.clone());
+        meter
+            .f64_observable_gauge(name)
+            .with_description(description)
+            .with_callback(move |observer| {
+                for account in desk.accounts(clock.boot()) {
+                    if let Some(value) = value(&account) {
+                        observer.observe(value, &[KeyValue::new("account", account.name)]);
+                    }
+                }
+            })
+            .build();
+    }
 }
 
 fn labels(key: &RateKey) -> [KeyValue; 2] {

@@ -2,18 +2,23 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use paceline_domain::controller::Account;
+use paceline_domain::controller::quota::DailySend;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::entrance::Entrance;
 use paceline_kit::health::Health;
 use paceline_kit::{Bound, Context, Shutdown, Supervisor, admin, grpc, redis, redis_connections, reflection};
+use paceline_providers::{AccountError, AccountPause, Ses, SesAccount};
 use paceline_wire::v1::throttle_service_server::ThrottleServiceServer;
 
 use crate::commit::Committer;
 use crate::config::Config;
-use crate::desk::Desk;
+use crate::desk::{Desk, Look};
 use crate::election::Election;
+use crate::looks::{AccountSource, Looks, Trouble};
 use crate::metrics::Metrics;
 use crate::pace;
 use crate::service::Throttle;
@@ -46,11 +51,26 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
 
     let address = address(&config, &entrance, grpc_address);
     let drain_max = config.drain_max;
+    let accounts = accounts(&config).await?;
     let desk = Desk::new(Arc::new(config));
     let clock = SystemClock;
     let meter = context.telemetry.meter("paceline_throttle_coordinator");
     redis_connections::export(&meter, &store);
     let metrics = Metrics::new(&meter, &desk, clock);
+    let trouble = Trouble::new(health.clone());
+    for (region, every, source) in accounts {
+        let looks = Looks {
+            region,
+            source,
+            every,
+            desk: desk.clone(),
+            clock,
+            metrics: metrics.clone(),
+            trouble: trouble.clone(),
+        };
+        // Ends with the others, and has nothing to save.
+        drop(supervisor.spawn("looks", looks.run(stop.clone())));
+    }
     let stop_election = Shutdown::new();
     let election = Election {
         store: store.clone(),
@@ -106,4 +126,30 @@ fn address(config: &Config, entrance: &Entrance, bound: SocketAddr) -> String {
     }
     let scheme = if entrance.is_tls() { "https" } else { "http" };
     format!("{scheme}://{bound}")
+}
+
+/// The accounts to look at: region, how often, and by which client.
+async fn accounts(config: &Config) -> anyhow::Result<Vec<(String, Duration, Ses)>> {
+    let mut accounts = Vec::with_capacity(config.account.len());
+    for account in &config.account {
+        let ses = Ses::connect(&account.region, &config.ses).await?;
+        accounts.push((account.region.clone(), account.look_every, ses));
+    }
+    Ok(accounts)
+}
+
+impl AccountSource for Ses {
+    async fn look(&self) -> Result<Look, &'static str> {
+        let account: SesAccount = self.account().await.map_err(AccountError::as_str)?;
+        let daily = account.max_24_hour_send.and_then(DailySend::of);
+        Ok(Look {
+            account: Account {
+                max_send_rate: account.max_send_rate,
+                daily: daily.unwrap_or(DailySend::Unlimited),
+                sent_last_24_hours: account.sent_last_24_hours,
+                enabled: account.paused.is_none(),
+            },
+            paused: account.paused.map(AccountPause::as_str),
+        })
+    }
 }

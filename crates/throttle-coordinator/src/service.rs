@@ -1,13 +1,14 @@
 //! `ThrottleService` over gRPC: checks what a caller says, asks the desk, and words the answer.
 
 mod call;
+mod commands;
+mod describe;
 mod journal;
 mod open;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use paceline_domain::controller::breaker::Standing;
 use paceline_domain::lease::TTL;
 use paceline_kit::clock::Clock;
 use paceline_store::throttle::{RateKey, Term};
@@ -16,7 +17,7 @@ use paceline_wire::status::{RpcError, reason};
 use paceline_wire::v1;
 use tonic::{Code, Request, Response, Status};
 
-use crate::desk::{Description, Desk, Lease, Refused, Told, provider};
+use crate::desk::{Desk, Lease, Refused, Told, provider};
 use crate::metrics::{Metrics, Outcome};
 use call::Call;
 
@@ -95,7 +96,7 @@ impl<C: Clock + Clone> v1::throttle_service_server::ThrottleService for Throttle
 
     async fn describe(
         &self,
-        _request: Request<v1::DescribeRequest>,
+        request: Request<v1::DescribeRequest>,
     ) -> Result<Response<v1::DescribeResponse>, Status> {
         let now = self.clock.boot();
         let term = self.desk.term(now);
@@ -103,15 +104,60 @@ impl<C: Clock + Clone> v1::throttle_service_server::ThrottleService for Throttle
             Some(_) => self.address.clone(),
             None => self.desk.leader(),
         };
-        let keys = self.desk.describe(now).into_iter().map(description);
+        let request = request.into_inner();
+        let senders = request.senders;
+        let wanted = describe::wanted(request)?;
+        let keys = self.desk.details(&wanted, now).into_iter();
+        let accounts = self.desk.accounts(now).into_iter();
         Ok(Response::new(v1::DescribeResponse {
             epoch: term
                 .as_ref()
                 .map_or_else(|| self.desk.epoch_floor(), |term| term.epoch),
             leader: term.is_some(),
             leader_address,
-            keys: keys.collect(),
+            keys: keys.map(|it| describe::key(it, senders)).collect(),
+            accounts: accounts.map(describe::account).collect(),
         }))
+    }
+
+    #[tracing::instrument(name = "feedback", level = "debug", skip_all)]
+    async fn feedback(
+        &self,
+        request: Request<v1::FeedbackRequest>,
+    ) -> Result<Response<v1::FeedbackResponse>, Status> {
+        Ok(Response::new(self.feedback_given(request.into_inner()).await?))
+    }
+
+    #[tracing::instrument(name = "set_override", level = "debug", skip_all)]
+    async fn set_override(
+        &self,
+        request: Request<v1::SetOverrideRequest>,
+    ) -> Result<Response<v1::SetOverrideResponse>, Status> {
+        Ok(Response::new(self.override_set(request.into_inner()).await?))
+    }
+
+    #[tracing::instrument(name = "clear_override", level = "debug", skip_all)]
+    async fn clear_override(
+        &self,
+        request: Request<v1::ClearOverrideRequest>,
+    ) -> Result<Response<v1::ClearOverrideResponse>, Status> {
+        Ok(Response::new(self.override_cleared(request.into_inner()).await?))
+    }
+
+    #[tracing::instrument(name = "start_warm_up", level = "debug", skip_all)]
+    async fn start_warm_up(
+        &self,
+        request: Request<v1::StartWarmUpRequest>,
+    ) -> Result<Response<v1::StartWarmUpResponse>, Status> {
+        Ok(Response::new(self.warm_up_started(request.into_inner()).await?))
+    }
+
+    #[tracing::instrument(name = "stop_warm_up", level = "debug", skip_all)]
+    async fn stop_warm_up(
+        &self,
+        request: Request<v1::StopWarmUpRequest>,
+    ) -> Result<Response<v1::StopWarmUpResponse>, Status> {
+        Ok(Response::new(self.warm_up_stopped(request.into_inner()).await?))
     }
 }
 
@@ -129,6 +175,7 @@ impl<C: Clock> Throttle<C> {
         }
         self.open(call.items.iter().map(|(key, _)| key)).await?;
         let now = self.clock.boot();
+        self.desk.met(call.holder, &request.sender_id, now);
         let (term, leases, boarded) = self
             .desk
             .refresh(call.holder, sequence, &call.items, now)
@@ -150,6 +197,7 @@ impl<C: Clock> Throttle<C> {
             version: lease.version,
             safe_rate: 0.0,
             safe_ttl_ms: 0,
+            bulk_total: lease.bulk_total,
         };
         v1::RefreshResponse {
             epoch: term.epoch,
@@ -214,32 +262,5 @@ fn wire_key(key: RateKey) -> v1::ThrottleKey {
     v1::ThrottleKey {
         provider: key.provider,
         identity: key.identity,
-    }
-}
-
-fn description((key, description): (RateKey, Description)) -> v1::KeyDescription {
-    v1::KeyDescription {
-        key: Some(wire_key(key)),
-        rate: description.rate,
-        limited_by: description.limited_by.as_str().to_owned(),
-        leased: description.leased,
-        wanted: description.wanted,
-        measured: description.measured,
-        version: description.version,
-        senders: u32::try_from(description.senders).unwrap_or(u32::MAX),
-        route: description
-            .route
-            .map(|provider| provider.as_str())
-            .unwrap_or_default()
-            .to_owned(),
-        breaker: description.breaker.map(standing).unwrap_or_default().to_owned(),
-    }
-}
-
-const fn standing(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Closed => "closed",
-        Standing::Open => "open",
-        Standing::HalfOpen => "half_open",
     }
 }

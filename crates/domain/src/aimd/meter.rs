@@ -80,6 +80,12 @@ impl Meter {
         self.senders.values().map(Sender::rate).sum()
     }
 
+    /// What one sender does, per second.
+    #[must_use]
+    pub fn measured_of(&self, holder: HolderId) -> f64 {
+        self.senders.get(&holder).map_or(0.0, Sender::rate)
+    }
+
     /// Forgets a sender that has left.
     pub fn forget(&mut self, holder: HolderId) {
         self.senders.remove(&holder);

@@ -290,6 +290,7 @@ impl Controller {
     }
 
     fn spent(&mut self, n: u64) {
+        self.spent_total = self.spent_total.saturating_add(n);
         self.quota.spent(n, self.now);
         self.warm(warm_up::Event::Spent(n));
         self.break_with(breaker::Event::Spent(n));

@@ -220,6 +220,14 @@ impl Books {
         self.holders.get(&id).map(|holder| holder.sequence)
     }
 
+    /// What each sender wants, and what it was granted last; for people.
+    pub fn lines(&self, now: Duration) -> impl Iterator<Item = (HolderId, f64, f64)> {
+        self.holders
+            .iter()
+            .filter(move |(_, holder)| now < holder.expires_at)
+            .map(|(id, holder)| (*id, holder.wants, holder.granted))
+    }
+
     /// How many senders asked within the time of a lease.
     #[must_use]
     pub fn senders(&self, now: Duration) -> usize {

@@ -32,9 +32,13 @@ impl Rule {
             "/paceline.v1.TemplatesService/List"
             | "/paceline.v1.TemplatesService/Preview"
             | "/paceline.v1.TemplatesService/Check" => Self::Scope(Scope::Templates),
-            "/paceline.v1.ThrottleService/Refresh" | "/paceline.v1.ThrottleService/Release" => {
-                Self::AllTenants(Scope::Throttle)
-            }
+            "/paceline.v1.ThrottleService/Refresh"
+            | "/paceline.v1.ThrottleService/Release"
+            | "/paceline.v1.ThrottleService/Feedback" => Self::AllTenants(Scope::Throttle),
+            "/paceline.v1.ThrottleService/SetOverride"
+            | "/paceline.v1.ThrottleService/ClearOverride"
+            | "/paceline.v1.ThrottleService/StartWarmUp"
+            | "/paceline.v1.ThrottleService/StopWarmUp" => Self::AllTenants(Scope::Operate),
             _ if path.starts_with("/grpc.health.v1.Health/") => Self::Open,
             _ if path.starts_with("/grpc.reflection.v1.ServerReflection/")
                 || path.starts_with("/grpc.reflection.v1alpha.ServerReflection/") =>
@@ -89,7 +93,7 @@ mod tests {
                 }
             }
         }
-        assert!(count >= 13, "only {count} methods were found");
+        assert!(count >= 18, "only {count} methods were found");
     }
 
     #[test]

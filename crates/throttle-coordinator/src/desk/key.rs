@@ -7,7 +7,7 @@ use paceline_domain::aimd::{Meter, Totals};
 use paceline_domain::controller::breaker::Standing;
 use paceline_domain::controller::route::Way;
 use paceline_domain::controller::{Asked, Controller, Counts, Decision, Event, LimitedBy, Settings};
-use paceline_domain::lease::budget::Said;
+use paceline_domain::lease::budget::{Allowance, Said};
 use paceline_domain::lease::invariant::granted_within_bound;
 use paceline_domain::lease::{Books, HolderId, Request};
 use paceline_domain::reason::Reason;
@@ -18,6 +18,7 @@ use super::LEAP_MAX;
 use super::Refused;
 use super::log::Log;
 use super::opening::{Opening, Remembered};
+use super::recent::Recent;
 
 /// Senders of one key; further ones are refused.
 pub(super) const SENDERS_MAX: usize = 1_000;
@@ -48,6 +49,8 @@ pub(crate) struct Lease {
     pub(crate) version: u64,
     /// Recipients that it may spend over its incarnation; `None` is without a bound.
     pub(crate) granted_total: Option<u64>,
+    /// Bulk mail may go while less than this is spent.
+    pub(crate) bulk_total: Option<u64>,
     /// False if it had better ask again soon.
     pub(crate) settled: bool,
 }
@@ -71,12 +74,15 @@ pub(crate) struct Description {
 }
 
 pub(super) struct PacedKey {
-    controller: Controller,
-    meter: Meter,
+    pub(super) controller: Controller,
+    pub(super) meter: Meter,
     /// What each sender had accepted by its last word.
     accepted: BTreeMap<HolderId, u64>,
-    books: Books,
-    boot_at: Duration,
+    pub(super) books: Books,
+    /// What the account's other keys leave of its rate; absent without an account.
+    pub(super) allotted: Option<f64>,
+    pub(super) recent: Recent,
+    pub(super) boot_at: Duration,
     unreported: Vec<Decision>,
     ticked_at: Option<Duration>,
     /// What Redis does not have yet.
@@ -101,6 +107,8 @@ impl PacedKey {
             controller,
             meter: Meter::default(),
             accepted: BTreeMap::new(),
+            allotted: None,
+            recent: Recent::default(),
             boot_at: opening.boot_at,
             unreported: Vec::new(),
             ticked_at: None,
@@ -154,10 +162,12 @@ impl PacedKey {
         self.log.changed(holder);
         self.log.urge();
         debug_assert_eq!(granted_within_bound(&self.books, now), Ok(()));
+        let allowance = self.allowance(holder, granted.rate, now);
         Ok(Lease {
             rate: granted.rate,
             burst: granted.burst,
-            granted_total: self.granted_total(holder, granted.rate, now),
+            granted_total: allowance.map(|it| it.granted_total),
+            bulk_total: allowance.map(|it| it.bulk_total),
             version: self.controller.version(),
             settled: granted.settled,
         })
@@ -194,6 +204,7 @@ impl PacedKey {
         }
         self.ticked_at = Some(now);
         let measured = self.meter.measured(now);
+        self.recent.tick(self.leasable(), measured, now);
         let books = &self.books;
         self.accepted
             .retain(|holder, _| books.sequence(*holder).is_some());
@@ -229,12 +240,16 @@ impl PacedKey {
     pub(super) fn describe(&mut self, now: Duration) -> Description {
         let in_force = self.controller.in_force();
         Description {
-            rate: in_force.rate,
-            limited_by: in_force.by,
+            rate: self.leasable(),
+            limited_by: if self.leasable() < in_force.rate {
+                LimitedBy::Account
+            } else {
+                in_force.by
+            },
             leased: self.books.leased(now),
             wanted: self.books.wanted(now),
             measured: self.meter.measured(now),
-            free: (in_force.rate - self.books.outstanding(now)).max(0.0),
+            free: (self.leasable() - self.books.outstanding(now)).max(0.0),
             version: self.controller.version(),
             senders: self.books.senders(now),
             route: None,
@@ -268,7 +283,7 @@ impl PacedKey {
     }
 
     /// The sender's counted budget. While the books learn, nobody is granted more than it has.
-    fn granted_total(&mut self, holder: HolderId, rate: f64, now: Duration) -> Option<u64> {
+    fn allowance(&mut self, holder: HolderId, rate: f64, now: Duration) -> Option<Allowance> {
         // Without a budget there is nothing to decide, and nothing to note.
         self.controller.left_to_grant().0?;
         let rate = if self.books.is_learning(now) { 0.0 } else { rate };
@@ -278,11 +293,13 @@ impl PacedKey {
             Decision::Granted { allowance, .. } => Some(*allowance),
             _ => None,
         });
-        allowance.flatten().map(|allowance| allowance.granted_total)
+        allowance.flatten()
     }
 
     fn counts(&mut self, holder: HolderId, item: &Item, now: Duration) -> Counts {
         let new = self.meter.report(holder, item.totals.clone(), now);
+        let throttled = new.throttled.iter().map(|(_, count)| count).sum();
+        self.recent.throttled(throttled, now);
         let before = self.accepted.insert(holder, item.accepted);
         Counts {
             sent: new.sent,
@@ -297,16 +314,17 @@ impl PacedKey {
         self.step(event, now);
     }
 
-    fn step(&mut self, event: &Event, now: Duration) {
+    pub(super) fn step(&mut self, event: &Event, now: Duration) -> Vec<Decision> {
         let by = self.controller.in_force().by;
         let decisions = self.controller_step(event, now);
-        let is_news = |it: &Decision| match it {
+        let is_news = |it: &&Decision| match it {
             Decision::Rate { by: now_by, .. } => *now_by != by,
             Decision::Granted { .. } => false,
             _ => true,
         };
-        self.unreported.extend(decisions.into_iter().filter(is_news));
+        self.unreported.extend(decisions.iter().filter(is_news).cloned());
         self.unreported.truncate(UNREPORTED_MAX);
+        decisions
     }
 
     /// Each event goes this way: what the journal does not have, the next leader does not know.
@@ -316,7 +334,7 @@ impl PacedKey {
         self.log.happened(event, at, now);
         let decisions = self.controller.step(event, at);
         let after = self.controller.in_force().rate;
-        self.books.set_rate(after);
+        self.books.set_rate(self.leasable());
         if after < rate && self.controller.version() > version {
             self.log.cut(self.controller.version(), after, after / rate);
         }

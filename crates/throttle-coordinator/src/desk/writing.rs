@@ -110,6 +110,7 @@ impl Desk {
         if state.is_under(&write.term) {
             paced.log.written(rev);
             state.unreadable.remove(&write.key);
+            state.unintroduced.push(write.key.clone());
             state.keys.entry(write.key).or_insert(paced);
         }
     }

@@ -2,6 +2,7 @@
 
 mod durable;
 mod faults;
+mod inputs;
 mod leading;
 mod leases;
 mod support;

@@ -53,7 +53,7 @@ impl Coordinator {
     }
 
     pub(crate) async fn describe(&self) -> Result<v1::DescribeResponse, Status> {
-        let described = self.client.clone().describe(v1::DescribeRequest {}).await;
+        let described = self.client.clone().describe(v1::DescribeRequest::default()).await;
         described.map(tonic::Response::into_inner)
     }
 
@@ -189,6 +189,7 @@ impl Sender {
             granted_total: ask.granted_total,
             spent_total: ask.spent_total,
             refused_reason: String::new(),
+            bulk_total: 0,
         }
     }
 }

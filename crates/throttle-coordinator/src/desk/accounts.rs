@@ -1,0 +1,314 @@
+//! The providers' accounts at the desk: what the last look said, and what the keys of one account share.
+//!
+//! SES limits an account in a region, not an identity. Of the rate, each key may lease its allotment only
+//! (`domain::controller::account`). Of the day's quota, each key's controller is told what the account's other keys spent and hold,
+//! right before it grants, so that two of them never grant the same recipients.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use paceline_domain::controller::account::Account as Bucket;
+use paceline_domain::controller::quota::DailySend;
+use paceline_domain::controller::{Account, Event};
+use paceline_store::throttle::RateKey;
+
+use super::key::PacedKey;
+use crate::config::Config;
+
+const SES: &str = "ses";
+
+/// What a look at an account said.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Look {
+    pub(crate) account: Account,
+    /// Why the provider takes no mail of it, as a code.
+    pub(crate) paused: Option<&'static str>,
+}
+
+/// A look that is under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    /// What was spent here when it began.
+    spent: u64,
+}
+
+/// What people are told of an account.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct AccountDescription {
+    pub(crate) name: String,
+    /// Since the last look that was answered.
+    pub(crate) age: Option<Duration>,
+    /// Of the last look, as a code.
+    pub(crate) outcome: &'static str,
+    pub(crate) max_send_rate: Option<f64>,
+    pub(crate) daily: DailySend,
+    pub(crate) sent_last_24_hours: u64,
+    pub(crate) paused: Option<&'static str>,
+}
+
+/// All accounts that are configured.
+pub(super) struct Accounts {
+    all: Vec<SharedAccount>,
+    /// The account of each identity of SES, by its place in `all`.
+    of_identity: BTreeMap<String, usize>,
+}
+
+struct SharedAccount {
+    region: String,
+    /// Until SES says, or where it does not.
+    configured_rate: Option<f64>,
+    configured_daily: DailySend,
+    /// Absent while no limit is known: then none holds.
+    bucket: Option<Bucket<RateKey>>,
+    looked: Option<(Look, Duration)>,
+    outcome: &'static str,
+    /// Somebody wants it to be looked at soon.
+    wished: bool,
+    /// Recipients spent by all its keys, since the lead began.
+    spent: u64,
+    /// Granted to the senders of all its keys, and not spent.
+    outstanding: u64,
+    /// What was spent when the last look began.
+    spent_at_look: u64,
+    lines: BTreeMap<RateKey, Line>,
+}
+
+/// One key's part in the day's quota, in recipients.
+#[derive(Clone, Copy, Debug, Default)]
+struct Line {
+    /// The key's own total.
+    total: u64,
+    outstanding: u64,
+    /// Of `SharedAccount::spent`, what the key spent itself or has been told.
+    known: u64,
+    /// What it was told last that the others hold.
+    others_hold: u64,
+}
+
+impl Accounts {
+    pub(super) fn new(config: &Config) -> Self {
+        let all: Vec<SharedAccount> = config
+            .account
+            .iter()
+            .map(|it| SharedAccount::new(&it.region, it.max_send_rate(), it.daily()))
+            .collect();
+        let place = |region: &str| all.iter().position(|it| it.region == region);
+        let of_identity = config
+            .identity
+            .iter()
+            .filter_map(|it| Some((it.name.clone(), place(&it.ses.region)?)))
+            .collect();
+        Self { all, of_identity }
+    }
+
+    /// Another lead begins: what was known is old.
+    pub(super) fn begin(&mut self) {
+        for account in &mut self.all {
+            let (rate, daily) = (account.configured_rate, account.configured_daily);
+            *account = SharedAccount::new(&account.region, rate, daily);
+        }
+    }
+
+    /// A key is open. It learns what is known of its account.
+    pub(super) fn opened(&mut self, key: &RateKey, paced: &mut PacedKey, now: Duration) {
+        let Some(account) = self.of(key) else { return };
+        let line = Line {
+            total: paced.spent_total(),
+            outstanding: paced.outstanding(),
+            known: account.spent,
+            others_hold: 0,
+        };
+        account.outstanding += line.outstanding;
+        account.lines.insert(key.clone(), line);
+        if let Some((look, _)) = account.looked {
+            paced.happened(&Event::Account(account.since(look.account)), now);
+        } else if let Some(known) = paced.max_send_rate_seen() {
+            // A leader before has seen it, and this one has no look of its own yet.
+            account.bound(known);
+        }
+    }
+
+    /// Before a key grants of a day's quota: what its siblings have spent and hold is told to it.
+    pub(super) fn before(&mut self, key: &RateKey, paced: &mut PacedKey, now: Duration) {
+        if let Some(account) = self.of(key)
+            && account.daily() != DailySend::Unlimited
+        {
+            account.tell(key, paced, now);
+        }
+    }
+
+    /// After anything happened to a key: what it spent and holds is its siblings' to know.
+    pub(super) fn after(&mut self, key: &RateKey, paced: &PacedKey) {
+        let Some(account) = self.of(key) else { return };
+        let Some(line) = account.lines.get_mut(key) else {
+            return;
+        };
+        let new = paced.spent_total().saturating_sub(line.total);
+        line.total = paced.spent_total();
+        line.known += new;
+        account.spent += new;
+        account.outstanding = account.outstanding.saturating_sub(line.outstanding);
+        line.outstanding = paced.outstanding();
+        account.outstanding += line.outstanding;
+    }
+
+    /// A sender is refused for the account's sake.
+    pub(super) fn wish(&mut self, key: &RateKey) {
+        if let Some(account) = self.of(key) {
+            account.wished = true;
+        }
+    }
+
+    /// Shares every account's rate anew among its keys.
+    pub(super) fn allot(&mut self, keys: &mut BTreeMap<RateKey, PacedKey>, now: Duration) {
+        for account in &mut self.all {
+            let Some(bucket) = &mut account.bucket else {
+                continue;
+            };
+            let demands = account.lines.keys().filter_map(|key| {
+                let paced = keys.get(key)?;
+                Some((key.clone(), paced.demand(now)))
+            });
+            bucket.allot(&demands.collect());
+            for key in account.lines.keys() {
+                if let Some(paced) = keys.get_mut(key) {
+                    paced.allot(bucket.allotted(key));
+                }
+            }
+        }
+    }
+
+    /// Whether somebody wants a look at it soon.
+    pub(super) fn is_wished(&self, region: &str) -> bool {
+        self.all.iter().any(|it| it.region == region && it.wished)
+    }
+
+    pub(super) fn ask(&mut self, region: &str) -> Option<Asked> {
+        let account = self.all.iter_mut().find(|it| it.region == region)?;
+        account.wished = false;
+        Some(Asked { spent: account.spent })
+    }
+
+    /// A look has ended; `Err` says as a code why there is no answer.
+    pub(super) fn looked(
+        &mut self,
+        region: &str,
+        asked: Asked,
+        answer: Result<Look, &'static str>,
+        keys: &mut BTreeMap<RateKey, PacedKey>,
+        now: Duration,
+    ) {
+        let Some(account) = self.all.iter_mut().find(|it| it.region == region) else {
+            return;
+        };
+        let look = match answer {
+            Ok(look) => look,
+            Err(outcome) => {
+                account.outcome = outcome;
+                return;
+            }
+        };
+        account.outcome = "ok";
+        account.looked = Some((look, now));
+        account.spent_at_look = asked.spent;
+        if let Some(rate) = look.account.max_send_rate.or(account.configured_rate) {
+            account.bound(rate);
+        }
+        let event = Event::Account(account.since(look.account));
+        for (key, paced) in keys {
+            // First what is counted here: what the provider has more is others' mail.
+            account.tell(key, paced, now);
+            if account.lines.contains_key(key) {
+                paced.happened(&event, now);
+            }
+        }
+    }
+
+    /// The name of the account that a key shares.
+    pub(super) fn name(&self, key: &RateKey) -> Option<String> {
+        let place = self.place(key)?;
+        Some(self.all[place].name())
+    }
+
+    pub(super) fn describe(&self, now: Duration) -> Vec<AccountDescription> {
+        self.all.iter().map(|it| it.describe(now)).collect()
+    }
+
+    fn of(&mut self, key: &RateKey) -> Option<&mut SharedAccount> {
+        let place = self.place(key)?;
+        self.all.get_mut(place)
+    }
+
+    fn place(&self, key: &RateKey) -> Option<usize> {
+        let is_ses = key.provider == SES;
+        self.of_identity.get(&key.identity).copied().filter(|_| is_ses)
+    }
+}
+
+impl SharedAccount {
+    fn new(region: &str, rate: Option<f64>, daily: DailySend) -> Self {
+        Self {
+            region: region.to_owned(),
+            configured_rate: rate,
+            configured_daily: daily,
+            bucket: rate.map(Bucket::new),
+            looked: None,
+            outcome: "none",
+            wished: false,
+            spent: 0,
+            outstanding: 0,
+            spent_at_look: 0,
+            lines: BTreeMap::new(),
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("{SES}/{}", self.region)
+    }
+
+    fn bound(&mut self, rate: f64) {
+        match &mut self.bucket {
+            Some(bucket) => bucket.set_max_send_rate(rate),
+            None => self.bucket = Some(Bucket::new(rate)),
+        }
+    }
+
+    /// Tells a key what its siblings have spent and hold.
+    fn tell(&mut self, key: &RateKey, paced: &mut PacedKey, now: Duration) {
+        let Some(line) = self.lines.get_mut(key) else {
+            return;
+        };
+        let outstanding = self.outstanding.saturating_sub(line.outstanding);
+        let spent = self.spent.saturating_sub(line.known);
+        if spent == 0 && outstanding == line.others_hold {
+            return;
+        }
+        (line.known, line.others_hold) = (self.spent, outstanding);
+        paced.happened(&Event::Siblings { spent, outstanding }, now);
+    }
+
+    fn daily(&self) -> DailySend {
+        self.looked
+            .map_or(self.configured_daily, |(look, _)| look.account.daily)
+    }
+
+    /// What a look said, and what was spent here since it began: the provider may not have counted that.
+    const fn since(&self, mut account: Account) -> Account {
+        let new = self.spent.saturating_sub(self.spent_at_look);
+        account.sent_last_24_hours = account.sent_last_24_hours.saturating_add(new);
+        account
+    }
+
+    fn describe(&self, now: Duration) -> AccountDescription {
+        let look = self.looked.map(|(look, _)| look);
+        AccountDescription {
+            name: self.name(),
+            age: self.looked.map(|(_, at)| now.saturating_sub(at)),
+            outcome: self.outcome,
+            max_send_rate: self.bucket.as_ref().map(Bucket::max_send_rate),
+            daily: self.daily(),
+            sent_last_24_hours: look.map_or(0, |look| look.account.sent_last_24_hours),
+            paused: look.and_then(|look| look.paused),
+        }
+    }
+}
