@@ -60,6 +60,41 @@ impl ThrottleService for Coordinator {
     async fn journal(&self, _: Request<v1::JournalRequest>) -> Result<Response<Self::JournalStream>, Status> {
         Err(Status::unimplemented("not asked here"))
     }
+
+    async fn feedback(
+        &self,
+        _: Request<v1::FeedbackRequest>,
+    ) -> Result<Response<v1::FeedbackResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+
+    async fn set_override(
+        &self,
+        _: Request<v1::SetOverrideRequest>,
+    ) -> Result<Response<v1::SetOverrideResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+
+    async fn clear_override(
+        &self,
+        _: Request<v1::ClearOverrideRequest>,
+    ) -> Result<Response<v1::ClearOverrideResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+
+    async fn start_warm_up(
+        &self,
+        _: Request<v1::StartWarmUpRequest>,
+    ) -> Result<Response<v1::StartWarmUpResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+
+    async fn stop_warm_up(
+        &self,
+        _: Request<v1::StopWarmUpRequest>,
+    ) -> Result<Response<v1::StopWarmUpResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
 }
 
 async fn start(leader: Option<String>) -> (SocketAddr, Arc<AtomicUsize>) {

@@ -460,3 +460,4 @@ fn a_state_of_a_thousand_senders_and_its_journal_are_bounded() {
     assert!(bytes <= JOURNAL_BYTES_MAX, "{bytes}");
     assert!(first_kept > 0, "what is before is cut off");
 }
+mod shared_account;
