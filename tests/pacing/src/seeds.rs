@@ -9,7 +9,7 @@ use paceline_domain::controller::journal::{Entry, replay};
 use paceline_domain::controller::overrides::{Action, Override};
 use paceline_domain::controller::quota::DailySend;
 use paceline_domain::controller::{Event, Settings, bounces};
-use paceline_domain::lease::share::{holders_max, max_min};
+use paceline_domain::lease::share::holders_max;
 
 use crate::chance::Chance;
 use crate::provider::{self, Limit};
@@ -290,12 +290,13 @@ impl World {
         if wants.len() > holders_max(rate) || key.controller.standing() != Standing::Closed || rate <= 0.0 {
             return Ok(());
         }
-        // What nobody wants is leased on top, so a share may be larger; none is smaller, and all together are no more than the rate.
-        let fair = max_min(rate, &wants);
-        for (held, fair) in held.iter().zip(&fair) {
-            invariants::shares_are_fair(f64::INFINITY, &[*fair], &[held.min(*fair)])
-                .map_err(|it| broken(7, it))?;
-        }
+        // What nobody wants is leased on top.
+        let shares: Vec<f64> = held
+            .iter()
+            .zip(&wants)
+            .map(|(held, wants)| held.min(*wants))
+            .collect();
+        invariants::shares_are_fair(rate, &wants, &shares).map_err(|it| broken(7, it))?;
         invariants::leases_within_rate(held.iter().sum(), rate, [rate]).map_err(|it| broken(1, it))
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::Controller;
 use super::breaker::{PROBES, Standing};
-use crate::lease::share::max_min;
 use crate::lease::{CLOCK_DRIFT_MAX, MARGIN, TTL, in_books};
 
 /// Rounding of sums of rates.
@@ -223,12 +222,26 @@ pub fn push_only_lowers(before: f64, after: f64) -> Result<(), Broken> {
     Ok(())
 }
 
-/// 7: shares are max-min fair to one in a hundred, which is work-conserving, too.
+/// 7: shares are max-min fair to one in a hundred, which is work-conserving, too. What is fair is found otherwise than by
+/// `lease::share`: as the level up to which everybody gets what it wants.
 ///
 /// # Errors
 /// The first share that is not.
 pub fn shares_are_fair(capacity: f64, wants: &[f64], shares: &[f64]) -> Result<(), Broken> {
-    for (share, fair) in shares.iter().copied().zip(max_min(capacity, wants)) {
+    let given = |level: f64| wants.iter().map(|want| want.min(level)).sum::<f64>();
+    let (mut low, mut high) = (0.0, wants.iter().copied().fold(0.0, f64::max));
+    if given(high) > capacity {
+        for _ in 0..100 {
+            let middle = f64::midpoint(low, high);
+            if given(middle) > capacity {
+                high = middle;
+            } else {
+                low = middle;
+            }
+        }
+    }
+    for (share, want) in shares.iter().copied().zip(wants) {
+        let fair = want.min(high);
         if (share - fair).abs() > 0.01 * fair + SLACK {
             return Err(Broken::Share { share, fair });
         }
