@@ -20,10 +20,11 @@ use paceline_wire::v1;
 use tokio::sync::Notify;
 
 use crate::demand::Demand;
-use crate::key_gate::{KeyGate, Pass, Readable};
+use crate::key_gate::{KeyGate, Pass};
 use crate::outcome;
 use route::Route;
 
+mod key;
 mod route;
 
 /// How soon to ask again where nobody can say when it helps.
@@ -346,71 +347,6 @@ fn throttle_key(provider: Provider, identity: &str) -> v1::ThrottleKey {
     }
 }
 
-impl Key {
-    fn shared(is_used: bool, now: Duration) -> SharedKey {
-        Arc::new(Mutex::new(Self {
-            lease: LocalLease::new(now),
-            counts: Counts::default(),
-            gate: KeyGate::default(),
-            demand: Demand::new(now),
-            in_flight: 0,
-            is_used,
-            bound_until: Duration::ZERO,
-        }))
-    }
-
-    fn room(&self, time: Duration, now: Duration) -> usize {
-        let rate = self.lease.rate(now);
-        if rate <= 0.0 {
-            return 0;
-        }
-        let budget = usize::try_from(self.lease.budget_left()).unwrap_or(usize::MAX);
-        match self.gate.readable(now) {
-            Readable::All => whole(rate * time.as_secs_f64()).max(1).min(budget),
-            Readable::Probe => 2.min(budget),
-            Readable::Nothing => 0,
-        }
-    }
-
-    /// Recipients per second. `leads` if the route leads here.
-    fn wants(&mut self, leads: bool, in_flight_max: u32, now: Duration) -> f64 {
-        let wants = self.demand.wants(self.counts.sent_total(), in_flight_max, now);
-        if !leads {
-            // What this provider alone may send is little.
-            return if self.bound_until > now { 1.0 } else { 0.0 };
-        }
-        if self.gate.paused().is_some() {
-            // All that a closed key can use is a probe.
-            return wants.min(1.0);
-        }
-        wants
-    }
-
-    fn item(&mut self, named: v1::ThrottleKey, wants: f64, now: Duration) -> v1::RefreshItem {
-        let ask = self.lease.ask(now);
-        let paused = self.gate.paused().map(Reason::as_str);
-        v1::RefreshItem {
-            key: Some(named),
-            wants,
-            has_rate: ask.has_rate,
-            has_epoch: ask.has_epoch,
-            has_version: ask.has_version,
-            sent_total: self.counts.sent_total(),
-            accepted_total: self.counts.accepted_total(),
-            errors_total: self.counts.errors_total(),
-            throttled: self
-                .counts
-                .throttled_by_version()
-                .map(|(version, total)| v1::ThrottledCount { version, total })
-                .collect(),
-            granted_total: ask.granted_total,
-            spent_total: ask.spent_total,
-            refused_reason: paused.unwrap_or_default().to_owned(),
-            bulk_total: 0,
-        }
-    }
-}
-
 /// A token, a place among the open requests and the gate's leave, for one message.
 #[must_use]
 pub(crate) struct Admission {
@@ -529,15 +465,6 @@ impl Drop for Admission {
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "`as` saturates, and a rate is not negative"
-)]
-fn whole(entries: f64) -> usize {
-    entries.ceil() as usize
 }
 
 #[cfg(test)]

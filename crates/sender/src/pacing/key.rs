@@ -1,0 +1,86 @@
+//! One key by itself: what it has room for, what it wants, and what the coordinator is told of it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use paceline_domain::lease::{Counts, LocalLease};
+use paceline_domain::reason::Reason;
+use paceline_wire::v1;
+
+use super::{Key, SharedKey};
+use crate::demand::Demand;
+use crate::key_gate::{KeyGate, Readable};
+
+impl Key {
+    pub(super) fn shared(is_used: bool, now: Duration) -> SharedKey {
+        Arc::new(Mutex::new(Self {
+            lease: LocalLease::new(now),
+            counts: Counts::default(),
+            gate: KeyGate::default(),
+            demand: Demand::new(now),
+            in_flight: 0,
+            is_used,
+            bound_until: Duration::ZERO,
+        }))
+    }
+
+    pub(super) fn room(&self, time: Duration, now: Duration) -> usize {
+        let rate = self.lease.rate(now);
+        if rate <= 0.0 {
+            return 0;
+        }
+        let budget = usize::try_from(self.lease.budget_left()).unwrap_or(usize::MAX);
+        match self.gate.readable(now) {
+            Readable::All => whole(rate * time.as_secs_f64()).max(1).min(budget),
+            Readable::Probe => 2.min(budget),
+            Readable::Nothing => 0,
+        }
+    }
+
+    /// Recipients per second. `leads` if the route leads here.
+    pub(super) fn wants(&mut self, leads: bool, in_flight_max: u32, now: Duration) -> f64 {
+        let wants = self.demand.wants(self.counts.sent_total(), in_flight_max, now);
+        if !leads {
+            // What this provider alone may send is little.
+            return if self.bound_until > now { 1.0 } else { 0.0 };
+        }
+        if self.gate.paused().is_some() {
+            // All that a closed key can use is a probe.
+            return wants.min(1.0);
+        }
+        wants
+    }
+
+    pub(super) fn item(&mut self, named: v1::ThrottleKey, wants: f64, now: Duration) -> v1::RefreshItem {
+        let ask = self.lease.ask(now);
+        let paused = self.gate.paused().map(Reason::as_str);
+        v1::RefreshItem {
+            key: Some(named),
+            wants,
+            has_rate: ask.has_rate,
+            has_epoch: ask.has_epoch,
+            has_version: ask.has_version,
+            sent_total: self.counts.sent_total(),
+            accepted_total: self.counts.accepted_total(),
+            errors_total: self.counts.errors_total(),
+            throttled: self
+                .counts
+                .throttled_by_version()
+                .map(|(version, total)| v1::ThrottledCount { version, total })
+                .collect(),
+            granted_total: ask.granted_total,
+            spent_total: ask.spent_total,
+            refused_reason: paused.unwrap_or_default().to_owned(),
+            bulk_total: 0,
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`as` saturates, and a rate is not negative"
+)]
+fn whole(entries: f64) -> usize {
+    entries.ceil() as usize
+}
