@@ -163,9 +163,12 @@ fn gauge(
         .build();
 }
 
+/// What a gauge of an account shows; `None` while that is not known.
+type OfAccount = fn(&AccountDescription) -> Option<f64>;
+
 /// What is known of the accounts. One that was never looked at has no age.
 fn account_gauges(meter: &Meter, desk: &Desk, clock: &(impl Clock + Clone)) {
-    let gauges: [(_, _, fn(&AccountDescription) -> Option<f64>); 4] = [
+    let gauges: [(_, _, OfAccount); 4] = [
         (
             "throttle.account.age",
             "How long ago a look at the account was answered, in seconds",

@@ -33,7 +33,7 @@ const SERVICES: [&str; 1] = ["paceline.v1.ThrottleService"];
 /// If Redis can't be used at the start, an address can't be bound, or a listener fails or a task is gone: then after the drain.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let (health, health_server) = Health::new().await;
-    let stop = Shutdown::new();
+    let (stop, stop_election) = (Shutdown::new(), Shutdown::new());
     let supervisor = Supervisor::new(&context.shutdown);
     let (admin_address, admin_task) = admin::serve(
         config.admin_listen,
@@ -50,28 +50,14 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         .context("redis can't be used")?;
 
     let address = address(&config, &entrance, grpc_address);
-    let drain_max = config.drain_max;
-    let accounts = accounts(&config).await?;
+    let (drain_max, accounts) = (config.drain_max, accounts(&config).await?);
     let desk = Desk::new(Arc::new(config));
     let clock = SystemClock;
     let meter = context.telemetry.meter("paceline_throttle_coordinator");
     redis_connections::export(&meter, &store);
     let metrics = Metrics::new(&meter, &desk, clock);
-    let trouble = Trouble::new(health.clone());
-    for (region, every, source) in accounts {
-        let looks = Looks {
-            region,
-            source,
-            every,
-            desk: desk.clone(),
-            clock,
-            metrics: metrics.clone(),
-            trouble: trouble.clone(),
-        };
-        // Ends with the others, and has nothing to save.
-        drop(supervisor.spawn("looks", looks.run(stop.clone())));
-    }
-    let stop_election = Shutdown::new();
+    // Ends with the others, and has nothing to save.
+    look_after_accounts(accounts, (&desk, &metrics, &health), &supervisor, &stop);
     let election = Election {
         store: store.clone(),
         desk: desk.clone(),
@@ -117,6 +103,28 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     store.close().await;
     served?;
     Ok(supervisor.outcome()?)
+}
+
+/// Looks at each account while this coordinator leads.
+fn look_after_accounts(
+    accounts: Vec<(String, Duration, Ses)>,
+    (desk, metrics, health): (&Desk, &Metrics, &Health),
+    supervisor: &Supervisor,
+    stop: &Shutdown,
+) {
+    let trouble = Trouble::new(health.clone());
+    for (region, every, source) in accounts {
+        let looks = Looks {
+            region,
+            source,
+            every,
+            desk: desk.clone(),
+            clock: SystemClock,
+            metrics: metrics.clone(),
+            trouble: trouble.clone(),
+        };
+        drop(supervisor.spawn("looks", looks.run(stop.clone())));
+    }
 }
 
 /// Where the senders reach this coordinator.

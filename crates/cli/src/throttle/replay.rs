@@ -20,7 +20,10 @@ type Client = ThrottleServiceClient<Connection>;
 /// # Errors
 /// If nobody answers, or a replay leads to another state than the one that is kept.
 pub(crate) async fn run(target: &Target, client: Client, key: Option<&str>) -> anyhow::Result<()> {
-    let described = client.clone().describe(client::within(DescribeRequest {})).await;
+    let described = client
+        .clone()
+        .describe(client::within(DescribeRequest::default()))
+        .await;
     let described = described.map_err(|status| client::explain(&status))?.into_inner();
     let mut client = client;
     if !described.leader && !described.leader_address.is_empty() {
@@ -30,7 +33,7 @@ pub(crate) async fn run(target: &Target, client: Client, key: Option<&str>) -> a
     let keys: Vec<ThrottleKey> = match key {
         Some(key) => vec![parse(key)?],
         None => {
-            let described = client.describe(client::within(DescribeRequest {})).await;
+            let described = client.describe(client::within(DescribeRequest::default())).await;
             let described = described.map_err(|status| client::explain(&status))?.into_inner();
             described.keys.into_iter().filter_map(|key| key.key).collect()
         }
