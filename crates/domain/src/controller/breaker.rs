@@ -2,7 +2,7 @@
 //!
 //! Closed, it counts the answers of the last 30 s; with at least 50 calls, more than 5 % of failures (5xx, timeouts, no
 //! connection) among what was not throttled, and at least 5 of them, open it. They must be seen without the sender that failed the most,
-//! too, where others send: one that is sick stops nobody else ([`holders`]). A throttle is no failure. Open, nothing goes for 30 s, twice as long after
+//! too, where others send: one that is sick stops nobody else. A throttle is no failure. Open, nothing goes for 30 s, twice as long after
 //! each probe that failed, at most 300 s, with a jitter so that breakers of several keys do not come back together.
 //! Half-open, exactly one sender holds a counted budget of 20 recipients: no herd of senders that probe at once. If at least 95 %
 //! of them are well, it closes, and the rate goes on at half of what it was; a second failure among them opens it again.
