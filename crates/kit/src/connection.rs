@@ -74,14 +74,15 @@ impl Connected for Connection {
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
         if let Some(patience) = &mut this.patience {
             if this.served.is_known.load(Ordering::Relaxed) {
                 this.patience = None;
-            } else if patience.as_mut().poll(cx).is_ready() {
+            } else if read.is_pending() && patience.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
         }
-        Pin::new(&mut this.stream).poll_read(cx, buf)
+        read
     }
 }
 

@@ -78,7 +78,7 @@ async fn attempt<P: Provider>(
         id,
         record,
         rendered,
-        admission,
+        mut admission,
         permit,
         lapses_at,
         expires_at,
@@ -94,7 +94,7 @@ async fn attempt<P: Provider>(
         }
     };
     let deadlines = (lapses_at, expires_at);
-    let outcome = match last_look(shared, shard, &admission, deadlines) {
+    let outcome = match last_look(shared, shard, &mut admission, deadlines) {
         Ok(()) => {
             let (clock, call_max) = (Arc::clone(&shared.clock), shared.limits.attempt_timeout);
             let (stands, shard) = (admission.stands(), Arc::clone(shard));
@@ -117,7 +117,7 @@ async fn attempt<P: Provider>(
 fn last_look<P>(
     shared: &Shared<P>,
     shard: &Shard,
-    admission: &Admission,
+    admission: &mut Admission,
     deadlines: (Duration, Duration),
 ) -> Result<(), Withdrawn> {
     let now = shared.clock.boot();

@@ -161,7 +161,14 @@ async fn give_up<P>(shared: &Shared<P>, shard: &Shard, picked: Picked, record: &
         delay,
     };
     shared.metrics.not_written(Reason::NotWritten);
-    let finished = Finished::new(picked.held.id, record.fence(), outcome, picked.permit);
+    let Picked {
+        held,
+        admission,
+        permit,
+    } = picked;
+    // Others may have its place while the result waits for Redis.
+    drop(admission);
+    let finished = Finished::new(held.id, record.fence(), outcome, permit);
     results::hand_over(shard, finished).await;
 }
 

@@ -27,6 +27,8 @@ use route::Route;
 mod key;
 mod route;
 
+/// A place in the rate that was taken before is none of now: claims that all waited for a slow Redis would go in one burst.
+const PLACE_MAX: Duration = Duration::from_millis(250);
 /// How soon to ask again where nobody can say when it helps.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long mail that could not go counts as waiting for its own provider: longer than it is deferred.
@@ -169,10 +171,7 @@ impl Pacing {
         let pass = key.gate.admit(id, now)?;
         if let Err(refusal) = key.lease.try_take(1, now) {
             key.gate.returned(pass, now);
-            return Err(match refusal {
-                Refusal::Wait(wait) => wait,
-                Refusal::Lapsed | Refusal::BudgetSpent => ASK_AGAIN,
-            });
+            return Err(wait_of(refusal));
         }
         key.in_flight += 1;
         Ok(Admission {
@@ -181,6 +180,7 @@ impl Pacing {
             clock: Arc::clone(&self.clock),
             pass,
             version: key.lease.version(),
+            taken_at: now,
             stage: Stage::Admitted,
         })
     }
@@ -340,6 +340,14 @@ impl Pacing {
     }
 }
 
+/// How soon to ask again.
+const fn wait_of(refusal: Refusal) -> Duration {
+    match refusal {
+        Refusal::Wait(wait) => wait,
+        Refusal::Lapsed | Refusal::BudgetSpent => ASK_AGAIN,
+    }
+}
+
 fn throttle_key(provider: Provider, identity: &str) -> v1::ThrottleKey {
     v1::ThrottleKey {
         provider: provider.as_str().to_owned(),
@@ -356,6 +364,8 @@ pub(crate) struct Admission {
     pass: Pass,
     /// The lease version under which it is sent.
     version: u64,
+    /// When its place in the rate was taken.
+    taken_at: Duration,
     stage: Stage,
 }
 
@@ -373,23 +383,29 @@ impl Admission {
     }
 
     /// Looks once more, right before the request is written: the lease may have lapsed and the gate closed since.
-    pub(crate) fn check(&self, random: f64) -> Result<(), Withdrawn> {
+    pub(crate) fn check(&mut self, random: f64) -> Result<(), Withdrawn> {
         let now = self.clock.boot();
-        let key = lock(&self.key);
+        let mut key = lock(&self.key);
         if !key.gate.stands(self.pass) {
             return Err(Withdrawn {
                 reason: Reason::KeyPaused,
                 delay: outcome::until_usable(key.gate.wait(now), random),
             });
         }
-        if key.lease.is_live(now) {
-            Ok(())
-        } else {
-            Err(Withdrawn {
-                reason: Reason::NotWritten,
-                delay: Duration::ZERO,
-            })
+        let withdrawn = |delay| Withdrawn {
+            reason: Reason::NotWritten,
+            delay,
+        };
+        if !key.lease.is_live(now) {
+            return Err(withdrawn(Duration::ZERO));
         }
+        if now.saturating_sub(self.taken_at) > PLACE_MAX {
+            let taken = key.lease.take_anew(now);
+            taken.map_err(|refusal| withdrawn(wait_of(refusal)))?;
+            drop(key);
+            self.taken_at = now;
+        }
+        Ok(())
     }
 
     /// Looks the same without a reason, for as long as the request is being made.
@@ -458,7 +474,11 @@ impl Drop for Admission {
             key.gate.undecided(self.pass, now);
         } else {
             key.gate.returned(self.pass, now);
-            key.lease.put_back(1);
+            if now.saturating_sub(self.taken_at) > PLACE_MAX {
+                key.lease.put_back_late(1);
+            } else {
+                key.lease.put_back(1);
+            }
         }
     }
 }

@@ -172,6 +172,18 @@ impl LocalLease {
         Ok(())
     }
 
+    /// Takes the rate of one recipient anew for a permission of the budget that is still unspent: one that was taken long ago is no place in
+    /// the rate of now, and many of them together would be a burst.
+    ///
+    /// # Errors
+    /// Why not. Nothing was taken.
+    pub fn take_anew(&mut self, now: Duration) -> Result<(), Refusal> {
+        if !self.is_live(now) || self.bucket.rate() <= 0.0 {
+            return Err(Refusal::Lapsed);
+        }
+        self.bucket.try_take(1, now).map_err(Refusal::Wait)
+    }
+
     /// Takes permission for as many recipients as there is, at most `n`, and says for how many.
     pub fn take_up_to(&mut self, n: u32, now: Duration) -> u32 {
         if !self.is_live(now) {
@@ -187,6 +199,11 @@ impl LocalLease {
     pub fn put_back(&mut self, n: u32) {
         self.bucket.put_back(n);
         self.spent_total = self.spent_total.saturating_sub(u64::from(n));
+    }
+
+    /// The same long after it was taken: of the budget alone, for the rate of then is over.
+    pub const fn put_back_late(&mut self, n: u32) {
+        self.spent_total = self.spent_total.saturating_sub(n as u64);
     }
 
     /// Recipients per second that may be spent now; 0 if the lease is over.

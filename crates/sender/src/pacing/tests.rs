@@ -77,7 +77,7 @@ fn what_was_not_written_gives_its_token_back() {
 fn an_admission_ends_with_its_lease() {
     let (clock, pacing) = pacing(10);
     grant(&pacing, &clock, None);
-    let admission = pacing.admit(MAIN, FIRST).expect("a token");
+    let mut admission = pacing.admit(MAIN, FIRST).expect("a token");
     let stands = admission.stands();
     assert_eq!((admission.check(0.5), stands()), (Ok(()), true));
     clock.advance(Duration::from_secs(2));
@@ -89,10 +89,30 @@ fn an_admission_ends_with_its_lease() {
 }
 
 #[test]
+fn claims_that_waited_together_do_not_go_together() {
+    let (clock, pacing) = pacing(50);
+    grant(&pacing, &clock, Some(30));
+    // Redis does not answer, and each tenth of a second another one gets its token.
+    let mut waiting = Vec::new();
+    for _ in 0..12 {
+        waiting.push(pacing.admit(MAIN, FIRST).expect("a token"));
+        clock.advance(Duration::from_millis(101));
+    }
+    // Then all answers are there. Those of the last quarter of a second go, and as many as a full bucket lets go now.
+    let went = waiting
+        .iter_mut()
+        .filter_map(|it| it.check(0.5).is_ok().then(|| it.written()));
+    assert_eq!(went.count(), 3);
+    drop(waiting);
+    let (_, items) = pacing.ask();
+    assert_eq!(items[0].spent_total, 3, "what did not go is left in the budget");
+}
+
+#[test]
 fn an_admission_ends_when_its_key_closes() {
     let (clock, pacing) = pacing(10);
     grant(&pacing, &clock, None);
-    let admission = pacing.admit(MAIN, FIRST).expect("a token");
+    let mut admission = pacing.admit(MAIN, FIRST).expect("a token");
     {
         let mut key = pacing.key("ses", MAIN).expect("it is known");
         let pass = admission.pass;

@@ -39,13 +39,17 @@ async fn a_lost_answer_leaves_the_message_in_doubt() {
     check_taken(Fault::always(Action::AcceptThenClose), Reason::ConnectionLost).await;
     check_taken(Fault::always(Action::AcceptThenTruncate), Reason::AnswerUnclear).await;
     check_taken(Fault::always(Action::AcceptThenGarble), Reason::AnswerUnclear).await;
-    for status in [302, 400, 404, 500, 502, 503, 504] {
+    for (status, reason) in [
+        (302, Reason::AnswerUnclear),
+        (400, Reason::RefusalUnclear),
+        (404, Reason::RefusalUnclear),
+        (500, Reason::AnswerUnclear),
+        (502, Reason::AnswerUnclear),
+        (503, Reason::AnswerUnclear),
+        (504, Reason::AnswerUnclear),
+    ] {
         let failure = Failure::new(status, None, "");
-        check_taken(
-            Fault::always(Action::AcceptThenFail(failure)),
-            Reason::AnswerUnclear,
-        )
-        .await;
+        check_taken(Fault::always(Action::AcceptThenFail(failure)), reason).await;
     }
 }
 

@@ -25,10 +25,8 @@ async fn check(status: u16, text: &str, expected: SendOutcome) {
     );
 }
 
-const fn unclear() -> SendOutcome {
-    Unknown {
-        reason: Reason::AnswerUnclear,
-    }
+const fn unclear(reason: Reason) -> SendOutcome {
+    Unknown { reason }
 }
 
 #[tokio::test]
@@ -168,11 +166,12 @@ async fn a_rate_is_waited_for_by_the_providers_clock() {
 async fn a_failure_that_says_nothing_of_the_message_leaves_doubt() {
     for status in [500, 502, 503, 504] {
         for text in ["Internal Server Error", ""] {
-            check(status, text, unclear()).await;
+            check(status, text, unclear(Reason::AnswerUnclear)).await;
         }
     }
     // As a proxy may answer after it forwarded the request.
-    for status in [400, 402, 404, 408] {
-        check(status, "", unclear()).await;
+    for status in [400, 402, 404] {
+        check(status, "", unclear(Reason::RefusalUnclear)).await;
     }
+    check(408, "", unclear(Reason::AnswerUnclear)).await;
 }
