@@ -101,6 +101,9 @@ pub(crate) struct UpOptions {
     /// Where the inbox page and the look-alike of SES listen.
     #[arg(long, default_value = "127.0.0.1:7080", value_name = "ADDR")]
     pub(crate) inbox: SocketAddr,
+    /// Where the throttle coordinator listens, for `paceline throttle`; port 0 lets the system choose.
+    #[arg(long, default_value = "127.0.0.1:7071", value_name = "ADDR")]
+    pub(crate) coordinator: SocketAddr,
     /// The services as processes of their own instead of one; their binaries stand beside this one.
     #[arg(long)]
     pub(crate) separate: bool,

@@ -105,7 +105,7 @@ impl Stack {
         let ingest = self
             .start(Service::Ingest, &files.ingest()?, surroundings)
             .await?;
-        say_where(options, files, ingest);
+        say_where(options, files, (ingest, coordinator));
         if options.examples
             && let Err(error) = examples::send(ingest.grpc, &options.templates).await
         {
@@ -148,10 +148,11 @@ async fn first_to_end(running: &mut [Running]) -> anyhow::Error {
     futures_util::future::select_all(ends).await.0
 }
 
-fn say_where(options: &UpOptions, files: &Files, ingest: Bound) {
+fn say_where(options: &UpOptions, files: &Files, (ingest, coordinator): (Bound, Bound)) {
     println!("Paceline is up.");
     println!("  inbox     http://{}/", files.lookalike());
     println!("  ingest    {} (gRPC, reflection on)", ingest.grpc);
+    println!("  pacing    {} (for paceline throttle)", coordinator.grpc);
     println!("  metrics   http://{}/metrics", ingest.admin);
     println!("  settings  {}", files.folder().display());
     println!(

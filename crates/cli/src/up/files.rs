@@ -35,6 +35,7 @@ pub(super) struct Files {
     folder: PathBuf,
     templates: PathBuf,
     listen: SocketAddr,
+    coordinator: SocketAddr,
     redis_url: String,
     lookalike: SocketAddr,
     digest_key: String,
@@ -52,6 +53,7 @@ impl Files {
             folder,
             templates,
             listen: options.listen,
+            coordinator: options.coordinator,
             redis_url: redis_url.to_owned(),
             lookalike,
             digest_key,
@@ -66,8 +68,14 @@ impl Files {
         self.lookalike
     }
 
+    /// It asks the look-alike for the account's quotas, as it would ask SES.
     pub(super) fn coordinator(&self) -> anyhow::Result<PathBuf> {
-        self.write("throttle-coordinator", &self.common("127.0.0.1:0".parse()?))
+        let text = format!(
+            "{}\n[ses]\nendpoint_url = \"http://{}\"\ncredentials = \"look_alike\"\n[[account]]\nregion = \"eu-west-1\"\n{IDENTITY}",
+            self.common(self.coordinator),
+            self.lookalike,
+        );
+        self.write("throttle-coordinator", &text)
     }
 
     pub(super) fn renderer(&self) -> anyhow::Result<PathBuf> {

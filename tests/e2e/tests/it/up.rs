@@ -36,6 +36,8 @@ impl Up {
                 "127.0.0.1:0",
                 "--inbox",
                 "127.0.0.1:0",
+                "--coordinator",
+                "127.0.0.1:0",
             ])
             .args(["--templates", &templates(), "--data"])
             // A folder as people have them.
