@@ -7,11 +7,14 @@ use clap::Parser;
 mod args;
 mod cancel;
 mod client;
+mod coordinator;
+mod key;
 mod queue;
 mod send;
 mod status;
 mod throttle;
 mod up;
+mod warmup;
 
 use args::{Arguments, Command};
 
@@ -31,7 +34,8 @@ fn main() -> ExitCode {
             Command::Status(options) => status::run(&arguments.target, &options).await,
             Command::Cancel(options) => cancel::run(&arguments.target, &options).await,
             Command::Queue => queue::run(&arguments.target).await,
-            Command::Throttle(command) => throttle::run(&arguments.target, &command).await,
+            Command::Throttle(options) => throttle::run(&arguments.target, &options).await,
+            Command::Warmup(command) => warmup::run(&arguments.target, &command).await,
         }
     });
     match outcome {

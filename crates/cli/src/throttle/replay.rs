@@ -5,39 +5,26 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, bail};
 use paceline_domain::controller::Decision;
 use paceline_domain::controller::journal::{Entry, FORMAT, Replay, Replayed};
-use paceline_kit::client::Connection;
 use paceline_wire::v1::journal_response::Body;
-use paceline_wire::v1::throttle_service_client::ThrottleServiceClient;
 use paceline_wire::v1::{DescribeRequest, JournalRequest, JournalResponse, ThrottleKey};
 
 use crate::args::Target;
 use crate::client;
-
-type Client = ThrottleServiceClient<Connection>;
+use crate::coordinator::{Client, Coordinator};
+use crate::key;
 
 /// Replays one key's journal, or all.
 ///
 /// # Errors
 /// If nobody answers, or a replay leads to another state than the one that is kept.
-pub(crate) async fn run(target: &Target, client: Client, key: Option<&str>) -> anyhow::Result<()> {
-    let described = client
-        .clone()
-        .describe(client::within(DescribeRequest::default()))
-        .await;
-    let described = described.map_err(|status| client::explain(&status))?.into_inner();
-    let mut client = client;
-    if !described.leader && !described.leader_address.is_empty() {
-        let connection = client::connect_to(target, &described.leader_address, "the leader")?;
-        client = ThrottleServiceClient::new(connection);
-    }
-    let keys: Vec<ThrottleKey> = match key {
-        Some(key) => vec![parse(key)?],
-        None => {
-            let described = client.describe(client::within(DescribeRequest::default())).await;
-            let described = described.map_err(|status| client::explain(&status))?.into_inner();
-            described.keys.into_iter().filter_map(|key| key.key).collect()
-        }
+pub(super) async fn run(target: &Target, key: Option<&ThrottleKey>) -> anyhow::Result<()> {
+    let mut coordinator = Coordinator::connect(target)?;
+    let described = coordinator.describe(&DescribeRequest::default()).await?;
+    let keys = match key {
+        Some(key) => vec![key.clone()],
+        None => described.keys.into_iter().filter_map(|key| key.key).collect(),
     };
+    let mut client = coordinator.client();
     let mut differing = 0;
     for key in keys {
         differing += usize::from(!replay(&mut client, key).await?);
@@ -50,7 +37,7 @@ pub(crate) async fn run(target: &Target, client: Client, key: Option<&str>) -> a
 
 /// True if each state in the journal is the one that the entries before it lead to.
 async fn replay(client: &mut Client, key: ThrottleKey) -> anyhow::Result<bool> {
-    let name = format!("{}/{}", key.provider, key.identity);
+    let name = key::name(&key);
     let request = JournalRequest { key: Some(key) };
     let journal = client.journal(client::within(request)).await;
     let mut journal = journal.map_err(|status| client::explain(&status))?.into_inner();
@@ -161,16 +148,6 @@ impl Printer {
         println!("{name}: {entries} entries, {states} states: {verdict}");
         Ok(is_kept)
     }
-}
-
-fn parse(key: &str) -> anyhow::Result<ThrottleKey> {
-    let (provider, identity) = key
-        .split_once('/')
-        .with_context(|| format!("{key} is not PROVIDER/IDENTITY"))?;
-    Ok(ThrottleKey {
-        provider: provider.to_owned(),
-        identity: identity.to_owned(),
-    })
 }
 
 #[cfg(test)]

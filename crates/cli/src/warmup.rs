@@ -1,0 +1,62 @@
+//! `paceline warmup start|stop|status IDENTITY`.
+
+use anyhow::Context as _;
+use paceline_wire::v1::{DescribeRequest, StartWarmUpRequest, StopWarmUpRequest, ThrottleKey};
+
+use crate::args::{Target, WarmupCommand};
+use crate::coordinator::Coordinator;
+use crate::key;
+
+pub(crate) async fn run(target: &Target, command: &WarmupCommand) -> anyhow::Result<()> {
+    let mut coordinator = Coordinator::connect(target)?;
+    match command {
+        WarmupCommand::Start(options) => {
+            let request = StartWarmUpRequest {
+                key: Some(options.identity.clone()),
+                overflow_to: String::new(),
+            };
+            coordinator
+                .call(request, async |mut client, request| {
+                    client.start_warm_up(request).await
+                })
+                .await?;
+            status(&mut coordinator, &options.identity).await
+        }
+        WarmupCommand::Stop(options) => {
+            let key = Some(options.identity.clone());
+            let answer = coordinator
+                .call(StopWarmUpRequest { key }, async |mut client, request| {
+                    client.stop_warm_up(request).await
+                })
+                .await?;
+            let name = key::name(&options.identity);
+            if answer.stopped {
+                println!("{name}: warm");
+            } else {
+                println!("{name}: was not being warmed up");
+            }
+            Ok(())
+        }
+        WarmupCommand::Status(options) => status(&mut coordinator, &options.identity).await,
+    }
+}
+
+async fn status(coordinator: &mut Coordinator<'_>, identity: &ThrottleKey) -> anyhow::Result<()> {
+    let request = DescribeRequest {
+        keys: vec![identity.clone()],
+        ..DescribeRequest::default()
+    };
+    let answer = coordinator.describe(&request).await?;
+    anyhow::ensure!(answer.leader, "no coordinator leads now");
+    let name = key::name(identity);
+    let described = answer.keys.into_iter().next();
+    let described = described.with_context(|| format!("{name} is not paced: no sender has asked for it"))?;
+    match described.warm_up {
+        Some(it) => println!(
+            "{name}: day {}, {} of at most {} recipients spent",
+            it.day, it.spent, it.cap
+        ),
+        None => println!("{name}: not being warmed up"),
+    }
+    Ok(())
+}
