@@ -18,4 +18,5 @@ mod send_file;
 mod sender_ends;
 mod slow_store;
 mod stack;
+mod throttle_command;
 mod up;
