@@ -125,9 +125,17 @@ pub(crate) fn pack(record: &Record) -> Result<Vec<u8>, StoreError> {
     Ok(out)
 }
 
+/// Where the provider's code stands, and the largest that is known.
+const PROVIDER_AT: usize = 3;
+const PROVIDER_MAX: u8 = Provider::Mailgun.code();
+
 /// Reads a stored record.
 pub(crate) fn unpack(bytes: &[u8]) -> Result<Record, Unreadable> {
     match bytes.first() {
+        // A provider of a release to come is a format to come.
+        Some(&FORMAT) if bytes.get(PROVIDER_AT).is_some_and(|code| *code > PROVIDER_MAX) => {
+            return Err(Unreadable::Newer);
+        }
         Some(&FORMAT) => {}
         Some(&format) if format > FORMAT => return Err(Unreadable::Newer),
         _ => return Err(Unreadable::Corrupt),

@@ -60,7 +60,7 @@ pub fn burst_of_share(share: f64, rate: f64, holders: usize) -> f64 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{burst_of_share, holders_max, max_min};
+    use super::{burst_of_share, holders_max, max_min, shares};
     use crate::gcra::burst_of;
 
     #[track_caller]
@@ -103,6 +103,15 @@ mod tests {
                 prop_assert!(share <= want);
                 prop_assert!(*share >= want - 1e-9 || *share >= largest - 1e-6, "{share} of {want}: not max-min");
             }
+        }
+
+        #[test]
+        fn what_nobody_wants_is_shared_equally_by_half(capacity in 0.0_f64..5_000.0, wants in prop::collection::vec(0.1_f64..2_000.0, 1..40)) {
+            let fair = max_min(capacity, &wants);
+            let rest = capacity - fair.iter().sum::<f64>();
+            let more: Vec<f64> = shares(capacity, &wants).iter().zip(&fair).map(|(all, fair)| all - fair).collect();
+            prop_assert!((more.iter().sum::<f64>() - rest / 2.0).abs() < 1e-6, "{more:?} of {rest}");
+            prop_assert!(more.iter().all(|part| (part - more[0]).abs() < 1e-6), "{more:?}");
         }
 
         #[test]
