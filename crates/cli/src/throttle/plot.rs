@@ -47,7 +47,7 @@ fn picture(key: &KeyDescription, out: &mut String) {
         rate(last.rate),
         rate(last.used)
     ));
-    let (filled, line) = (Shape::Bars(&used), Shape::Lines(&rates));
+    let (filled, steps) = (Shape::Bars(&used), Shape::Steps(&rates));
     let mut chart = Chart::new_with_y_range(WIDTH, HEIGHT, ago(0), 0.0, 0.0, highest);
     let chart = chart
         .x_label_format(LabelFormat::Custom(Box::new(move |x| {
@@ -58,7 +58,7 @@ fn picture(key: &KeyDescription, out: &mut String) {
             }
         })))
         .y_label_format(LabelFormat::Custom(Box::new(|y| rate(y.into()))));
-    let chart = chart.lineplot(&filled).lineplot(&line);
+    let chart = chart.lineplot(&filled).lineplot(&steps);
     chart.figures();
     out.push_str(&chart.to_string());
 }
