@@ -31,15 +31,6 @@ pub(crate) struct Target {
         value_name = "URL"
     )]
     pub(crate) ingest: String,
-    /// Where a throttle coordinator listens; any of them, it names the one that leads.
-    #[arg(
-        long,
-        global = true,
-        env = "PACELINE_COORDINATOR",
-        default_value = "http://127.0.0.1:7071",
-        value_name = "URL"
-    )]
-    pub(crate) coordinator: String,
     /// On whose behalf.
     #[arg(long, global = true, env = "PACELINE_TENANT", default_value = "demo")]
     pub(crate) tenant: String,
@@ -76,12 +67,27 @@ pub(crate) enum Command {
     /// Shows how the rates stand and how they came to it, and sets them by hand.
     Throttle(Box<ThrottleOptions>),
     /// Warms a new identity up: 100 recipients on its first day, twice as many each further day.
-    #[command(subcommand)]
-    Warmup(WarmupCommand),
+    Warmup(WarmupOptions),
+}
+
+/// Which coordinator to ask.
+#[derive(Args)]
+pub(crate) struct Asked {
+    /// Where a throttle coordinator listens; any of them, it names the one that leads.
+    #[arg(
+        long,
+        global = true,
+        env = "PACELINE_COORDINATOR",
+        default_value = "http://127.0.0.1:7071",
+        value_name = "URL"
+    )]
+    pub(crate) coordinator: String,
 }
 
 #[derive(Args)]
 pub(crate) struct ThrottleOptions {
+    #[command(flatten)]
+    pub(crate) asked: Asked,
     #[command(flatten)]
     pub(crate) show: ShowOptions,
     #[command(subcommand)]
@@ -175,18 +181,26 @@ pub(crate) enum Kind {
     Route,
 }
 
+#[derive(Args)]
+pub(crate) struct WarmupOptions {
+    #[command(flatten)]
+    pub(crate) asked: Asked,
+    #[command(subcommand)]
+    pub(crate) command: WarmupCommand,
+}
+
 #[derive(Subcommand)]
 pub(crate) enum WarmupCommand {
     /// Today is the first day.
-    Start(WarmupOptions),
+    Start(WarmedUp),
     /// The identity is warm.
-    Stop(WarmupOptions),
+    Stop(WarmedUp),
     /// Which day it is, and what of its recipients is left.
-    Status(WarmupOptions),
+    Status(WarmedUp),
 }
 
 #[derive(Args)]
-pub(crate) struct WarmupOptions {
+pub(crate) struct WarmedUp {
     /// IDENTITY of SES, or PROVIDER/IDENTITY.
     #[arg(value_parser = key::parse)]
     pub(crate) identity: ThrottleKey,
@@ -348,6 +362,28 @@ mod tests {
     #[test]
     fn the_options_do_not_contradict_each_other() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_coordinator_of_up_is_another_than_the_one_that_is_asked() {
+        let coordinator = |line: &str| match Arguments::parse_from(line.split(' ')).command {
+            Command::Up(options) => options.coordinator.to_string(),
+            Command::Throttle(options) => options.asked.coordinator,
+            Command::Warmup(options) => options.asked.coordinator,
+            _ => panic!("{line} is another command"),
+        };
+        assert_eq!(
+            coordinator("paceline up --coordinator 127.0.0.1:0"),
+            "127.0.0.1:0"
+        );
+        let asked = "http://10.0.0.2:7071";
+        for line in [
+            "throttle --coordinator",
+            "throttle replay --coordinator",
+            "warmup status main --coordinator",
+        ] {
+            assert_eq!(coordinator(&format!("paceline {line} {asked}")), asked, "{line}");
+        }
     }
 
     #[test]

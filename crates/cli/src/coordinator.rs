@@ -6,7 +6,7 @@ use paceline_wire::v1::throttle_service_client::ThrottleServiceClient;
 use paceline_wire::v1::{DescribeRequest, DescribeResponse};
 use tonic::{Request, Response, Status};
 
-use crate::args::Target;
+use crate::args::{Asked, Target};
 use crate::client;
 
 pub(crate) type Client = ThrottleServiceClient<Connection>;
@@ -23,8 +23,8 @@ pub(crate) struct Coordinator<'a> {
 }
 
 impl<'a> Coordinator<'a> {
-    pub(crate) fn connect(target: &'a Target) -> anyhow::Result<Self> {
-        let connection = client::connect_to(target, &target.coordinator, "--coordinator")?;
+    pub(crate) fn connect(target: &'a Target, asked: &Asked) -> anyhow::Result<Self> {
+        let connection = client::connect_to(target, &asked.coordinator, "--coordinator")?;
         let client = Client::new(connection);
         Ok(Self { target, client })
     }

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
             Command::Cancel(options) => cancel::run(&arguments.target, &options).await,
             Command::Queue => queue::run(&arguments.target).await,
             Command::Throttle(options) => throttle::run(&arguments.target, &options).await,
-            Command::Warmup(command) => warmup::run(&arguments.target, &command).await,
+            Command::Warmup(options) => warmup::run(&arguments.target, &options).await,
         }
     });
     match outcome {

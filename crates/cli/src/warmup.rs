@@ -3,16 +3,16 @@
 use anyhow::Context as _;
 use paceline_wire::v1::{DescribeRequest, StartWarmUpRequest, StopWarmUpRequest, ThrottleKey};
 
-use crate::args::{Target, WarmupCommand};
+use crate::args::{Target, WarmupCommand, WarmupOptions};
 use crate::coordinator::Coordinator;
 use crate::key;
 
-pub(crate) async fn run(target: &Target, command: &WarmupCommand) -> anyhow::Result<()> {
-    let mut coordinator = Coordinator::connect(target)?;
-    match command {
-        WarmupCommand::Start(options) => {
+pub(crate) async fn run(target: &Target, options: &WarmupOptions) -> anyhow::Result<()> {
+    let mut coordinator = Coordinator::connect(target, &options.asked)?;
+    match &options.command {
+        WarmupCommand::Start(warmed) => {
             let request = StartWarmUpRequest {
-                key: Some(options.identity.clone()),
+                key: Some(warmed.identity.clone()),
                 overflow_to: String::new(),
             };
             coordinator
@@ -20,16 +20,16 @@ pub(crate) async fn run(target: &Target, command: &WarmupCommand) -> anyhow::Res
                     client.start_warm_up(request).await
                 })
                 .await?;
-            status(&mut coordinator, &options.identity).await
+            status(&mut coordinator, &warmed.identity).await
         }
-        WarmupCommand::Stop(options) => {
-            let key = Some(options.identity.clone());
+        WarmupCommand::Stop(warmed) => {
+            let key = Some(warmed.identity.clone());
             let answer = coordinator
                 .call(StopWarmUpRequest { key }, async |mut client, request| {
                     client.stop_warm_up(request).await
                 })
                 .await?;
-            let name = key::name(&options.identity);
+            let name = key::name(&warmed.identity);
             if answer.stopped {
                 println!("{name}: warm");
             } else {
@@ -37,7 +37,7 @@ pub(crate) async fn run(target: &Target, command: &WarmupCommand) -> anyhow::Res
             }
             Ok(())
         }
-        WarmupCommand::Status(options) => status(&mut coordinator, &options.identity).await,
+        WarmupCommand::Status(warmed) => status(&mut coordinator, &warmed.identity).await,
     }
 }
 

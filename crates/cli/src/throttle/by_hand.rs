@@ -5,12 +5,16 @@ use paceline_wire::v1::set_override_request::Action;
 use paceline_wire::v1::{ClearOverrideRequest, SetOverrideRequest, ThrottleKey};
 
 use super::table::{left, plain, value};
-use crate::args::{ByHand, Kind, Target};
+use crate::args::{ByHand, Kind};
 use crate::coordinator::Coordinator;
 use crate::key;
 
 /// Sets it; returns when it holds.
-pub(super) async fn set(target: &Target, by_hand: &ByHand, action: Action) -> anyhow::Result<()> {
+pub(super) async fn set(
+    mut coordinator: Coordinator<'_>,
+    by_hand: &ByHand,
+    action: Action,
+) -> anyhow::Result<()> {
     let request = SetOverrideRequest {
         key: Some(by_hand.key.clone()),
         action: Some(action),
@@ -18,7 +22,7 @@ pub(super) async fn set(target: &Target, by_hand: &ByHand, action: Action) -> an
         why: by_hand.why.clone(),
         for_ms: u64::try_from(by_hand.lasts.as_millis()).unwrap_or(u64::MAX),
     };
-    let answer = Coordinator::connect(target)?
+    let answer = coordinator
         .call(request, async |mut client, request| {
             client.set_override(request).await
         })
@@ -37,7 +41,11 @@ pub(super) async fn set(target: &Target, by_hand: &ByHand, action: Action) -> an
 }
 
 /// Takes it back.
-pub(super) async fn clear(target: &Target, key: &ThrottleKey, kind: Kind) -> anyhow::Result<()> {
+pub(super) async fn clear(
+    mut coordinator: Coordinator<'_>,
+    key: &ThrottleKey,
+    kind: Kind,
+) -> anyhow::Result<()> {
     let kind = match kind {
         Kind::Pause => "pause",
         Kind::Resume => "resume",
@@ -48,7 +56,7 @@ pub(super) async fn clear(target: &Target, key: &ThrottleKey, kind: Kind) -> any
         key: Some(key.clone()),
         kind: kind.to_owned(),
     };
-    let answer = Coordinator::connect(target)?
+    let answer = coordinator
         .call(request, async |mut client, request| {
             client.clear_override(request).await
         })

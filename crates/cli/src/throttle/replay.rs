@@ -8,7 +8,7 @@ use paceline_domain::controller::journal::{Entry, FORMAT, Replay, Replayed};
 use paceline_wire::v1::journal_response::Body;
 use paceline_wire::v1::{DescribeRequest, JournalRequest, JournalResponse, ThrottleKey};
 
-use crate::args::Target;
+use crate::args::{Asked, Target};
 use crate::client;
 use crate::coordinator::{Client, Coordinator};
 use crate::key;
@@ -17,8 +17,8 @@ use crate::key;
 ///
 /// # Errors
 /// If nobody answers, or a replay leads to another state than the one that is kept.
-pub(super) async fn run(target: &Target, key: Option<&ThrottleKey>) -> anyhow::Result<()> {
-    let mut coordinator = Coordinator::connect(target)?;
+pub(super) async fn run(target: &Target, asked: &Asked, key: Option<&ThrottleKey>) -> anyhow::Result<()> {
+    let mut coordinator = Coordinator::connect(target, asked)?;
     let described = coordinator.describe(&DescribeRequest::default()).await?;
     let keys = match key {
         Some(key) => vec![key.clone()],

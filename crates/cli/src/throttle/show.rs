@@ -8,7 +8,7 @@ use paceline_wire::v1::{DescribeRequest, DescribeResponse, ThrottleKey};
 use tokio::time::MissedTickBehavior;
 
 use super::{json, plot, table};
-use crate::args::{ShowOptions, Target};
+use crate::args::{Asked, ShowOptions, Target};
 use crate::coordinator::Coordinator;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -17,21 +17,21 @@ const PLOTS_MAX: usize = 16;
 /// To the top left corner, and nothing below it.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
-pub(super) async fn run(target: &Target, options: &ShowOptions) -> anyhow::Result<()> {
+pub(super) async fn run(target: &Target, asked: &Asked, options: &ShowOptions) -> anyhow::Result<()> {
     if options.watch {
-        return watch(target, options).await;
+        return watch(target, asked, options).await;
     }
-    let mut coordinator = Coordinator::connect(target)?;
+    let mut coordinator = Coordinator::connect(target, asked)?;
     let text = look(&mut coordinator, options).await?;
     print(&text)
 }
 
 /// Looks again each second, until Ctrl-C. What fails is said, and tried again from where it began: leaders change.
-async fn watch(target: &Target, options: &ShowOptions) -> anyhow::Result<()> {
+async fn watch(target: &Target, asked: &Asked, options: &ShowOptions) -> anyhow::Result<()> {
     let is_terminal = std::io::stdout().is_terminal();
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut coordinator = Coordinator::connect(target)?;
+    let mut coordinator = Coordinator::connect(target, asked)?;
     let mut stop = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         let next = async {
@@ -48,7 +48,7 @@ async fn watch(target: &Target, options: &ShowOptions) -> anyhow::Result<()> {
             Ok(text) => print(&text)?,
             Err(error) => {
                 eprintln!("paceline: {error:#}");
-                coordinator = Coordinator::connect(target)?;
+                coordinator = Coordinator::connect(target, asked)?;
             }
         }
     }
