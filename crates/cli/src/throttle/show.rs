@@ -91,5 +91,12 @@ async fn ask(coordinator: &mut Coordinator<'_>, options: &ShowOptions) -> anyhow
         request.keys = keys;
     }
     request.history = plotted.is_some();
-    coordinator.describe(&request).await
+    let mut answer = coordinator.describe(&request).await?;
+    if key.is_some() {
+        let keys = &answer.keys;
+        answer
+            .accounts
+            .retain(|account| keys.iter().any(|key| key.account == account.name));
+    }
+    Ok(answer)
 }
