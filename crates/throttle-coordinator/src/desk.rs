@@ -181,7 +181,7 @@ impl Desk {
         is_over
     }
 
-    /// The term, and which of `keys` must be adopted before they can be granted.
+    /// The term, and which of `keys` must be adopted before they can be granted. One for which there is no room is left out.
     pub(crate) fn unopened<'a>(
         &self,
         keys: impl Iterator<Item = &'a RateKey>,
@@ -189,13 +189,18 @@ impl Desk {
     ) -> Result<(Term, Vec<RateKey>), Refused> {
         let state = self.state();
         let term = state.lead(now).ok_or_else(|| state.not_leader())?.term.clone();
-        let unopened: Vec<RateKey> = keys
-            .filter(|key| !state.keys.contains_key(*key) && state.may_open(key, now))
+        let mut room = state.room();
+        let mut has_room = |key: &RateKey| {
+            // One that is looked at again has its place.
+            let is_new = !state.unreadable.contains_key(key);
+            let fits = !is_new || room > 0;
+            room = room.saturating_sub(usize::from(is_new));
+            fits
+        };
+        let unopened = keys
+            .filter(|key| !state.keys.contains_key(*key) && state.may_open(key, now) && has_room(key))
             .cloned()
             .collect();
-        if state.keys.len() + state.unreadable.len() + unopened.len() > state.config.keys_max.get() {
-            return Err(Refused::Full);
-        }
         Ok((term, unopened))
     }
 
@@ -344,6 +349,12 @@ impl Desk {
 impl State {
     fn lead(&self, now: Duration) -> Option<&Lead> {
         self.lead.as_ref().filter(|lead| now < lead.until)
+    }
+
+    /// How many keys more may be opened.
+    fn room(&self) -> usize {
+        let known = self.keys.len() + self.unreadable.len();
+        self.config.keys_max.get().saturating_sub(known)
     }
 
     fn not_leader(&self) -> Refused {

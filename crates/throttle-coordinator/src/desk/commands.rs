@@ -79,8 +79,12 @@ impl Desk {
             return Err(state.not_leader());
         }
         state.introduce(now);
-        let not_leader = state.not_leader();
-        let paced = state.keys.get_mut(key).ok_or(not_leader)?;
+        let refused = if state.room() == 0 {
+            Refused::Full
+        } else {
+            state.not_leader()
+        };
+        let paced = state.keys.get_mut(key).ok_or(refused)?;
         let event = event(paced.time(now));
         let decisions = paced.happened(&event, now);
         state.accounts.after(key, paced);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paceline_domain::aimd::Totals;
+use paceline_domain::controller::Event;
 use paceline_domain::lease::HolderId;
 use paceline_domain::reason::Reason;
 use paceline_kit::settings::load;
@@ -236,6 +237,35 @@ fn what_was_adopted_in_an_older_term_opens_nothing() {
     desk.begin(term(5), ms(60_000), ms(100));
     open(&desk, &term(4), &adopted(None), 110);
     assert!(desk.describe(ms(120)).is_empty());
+}
+
+#[test]
+fn keys_beyond_what_is_allowed_are_left_out_and_the_others_answered() {
+    let mut config = config(false);
+    config.keys_max = std::num::NonZeroUsize::new(3).expect("not 0");
+    let desk = Desk::new(Arc::new(config));
+    desk.begin(term(4), ms(60_000), ms(0));
+    open(&desk, &term(4), &adopted(None), 0);
+    let named = |identity: &str| RateKey {
+        identity: identity.to_owned(),
+        ..key()
+    };
+    let unopened = |names: &[&str], at| {
+        let keys: Vec<RateKey> = names.iter().map(|name| named(name)).collect();
+        desk.unopened(keys.iter(), ms(at)).expect("it leads").1
+    };
+    assert_eq!(unopened(&["main", "b", "c", "d"], 10), [named("b"), named("c")]);
+    desk.unreadable(&term(4), named("b"), "spoilt".to_owned(), ms(10));
+    desk.unreadable(&term(4), named("c"), "spoilt".to_owned(), ms(10));
+    // Full; each that can't be read is looked at again, in its own place.
+    assert!(unopened(&["main", "b", "d"], 20).is_empty());
+    assert_eq!(
+        unopened(&["main", "b", "c", "d"], 20_000),
+        [named("b"), named("c")]
+    );
+    assert!(rate(&desk, A, 1, item(10.0, 0.0), 20_010).is_ok());
+    let said = desk.command(&named("d"), |_| Event::Warm, ms(20_020));
+    assert_eq!(said, Err(Refused::Full));
 }
 
 #[test]

@@ -98,6 +98,9 @@ fn read_item(item: v1::RefreshItem) -> Result<(RateKey, Item), (&'static str, &'
     if !is_name(&key.provider) || !is_name(&key.identity) {
         return Err(("key", "provider and identity must be 1 to 64 of [a-z0-9_-]"));
     }
+    if Provider::named(&key.provider).is_none() {
+        return Err(("key.provider", "must be one that is known here"));
+    }
     if !is_rate(item.wants) {
         return Err(("wants", "must be a rate of at least 0"));
     }
@@ -178,6 +181,9 @@ mod tests {
         check("s", ok, vec![item("a"), item("a")], "items[1].key");
         check("s", ok, vec![item("a/b")], "items[0].key");
         check("s", ok, vec![item("a}")], "items[0].key");
+        let mut elsewhere = item("a");
+        elsewhere.key.as_mut().expect("it has one").provider = "sendmail".to_owned();
+        check("s", ok, vec![elsewhere], "items[0].key.provider");
         let wants = |wants| v1::RefreshItem { wants, ..item("a") };
         check("s", ok, vec![wants(f64::NAN)], "items[0].wants");
         check("s", ok, vec![wants(-1.0)], "items[0].wants");

@@ -4,6 +4,7 @@ use paceline_domain::controller::breaker::Standing;
 use paceline_domain::controller::overrides::{Action, Override};
 use paceline_domain::controller::quota::DailySend;
 use paceline_domain::controller::route::Way;
+use paceline_domain::record::Provider;
 use paceline_kit::identity::is_name;
 use paceline_store::throttle::RateKey;
 use paceline_wire::status::InvalidFields;
@@ -53,6 +54,10 @@ pub(super) fn read_key(key: Option<v1::ThrottleKey>, field: &str) -> Result<Rate
             field,
             "provider and identity must be 1 to 64 of [a-z0-9_-]",
         ));
+    }
+    if Provider::named(&key.provider).is_none() {
+        let problem = "must be of a provider that is known here";
+        return Err(InvalidFields::one(field, problem));
     }
     Ok(RateKey {
         provider: key.provider,
