@@ -84,7 +84,6 @@ struct Lead {
     term: Term,
     /// The largest epoch before that was met.
     epoch_before: u64,
-    since: Duration,
     until: Duration,
 }
 
@@ -132,10 +131,10 @@ impl Desk {
         let epoch_before = state.epoch_floor;
         state.epoch_floor = epoch_before.max(term.epoch);
         state.leader.clear();
+        state.accounts.led(now);
         state.lead = Some(Lead {
             term,
             epoch_before,
-            since: now,
             until,
         });
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use paceline_domain::controller::account::Account as Bucket;
 use paceline_domain::controller::quota::DailySend;
 use paceline_domain::controller::{Account, Event};
+use paceline_domain::lease::{TTL, in_books};
 use paceline_store::throttle::RateKey;
 
 use super::key::PacedKey;
@@ -51,6 +52,8 @@ pub(super) struct Accounts {
     all: Vec<SharedAccount>,
     /// The account of each identity of SES, by its place in `all`.
     of_identity: BTreeMap<String, usize>,
+    /// When the lead began.
+    led_since: Duration,
 }
 
 struct SharedAccount {
@@ -98,7 +101,16 @@ impl Accounts {
             .iter()
             .filter_map(|it| Some((it.name.clone(), place(&it.ses.region)?)))
             .collect();
-        Self { all, of_identity }
+        Self {
+            all,
+            of_identity,
+            led_since: Duration::ZERO,
+        }
+    }
+
+    /// This process leads from `now` on.
+    pub(super) const fn led(&mut self, now: Duration) {
+        self.led_since = now;
     }
 
     /// Another lead begins: what was known is old.
@@ -159,9 +171,15 @@ impl Accounts {
         }
     }
 
-    /// Shares every account's rate anew among its keys.
+    /// Shares every account's rate anew among its keys. While it is not known what all of them hold, none gets more than it has: an
+    /// identity that is not open, or that learns, may hold what a leader before has granted.
     pub(super) fn allot(&mut self, keys: &mut BTreeMap<RateKey, PacedKey>, now: Duration) {
-        for account in &mut self.all {
+        let may_be_held = now < self.led_since + in_books(TTL);
+        for (place, account) in self.all.iter_mut().enumerate() {
+            let identities = self.of_identity.values().filter(|it| **it == place).count();
+            let mut opened = account.lines.keys().filter_map(|key| keys.get(key));
+            let all_known = (account.lines.len() >= identities || !may_be_held)
+                && opened.all(|paced| !paced.books.is_learning(now));
             let Some(bucket) = &mut account.bucket else {
                 continue;
             };
@@ -172,7 +190,11 @@ impl Accounts {
             bucket.allot(&demands.collect());
             for key in account.lines.keys() {
                 if let Some(paced) = keys.get_mut(key) {
-                    paced.allot(bucket.allotted(key));
+                    let allotted = bucket.allotted(key);
+                    // One that learns grants nobody more than it has by itself.
+                    let may_grow = all_known || paced.books.is_learning(now);
+                    let held = paced.books.outstanding(now);
+                    paced.allot(if may_grow { allotted } else { allotted.min(held) });
                 }
             }
         }

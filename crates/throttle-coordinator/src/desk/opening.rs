@@ -16,11 +16,10 @@ pub(super) struct Remembered {
     pub(super) written: (u64, u64),
 }
 
-/// When a key is opened: the lead's beginning and now on the boot-time clock, and what is to be added to that clock for the time
-/// since the Unix epoch.
+/// When a key is opened: now, after it was adopted, on the boot-time clock, and what is to be added to that clock for the time since
+/// the Unix epoch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Opening {
-    pub(super) lead_since: Duration,
     pub(super) now: Duration,
     pub(super) boot_at: Duration,
 }
@@ -59,12 +58,13 @@ impl Opening {
         Ok(kept.reopened(settings, now))
     }
 
-    /// The books: the leader's before, or empty ones that learn. True if the table is good.
+    /// The books: the leader's before, or empty ones that learn. They learn from the adoption on, not from the lead's beginning: until
+    /// then the leader before, who may not know yet that it is none, could grant of this key and write it.
     pub(super) fn books(self, rate: f64, adopted: &Adopted, kept: &Kept) -> Books {
         let lines = table::read(&kept.leases).filter(|_| adopted.table);
         match lines {
             Some(lines) => Books::reopened(rate, lines, self.now),
-            None => Books::new(rate, self.lead_since),
+            None => Books::new(rate, self.now),
         }
     }
 }

@@ -194,6 +194,17 @@ fn a_new_leader_learns_before_it_grants() {
 }
 
 #[test]
+fn a_key_that_is_opened_late_is_learned_from_then_on() {
+    let desk = Desk::new(Arc::new(config(false)));
+    desk.begin(term(4), ms(60_000), ms(0));
+    // The leader before could write it until now, and grant 300 of it.
+    open(&desk, &term(4), &adopted(Some((300.0, 7))), 5_000);
+    assert_eq!(rate(&desk, B, 1, item(900.0, 0.0), 5_010), Ok(0.0));
+    assert_eq!(rate(&desk, B, 2, item(900.0, 0.0), 7_219), Ok(0.0));
+    assert_eq!(rate(&desk, B, 3, item(900.0, 0.0), 7_220), Ok(300.0));
+}
+
+#[test]
 fn a_sender_that_met_a_newer_leader_ends_this_lead() {
     let desk = leading(None);
     assert!(!desk.meet_epoch(4));

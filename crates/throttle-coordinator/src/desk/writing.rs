@@ -78,11 +78,10 @@ impl Desk {
         now: Duration,
     ) -> Result<Option<Opened>, String> {
         let state = self.state();
-        let Some(lead) = state.lead.as_ref().filter(|lead| lead.term == *term) else {
+        if !state.is_under(term) {
             return Ok(None);
-        };
+        }
         let opening = Opening {
-            lead_since: lead.since,
             now,
             boot_at: state.boot_at,
         };

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use paceline_domain::controller::Account;
 use paceline_domain::controller::invariants::identities_within_account;
 use paceline_domain::controller::quota::DailySend;
-use paceline_domain::lease::{HolderId, TTL, in_books};
+use paceline_domain::lease::{HolderId, Line, TTL, in_books};
 use paceline_kit::settings::load;
-use paceline_store::throttle::{Kept, RateKey};
+use paceline_store::throttle::{Adopted, Kept, RateKey};
 use proptest::prelude::*;
 
-use super::super::{Desk, Item, Look};
+use super::super::{Desk, Item, Look, table};
 use super::{adopted, item, ms, term};
 use crate::config::{Config, DEFAULTS};
 
@@ -24,7 +24,7 @@ fn key(identity: usize) -> RateKey {
     }
 }
 
-fn leading() -> Desk {
+fn configured() -> Config {
     let mut settings = format!("[[account]]\nregion = \"{REGION}\"\n");
     for name in IDENTITIES {
         settings += &format!(
@@ -34,19 +34,39 @@ fn leading() -> Desk {
     }
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), settings).expect("writable");
-    let config: Config = load("throttle-coordinator", DEFAULTS, Some(file.path())).expect("good");
-    let desk = Desk::new(Arc::new(config));
+    load("throttle-coordinator", DEFAULTS, Some(file.path())).expect("good")
+}
+
+fn leading() -> Desk {
+    let desk = Desk::new(Arc::new(configured()));
     desk.begin(term(4), ms(10_000_000), ms(0));
     for identity in 0..IDENTITIES.len() {
-        let opened = desk.prepare(
-            &term(4),
-            &key(identity),
-            (&adopted(None), &Kept::default()),
-            ms(0),
-        );
-        desk.open(opened.expect("readable").expect("leads"), 2);
+        open(&desk, identity, &Kept::default(), 0);
     }
     desk
+}
+
+/// Opens a key, whose lease table is good if there is anything in it.
+fn open(desk: &Desk, identity: usize, kept: &Kept, at: u64) {
+    let adopted = Adopted {
+        table: !kept.leases.is_empty(),
+        ..adopted(None)
+    };
+    let opened = desk.prepare(&term(4), &key(identity), (&adopted, kept), ms(at));
+    desk.open(opened.expect("readable").expect("leads"), 2);
+}
+
+/// What a leader before leaves of a key of which one sender holds `rate`.
+fn held(holder: u8, rate: f64) -> Kept {
+    let line = Line {
+        sequence: 0,
+        wants: 500.0,
+        outstanding: rate,
+    };
+    Kept {
+        leases: vec![(HolderId([holder; 16]).to_string(), table::write(&line, 1, ms(0)))],
+        ..Kept::default()
+    }
 }
 
 fn look(desk: &Desk, rate: f64, daily: DailySend, at: u64) {
@@ -110,6 +130,67 @@ fn the_account_is_shared_and_says_so() {
             .iter()
             .all(|(_, key)| key.limited_by.as_str() == "account")
     );
+}
+
+#[test]
+fn what_keys_that_are_not_open_may_hold_is_given_to_nobody_after_a_change_of_leaders() {
+    let desk = Desk::new(Arc::new(configured()));
+    desk.begin(term(4), ms(10_000_000), ms(0));
+    look(&desk, 90.0, DailySend::Unlimited, 10);
+    let [mut a, mut b, mut c] = [10.0, 50.0, 30.0].map(|has| Sender {
+        has,
+        until: 2_000,
+        ..Sender::default()
+    });
+    open(&desk, 0, &held(1, 10.0), 20);
+    desk.tick(ms(30));
+    refresh(&desk, 0, 1, &mut a, 500.0, 40);
+    assert!(
+        (a.has - 10.0).abs() < 1e-6,
+        "80 may be held of the others: {}",
+        a.has
+    );
+    open(&desk, 1, &held(2, 50.0), 1_000);
+    desk.tick(ms(1_010));
+    refresh(&desk, 0, 1, &mut a, 500.0, 1_020);
+    refresh(&desk, 1, 2, &mut b, 500.0, 1_030);
+    assert!(a.has + b.has <= 60.0 + 1e-6, "{} and {}", a.has, b.has);
+    // Its table is lost: what it has granted is heard of its senders only.
+    open(&desk, 2, &Kept::default(), 2_100);
+    for at in (2_150..3_900).step_by(250) {
+        desk.tick(ms(at));
+        refresh(&desk, 0, 1, &mut a, 500.0, at + 1);
+        refresh(&desk, 1, 2, &mut b, 500.0, at + 2);
+        assert!(a.has + b.has <= 60.0 + 1e-6, "{} and {} at {at}", a.has, b.has);
+    }
+    for at in (5_000..8_000).step_by(250) {
+        desk.tick(ms(at));
+        refresh(&desk, 0, 1, &mut a, 500.0, at + 1);
+        refresh(&desk, 1, 2, &mut b, 500.0, at + 2);
+        refresh(&desk, 2, 3, &mut c, 500.0, at + 3);
+    }
+    for sender in [a, b, c] {
+        assert!((sender.has - 30.0).abs() < 1e-6, "{}", sender.has);
+    }
+}
+
+#[test]
+fn an_identity_that_nobody_uses_keeps_the_account_s_others_waiting_for_a_lease_s_time_only() {
+    let desk = Desk::new(Arc::new(configured()));
+    desk.begin(term(4), ms(10_000_000), ms(0));
+    look(&desk, 90.0, DailySend::Unlimited, 10);
+    open(&desk, 0, &held(1, 10.0), 20);
+    let mut a = Sender::default();
+    for (at, rate) in [(2_219, 10.0), (2_220, 90.0)] {
+        // Its lease goes on until then.
+        if at == 2_219 {
+            (a.has, a.until) = (10.0, 3_000);
+            refresh(&desk, 0, 1, &mut a, 500.0, 1_000);
+        }
+        desk.tick(ms(at));
+        refresh(&desk, 0, 1, &mut a, 500.0, at);
+        assert!((a.has - rate).abs() < 1e-6, "{} at {at}", a.has);
+    }
 }
 
 proptest! {
