@@ -132,13 +132,15 @@ const PROVIDER_MAX: u8 = Provider::Mailgun.code();
 /// Reads a stored record.
 pub(crate) fn unpack(bytes: &[u8]) -> Result<Record, Unreadable> {
     match bytes.first() {
-        // A provider of a release to come is a format to come.
-        Some(&FORMAT) if bytes.get(PROVIDER_AT).is_some_and(|code| *code > PROVIDER_MAX) => {
-            return Err(Unreadable::Newer);
-        }
         Some(&FORMAT) => {}
         Some(&format) if format > FORMAT => return Err(Unreadable::Newer),
         _ => return Err(Unreadable::Corrupt),
+    }
+    // A provider of a release to come is a format to come, if all else reads.
+    if bytes.get(PROVIDER_AT).is_some_and(|code| *code > PROVIDER_MAX) {
+        let mut of_none = bytes.to_vec();
+        of_none[PROVIDER_AT] = 0;
+        return Err(unpack(&of_none).map_or_else(|problem| problem, |_| Unreadable::Newer));
     }
     let mut input = Input(bytes.get(1..).unwrap_or_default());
     read(&mut input)

@@ -42,10 +42,11 @@ end
 local function parse(raw)
   if not raw then return nil, 'missing' end
   local format, state, flags, provider = string.byte(raw, 1, 4)
-  -- A provider of a release to come is a format to come.
-  if format and (format > 1 or format == 1 and (provider or 0) > 2) then return nil, 'newer' end
+  if format and format > 1 then return nil, 'newer' end
   if format ~= 1 or not provider or flags > 31 then return nil, 'corrupt' end
   if not string.find(STATES, string.char(state), 1, true) or not digests_at(raw) then return nil, 'corrupt' end
+  -- A provider of a release to come is a format to come.
+  if provider > 2 then return nil, 'newer' end
   local r = { struct.unpack(FORM, raw) }
   local provider_id, rest = r[19], r[20]
   r[ID_LENGTH], r[PROVIDER_ID], r[TAIL] = #provider_id, provider_id, string.sub(raw, rest)
