@@ -259,6 +259,12 @@ impl Controller {
         self.budget.outstanding()
     }
 
+    /// What the account's other keys hold, as it was told last, in recipients.
+    #[must_use]
+    pub const fn siblings_outstanding(&self) -> u64 {
+        self.siblings_outstanding
+    }
+
     /// What may still be granted now, and by which rule; `None` is without a bound.
     #[must_use]
     pub fn left_to_grant(&self) -> (Option<Left>, BudgetedBy) {

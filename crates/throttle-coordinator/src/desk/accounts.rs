@@ -74,6 +74,8 @@ struct SharedAccount {
     /// What was spent when the last look began.
     spent_at_look: u64,
     lines: BTreeMap<RateKey, Line>,
+    /// How many keys share it by the settings.
+    identities: usize,
 }
 
 /// One key's part in the day's quota, in recipients.
@@ -84,16 +86,23 @@ struct Line {
     outstanding: u64,
     /// Of `SharedAccount::spent`, what the key spent itself or has been told.
     known: u64,
-    /// What it was told last that the others hold.
+    /// What it was told last that the others hold, by whichever leader.
     others_hold: u64,
 }
 
 impl Accounts {
     pub(super) fn new(config: &Config) -> Self {
+        let sharing = |region: &str| {
+            config
+                .identity
+                .iter()
+                .filter(|it| it.ses.region == region)
+                .count()
+        };
         let all: Vec<SharedAccount> = config
             .account
             .iter()
-            .map(|it| SharedAccount::new(&it.region, it.max_send_rate(), it.daily()))
+            .map(|it| SharedAccount::new(&it.region, it.max_send_rate(), it.daily(), sharing(&it.region)))
             .collect();
         let place = |region: &str| all.iter().position(|it| it.region == region);
         let of_identity = config
@@ -117,7 +126,7 @@ impl Accounts {
     pub(super) fn begin(&mut self) {
         for account in &mut self.all {
             let (rate, daily) = (account.configured_rate, account.configured_daily);
-            *account = SharedAccount::new(&account.region, rate, daily);
+            *account = SharedAccount::new(&account.region, rate, daily, account.identities);
         }
     }
 
@@ -128,7 +137,7 @@ impl Accounts {
             total: paced.spent_total(),
             outstanding: paced.outstanding(),
             known: account.spent,
-            others_hold: 0,
+            others_hold: paced.siblings_outstanding(),
         };
         account.outstanding += line.outstanding;
         account.lines.insert(key.clone(), line);
@@ -142,10 +151,11 @@ impl Accounts {
 
     /// Before a key grants of a day's quota: what its siblings have spent and hold is told to it.
     pub(super) fn before(&mut self, key: &RateKey, paced: &mut PacedKey, now: Duration) {
+        let may_be_held = self.may_be_held(now);
         if let Some(account) = self.of(key)
             && account.daily() != DailySend::Unlimited
         {
-            account.tell(key, paced, now);
+            account.tell(key, paced, may_be_held && account.lacks_some(), now);
         }
     }
 
@@ -174,12 +184,11 @@ impl Accounts {
     /// Shares every account's rate anew among its keys. While it is not known what all of them hold, none gets more than it has: an
     /// identity that is not open, or that learns, may hold what a leader before has granted.
     pub(super) fn allot(&mut self, keys: &mut BTreeMap<RateKey, PacedKey>, now: Duration) {
-        let may_be_held = now < self.led_since + in_books(TTL);
-        for (place, account) in self.all.iter_mut().enumerate() {
-            let identities = self.of_identity.values().filter(|it| **it == place).count();
+        let may_be_held = self.may_be_held(now);
+        for account in &mut self.all {
             let mut opened = account.lines.keys().filter_map(|key| keys.get(key));
-            let all_known = (account.lines.len() >= identities || !may_be_held)
-                && opened.all(|paced| !paced.books.is_learning(now));
+            let all_known =
+                !(may_be_held && account.lacks_some()) && opened.all(|paced| !paced.books.is_learning(now));
             let Some(bucket) = &mut account.bucket else {
                 continue;
             };
@@ -220,6 +229,7 @@ impl Accounts {
         keys: &mut BTreeMap<RateKey, PacedKey>,
         now: Duration,
     ) {
+        let may_be_held = self.may_be_held(now);
         let Some(account) = self.all.iter_mut().find(|it| it.region == region) else {
             return;
         };
@@ -239,7 +249,7 @@ impl Accounts {
         let event = Event::Account(account.since(look.account));
         for (key, paced) in keys {
             // First what is counted here: what the provider has more is others' mail.
-            account.tell(key, paced, now);
+            account.tell(key, paced, may_be_held && account.lacks_some(), now);
             if account.lines.contains_key(key) {
                 paced.happened(&event, now);
             }
@@ -256,6 +266,11 @@ impl Accounts {
         self.all.iter().map(|it| it.describe(now)).collect()
     }
 
+    /// True while leases of a leader before may live.
+    fn may_be_held(&self, now: Duration) -> bool {
+        now < self.led_since + in_books(TTL)
+    }
+
     fn of(&mut self, key: &RateKey) -> Option<&mut SharedAccount> {
         let place = self.place(key)?;
         self.all.get_mut(place)
@@ -268,7 +283,7 @@ impl Accounts {
 }
 
 impl SharedAccount {
-    fn new(region: &str, rate: Option<f64>, daily: DailySend) -> Self {
+    fn new(region: &str, rate: Option<f64>, daily: DailySend, identities: usize) -> Self {
         Self {
             region: region.to_owned(),
             configured_rate: rate,
@@ -281,7 +296,13 @@ impl SharedAccount {
             outstanding: 0,
             spent_at_look: 0,
             lines: BTreeMap::new(),
+            identities,
         }
+    }
+
+    /// True while some of its keys are not open.
+    fn lacks_some(&self) -> bool {
+        self.lines.len() < self.identities
     }
 
     fn name(&self) -> String {
@@ -295,12 +316,15 @@ impl SharedAccount {
         }
     }
 
-    /// Tells a key what its siblings have spent and hold.
-    fn tell(&mut self, key: &RateKey, paced: &mut PacedKey, now: Duration) {
+    /// Tells a key what its siblings have spent and hold. `lacks_some` of them: they may hold what a leader before has told.
+    fn tell(&mut self, key: &RateKey, paced: &mut PacedKey, lacks_some: bool, now: Duration) {
         let Some(line) = self.lines.get_mut(key) else {
             return;
         };
-        let outstanding = self.outstanding.saturating_sub(line.outstanding);
+        let mut outstanding = self.outstanding.saturating_sub(line.outstanding);
+        if lacks_some {
+            outstanding = outstanding.max(line.others_hold);
+        }
         let spent = self.spent.saturating_sub(line.known);
         if spent == 0 && outstanding == line.others_hold {
             return;

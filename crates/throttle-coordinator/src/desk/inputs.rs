@@ -92,6 +92,11 @@ impl PacedKey {
         self.controller.outstanding()
     }
 
+    /// What the account's other keys hold, as it was told last.
+    pub(super) const fn siblings_outstanding(&self) -> u64 {
+        self.controller.siblings_outstanding()
+    }
+
     /// What the account allowed at the last look, whoever looked.
     pub(super) fn max_send_rate_seen(&self) -> Option<f64> {
         self.controller

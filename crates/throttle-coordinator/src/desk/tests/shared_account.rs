@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use paceline_domain::controller::Account;
 use paceline_domain::controller::invariants::identities_within_account;
+use paceline_domain::controller::journal::{Entry, FORMAT};
 use paceline_domain::controller::quota::DailySend;
+use paceline_domain::controller::{Account, Controller, Event};
 use paceline_domain::lease::{HolderId, Line, TTL, in_books};
 use paceline_kit::settings::load;
-use paceline_store::throttle::{Adopted, Kept, RateKey};
+use paceline_store::throttle::{Adopted, Kept, Part, PartBody, RateKey};
 use proptest::prelude::*;
 
 use super::super::{Desk, Item, Look, table};
@@ -191,6 +192,40 @@ fn an_identity_that_nobody_uses_keeps_the_account_s_others_waiting_for_a_lease_s
         refresh(&desk, 0, 1, &mut a, 500.0, at);
         assert!((a.has - rate).abs() < 1e-6, "{} at {at}", a.has);
     }
+}
+
+#[test]
+fn what_siblings_held_under_a_leader_before_counts_until_they_are_known_and_no_longer() {
+    let mut config = configured();
+    config.account[0].max_24_hour_send = 1_000;
+    let settings = config.settings(&key(0));
+    let desk = Desk::new(Arc::new(config));
+    desk.begin(term(4), ms(10_000_000), ms(0));
+    let mut known = Controller::new(settings, None, ms(0));
+    let told = Event::Siblings {
+        spent: 0,
+        outstanding: 400,
+    };
+    known.step(&told, ms(0));
+    let left = Entry::Opened(Box::new(known));
+    let kept = Kept {
+        journal: vec![Part {
+            rev: 1,
+            epoch: 3,
+            format: FORMAT,
+            body: PartBody::Opened(serde_json::to_string(&left).expect("numbers and texts")),
+        }],
+        ..held(1, 10.0)
+    };
+    open(&desk, 0, &kept, 20);
+    let holds = || desk.state().keys[&key(0)].siblings_outstanding();
+    let mut a = Sender::default();
+    refresh(&desk, 0, 1, &mut a, 500.0, 30);
+    assert_eq!(holds(), 400, "the others may hold it still");
+    open(&desk, 1, &Kept::default(), 40);
+    open(&desk, 2, &Kept::default(), 40);
+    refresh(&desk, 0, 1, &mut a, 500.0, 50);
+    assert_eq!(holds(), 0, "they are known, and hold nothing");
 }
 
 proptest! {
