@@ -66,8 +66,8 @@ struct State {
     /// When the machine started, since the Unix epoch: for days, and for windows of a day.
     boot_at: Duration,
     keys: BTreeMap<RateKey, PacedKey>,
-    /// Keys whose state in Redis can't be read, since when and why not.
-    unreadable: BTreeMap<RateKey, (Duration, String)>,
+    /// Keys whose state in Redis can't be read, since when.
+    unreadable: BTreeMap<RateKey, Duration>,
     /// Calls that are answered once the next write has landed.
     waiting: Vec<Waiting>,
     /// The keys of this process's last lead, for a Redis that has lost them since.

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use paceline_kit::Shutdown;
 use paceline_kit::clock::Clock;
-use paceline_kit::health::Health;
 use paceline_store::throttle::{Leadership, Term};
 use paceline_store::{Store, StoreError};
 
 use crate::desk::Desk;
+use crate::looks::Trouble;
 
 /// How long the lead lasts without a renewal.
 const LEAD: Duration = Duration::from_secs(3);
@@ -30,7 +30,8 @@ pub(crate) struct Election<C> {
     pub(crate) store: Store,
     pub(crate) desk: Desk,
     pub(crate) clock: C,
-    pub(crate) health: Health,
+    /// How this coordinator is.
+    pub(crate) trouble: Trouble,
     /// Where the senders reach this coordinator.
     pub(crate) address: String,
 }
@@ -41,6 +42,8 @@ impl<C: Clock> Election<C> {
         let mut nonce = new_nonce();
         let mut term: Option<Term> = None;
         while !stop.is_requested() {
+            // The other keys are served: no reason to send their senders away.
+            self.trouble.set_unreadable(self.desk.has_unreadable());
             let pause = match &term {
                 Some(held) if self.desk.term(self.clock.boot()).as_ref() == Some(held) => {
                     if self.keep(held).await { RENEW } else { RENEW_AGAIN }
@@ -76,7 +79,7 @@ impl<C: Clock> Election<C> {
         let floor = self.desk.epoch_floor();
         match self.store.lead(&self.address, nonce, LEAD, floor).await {
             Ok(Leadership::Mine { term, time }) if term.epoch > floor => {
-                self.health.set_ready().await;
+                self.trouble.health.set_ready().await;
                 tracing::info!(epoch = term.epoch, "leads from here on");
                 // Redis's time, so that two leaders' times follow each other, whatever their machines believe.
                 self.desk.set_boot_at(time.saturating_sub(self.clock.boot()));
@@ -91,7 +94,7 @@ impl<C: Clock> Election<C> {
                 None
             }
             Ok(Leadership::Other { epoch, address }) => {
-                self.health.set_ready().await;
+                self.trouble.health.set_ready().await;
                 if self.desk.leader() != address {
                     tracing::info!(epoch, address, "another coordinator leads");
                 }
@@ -110,15 +113,7 @@ impl<C: Clock> Election<C> {
         let asked_at = self.clock.boot();
         match self.store.keep_lead(term, LEAD).await {
             Ok(true) => {
-                match self.desk.problem() {
-                    None => self.health.set_ready().await,
-                    // The log names the key.
-                    Some(_) => {
-                        self.health
-                            .set_not_ready("a key's state in redis can't be read")
-                            .await
-                    }
-                }
+                self.trouble.health.set_ready().await;
                 self.desk.extend(asked_at + LEAD - MARGIN);
             }
             Ok(false) => {
@@ -141,7 +136,7 @@ impl<C: Clock> Election<C> {
 
     async fn unreachable(&self, error: &StoreError) {
         tracing::info!(%error, "redis can't be asked for the lead");
-        self.health.set_not_ready("redis does not answer").await;
+        self.trouble.health.set_not_ready("redis does not answer").await;
     }
 }
 

@@ -89,12 +89,19 @@ impl<A: AccountSource, C: Clock> Looks<A, C> {
     }
 }
 
-/// Which accounts can't be looked at, as health's note says it.
+/// What is amiss with some of the keys while the others are served, as health's note says it.
 #[derive(Clone)]
 pub(crate) struct Trouble {
-    health: Health,
-    /// Region and outcome.
-    now: Arc<Mutex<BTreeMap<String, &'static str>>>,
+    pub(crate) health: Health,
+    now: Arc<Mutex<Amiss>>,
+}
+
+#[derive(Default)]
+struct Amiss {
+    /// Accounts that can't be looked at: region and outcome.
+    looks: BTreeMap<String, &'static str>,
+    /// A key's state can't be read.
+    state: bool,
 }
 
 impl Trouble {
@@ -108,8 +115,8 @@ impl Trouble {
     fn set(&self, region: &str, outcome: Option<&'static str>) {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         let before = match outcome {
-            Some(outcome) => now.insert(region.to_owned(), outcome),
-            None => now.remove(region),
+            Some(outcome) => now.looks.insert(region.to_owned(), outcome),
+            None => now.looks.remove(region),
         };
         if before == outcome {
             return;
@@ -122,10 +129,28 @@ impl Trouble {
             ),
             None => tracing::info!(region, "no trouble with looks at the account any more"),
         }
-        let notes = now
+        self.health.set_note(&now.note());
+    }
+
+    /// Whether there is a key whose state can't be read. The log names it.
+    pub(crate) fn set_unreadable(&self, is_there: bool) {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut now.state, is_there) != is_there {
+            self.health.set_note(&now.note());
+        }
+    }
+}
+
+impl Amiss {
+    fn note(&self) -> String {
+        let looks = self
+            .looks
             .iter()
             .map(|(region, outcome)| format!("the account in {region} can't be looked at ({outcome})"));
-        self.health.set_note(&notes.collect::<Vec<_>>().join(", "));
+        let state = self
+            .state
+            .then(|| "a key's state in redis can't be read".to_owned());
+        state.into_iter().chain(looks).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -177,7 +202,9 @@ impl Schedule {
 mod tests {
     use std::time::Duration;
 
-    use super::Schedule;
+    use paceline_kit::health::Health;
+
+    use super::{Schedule, Trouble};
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -228,6 +255,24 @@ mod tests {
             [0, 10_000, 20_000, 30_000]
         );
         assert_eq!(looks(59_000, 0.5, |_| Some(1), |ms| ms == 15_000), [0, 15_000]);
+    }
+
+    #[tokio::test]
+    async fn health_s_note_has_all_that_is_amiss() {
+        let (health, _server) = Health::new().await;
+        let trouble = Trouble::new(health.clone());
+        trouble.set("eu-west-1", Some("timeout"));
+        trouble.set_unreadable(true);
+        let (key, account) = (
+            "a key's state in redis can't be read",
+            "the account in eu-west-1 can't be looked at (timeout)",
+        );
+        assert_eq!(health.note(), format!("{key}, {account}"));
+        trouble.set("eu-west-1", None);
+        assert_eq!(health.note(), key);
+        trouble.set("eu-west-1", Some("timeout"));
+        trouble.set_unreadable(false);
+        assert_eq!(health.note(), account);
     }
 
     #[test]

@@ -57,12 +57,12 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     redis_connections::export(&meter, &store);
     let metrics = Metrics::new(&meter, &desk, clock);
     // Ends with the others, and has nothing to save.
-    look_after_accounts(accounts, (&desk, &metrics, &health), &supervisor, &stop);
+    let trouble = look_after_accounts(accounts, (&desk, &metrics, health), &supervisor, &stop);
     let election = Election {
         store: store.clone(),
         desk: desk.clone(),
         clock,
-        health,
+        trouble,
         address: address.clone(),
     };
     let election = supervisor.spawn("election", election.run(stop_election.clone()));
@@ -105,14 +105,14 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     Ok(supervisor.outcome()?)
 }
 
-/// Looks at each account while this coordinator leads.
+/// Looks at each account while this coordinator leads. What is amiss with them is said by what it returns.
 fn look_after_accounts(
     accounts: Vec<(String, Duration, Ses)>,
-    (desk, metrics, health): (&Desk, &Metrics, &Health),
+    (desk, metrics, health): (&Desk, &Metrics, Health),
     supervisor: &Supervisor,
     stop: &Shutdown,
-) {
-    let trouble = Trouble::new(health.clone());
+) -> Trouble {
+    let trouble = Trouble::new(health);
     for (region, every, source) in accounts {
         let looks = Looks {
             region,
@@ -125,6 +125,7 @@ fn look_after_accounts(
         };
         drop(supervisor.spawn("looks", looks.run(stop.clone())));
     }
+    trouble
 }
 
 /// Where the senders reach this coordinator.

@@ -266,8 +266,8 @@ fn keys_beyond_what_is_allowed_are_left_out_and_the_others_answered() {
         desk.unopened(keys.iter(), ms(at)).expect("it leads").1
     };
     assert_eq!(unopened(&["main", "b", "c", "d"], 10), [named("b"), named("c")]);
-    desk.unreadable(&term(4), named("b"), "spoilt".to_owned(), ms(10));
-    desk.unreadable(&term(4), named("c"), "spoilt".to_owned(), ms(10));
+    desk.unreadable(&term(4), named("b"), ms(10));
+    desk.unreadable(&term(4), named("c"), ms(10));
     // Full; each that can't be read is looked at again, in its own place.
     assert!(unopened(&["main", "b", "d"], 20).is_empty());
     assert_eq!(

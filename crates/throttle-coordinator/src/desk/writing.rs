@@ -115,18 +115,16 @@ impl Desk {
     }
 
     /// Notes that a key's state can't be read: nobody gets anything of it.
-    pub(crate) fn unreadable(&self, term: &Term, key: RateKey, problem: String, now: Duration) {
+    pub(crate) fn unreadable(&self, term: &Term, key: RateKey, now: Duration) {
         let mut state = self.state();
         if state.is_under(term) {
-            state.unreadable.insert(key, (now, problem));
+            state.unreadable.insert(key, now);
         }
     }
 
-    /// The first key whose state can't be read, and why not.
-    pub(crate) fn problem(&self) -> Option<String> {
-        let state = self.state();
-        let (key, (_, problem)) = state.unreadable.first_key_value()?;
-        Some(format!("{key}: {problem}"))
+    /// True if there is a key whose state can't be read.
+    pub(crate) fn has_unreadable(&self) -> bool {
+        !self.state().unreadable.is_empty()
     }
 
     /// True while this process leads in `term`.
@@ -212,7 +210,7 @@ impl State {
 
     /// True unless the key's state could not be read a moment ago.
     pub(super) fn may_open(&self, key: &RateKey, now: Duration) -> bool {
-        let since = self.unreadable.get(key).map(|(since, _)| *since);
-        since.is_none_or(|since| now.saturating_sub(since) >= UNREADABLE)
+        let since = self.unreadable.get(key);
+        since.is_none_or(|since| now.saturating_sub(*since) >= UNREADABLE)
     }
 }

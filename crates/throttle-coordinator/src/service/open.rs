@@ -33,7 +33,7 @@ impl<C: Clock> Throttle<C> {
             }
             Err(NotAdopted::NewerFormat(format)) => {
                 let problem = format!("its state has format {format}, this coordinator reads up to {FORMAT}");
-                self.leave_alone(term, key, problem);
+                self.leave_alone(term, key, &problem);
                 return Ok(());
             }
         };
@@ -44,7 +44,7 @@ impl<C: Clock> Throttle<C> {
             Ok(Some(opened)) => opened,
             Ok(None) => return Err(refused(Refused::NotLeader(String::new()))),
             Err(problem) => {
-                self.leave_alone(term, key, problem);
+                self.leave_alone(term, key, &problem);
                 return Ok(());
             }
         };
@@ -65,8 +65,8 @@ impl<C: Clock> Throttle<C> {
         refused(Refused::NotLeader(String::new()))
     }
 
-    fn leave_alone(&self, term: &Term, key: RateKey, problem: String) {
+    fn leave_alone(&self, term: &Term, key: RateKey, problem: &str) {
         tracing::error!(%key, problem, "nothing is sent: a key's state in redis can't be read");
-        self.desk.unreadable(term, key, problem, self.clock.boot());
+        self.desk.unreadable(term, key, self.clock.boot());
     }
 }
