@@ -380,6 +380,8 @@ impl State {
         self.routes = Routes::default();
         self.accounts.begin();
         self.unintroduced.clear();
+        // What was counted last may not have been written: whoever had no answer comes again.
+        self.batches = Batches::default();
         let keys = std::mem::take(&mut self.keys);
         if let Some(lead) = self.lead.take() {
             let remember = |(key, paced): (RateKey, PacedKey)| (key, paced.remembered(lead.term.epoch));

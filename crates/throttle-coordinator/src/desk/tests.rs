@@ -280,6 +280,19 @@ fn keys_beyond_what_is_allowed_are_left_out_and_the_others_answered() {
 }
 
 #[test]
+fn a_batch_that_was_not_written_is_counted_by_the_next_lead() {
+    let desk = leading(None);
+    let feedback = |at| desk.feedback([7; 16], &[(key(), 3)], ms(at)).expect("it leads").0;
+    assert!(feedback(10));
+    assert!(!feedback(20));
+    // Fenced before it was written; then this process leads again.
+    desk.end("", 4);
+    desk.begin(term(5), ms(60_000), ms(100));
+    open(&desk, &term(5), &adopted(None), 110);
+    assert!(feedback(120));
+}
+
+#[test]
 fn what_is_granted_flies_at_once_and_what_nobody_waits_for_lingers() {
     let desk = leading(Some((300.0, 7)));
     desk.tick(ms(10));
