@@ -144,8 +144,9 @@ impl Accounts {
         if let Some((look, _)) = account.looked {
             paced.happened(&Event::Account(account.since(look.account)), now);
         } else if let Some(known) = paced.max_send_rate_seen() {
-            // A leader before has seen it, and this one has no look of its own yet.
-            account.bound(known);
+            // A leader before has seen it, and this one has no look of its own yet. The keys may have seen it at different times.
+            let others = account.bucket.as_ref().map(Bucket::max_send_rate);
+            account.bound(others.map_or(known, |others| others.min(known)));
         }
     }
 

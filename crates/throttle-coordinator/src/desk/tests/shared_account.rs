@@ -194,21 +194,12 @@ fn an_identity_that_nobody_uses_keeps_the_account_s_others_waiting_for_a_lease_s
     }
 }
 
-#[test]
-fn what_siblings_held_under_a_leader_before_counts_until_they_are_known_and_no_longer() {
-    let mut config = configured();
-    config.account[0].max_24_hour_send = 1_000;
-    let settings = config.settings(&key(0));
-    let desk = Desk::new(Arc::new(config));
-    desk.begin(term(4), ms(10_000_000), ms(0));
-    let mut known = Controller::new(settings, None, ms(0));
-    let told = Event::Siblings {
-        spent: 0,
-        outstanding: 400,
-    };
-    known.step(&told, ms(0));
+/// What a leader before leaves of a key to which this has happened.
+fn left_by(config: &Config, identity: usize, event: &Event) -> Kept {
+    let mut known = Controller::new(config.settings(&key(identity)), None, ms(0));
+    known.step(event, ms(0));
     let left = Entry::Opened(Box::new(known));
-    let kept = Kept {
+    Kept {
         journal: vec![Part {
             rev: 1,
             epoch: 3,
@@ -216,7 +207,45 @@ fn what_siblings_held_under_a_leader_before_counts_until_they_are_known_and_no_l
             body: PartBody::Opened(serde_json::to_string(&left).expect("numbers and texts")),
         }],
         ..held(1, 10.0)
+    }
+}
+
+#[test]
+fn until_a_look_the_least_holds_of_what_is_configured_and_what_keys_have_seen() {
+    for seen in [[90.0, 200.0, 70.0], [70.0, 90.0, 200.0], [200.0, 300.0, 400.0]] {
+        let mut config = configured();
+        config.account[0].max_send_rate = 100.0;
+        let kept = seen.map(|rate| {
+            let account = Account {
+                max_send_rate: Some(rate),
+                daily: DailySend::Unlimited,
+                sent_last_24_hours: 0,
+                enabled: true,
+            };
+            left_by(&config, 0, &Event::Account(account))
+        });
+        let desk = Desk::new(Arc::new(config));
+        desk.begin(term(4), ms(10_000_000), ms(0));
+        for (identity, kept) in kept.iter().enumerate() {
+            open(&desk, identity, kept, 10);
+            desk.tick(ms(20));
+        }
+        let least = seen.into_iter().fold(100.0, f64::min);
+        assert_eq!(desk.accounts(ms(30))[0].max_send_rate, Some(least), "{seen:?}");
+    }
+}
+
+#[test]
+fn what_siblings_held_under_a_leader_before_counts_until_they_are_known_and_no_longer() {
+    let mut config = configured();
+    config.account[0].max_24_hour_send = 1_000;
+    let told = Event::Siblings {
+        spent: 0,
+        outstanding: 400,
     };
+    let kept = left_by(&config, 0, &told);
+    let desk = Desk::new(Arc::new(config));
+    desk.begin(term(4), ms(10_000_000), ms(0));
     open(&desk, 0, &kept, 20);
     let holds = || desk.state().keys[&key(0)].siblings_outstanding();
     let mut a = Sender::default();
