@@ -158,6 +158,7 @@ impl AccountSource for Ses {
                 sent_last_24_hours: account.sent_last_24_hours,
                 enabled: account.paused.is_none(),
             },
+            knows_daily: daily.is_some(),
             paused: account.paused.map(AccountPause::as_str),
         })
     }

@@ -22,6 +22,8 @@ const SES: &str = "ses";
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Look {
     pub(crate) account: Account,
+    /// False if what it said of the day's quota made no sense: then `account.daily` is nobody's word.
+    pub(crate) knows_daily: bool,
     /// Why the provider takes no mail of it, as a code.
     pub(crate) paused: Option<&'static str>,
 }
@@ -234,7 +236,7 @@ impl Accounts {
         let Some(account) = self.all.iter_mut().find(|it| it.region == region) else {
             return;
         };
-        let look = match answer {
+        let mut look = match answer {
             Ok(look) => look,
             Err(outcome) => {
                 account.outcome = outcome;
@@ -242,6 +244,10 @@ impl Accounts {
             }
         };
         account.outcome = "ok";
+        if !look.knows_daily {
+            // What held before goes on to hold.
+            look.account.daily = account.daily();
+        }
         account.looked = Some((look, now));
         account.spent_at_look = asked.spent;
         if let Some(rate) = look.account.max_send_rate.or(account.configured_rate) {

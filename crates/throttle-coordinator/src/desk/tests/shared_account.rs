@@ -11,7 +11,7 @@ use paceline_kit::settings::load;
 use paceline_store::throttle::{Adopted, Kept, Part, PartBody, RateKey};
 use proptest::prelude::*;
 
-use super::super::{Desk, Item, Look, table};
+use super::super::{Desk, Item, Look, Wanted, table};
 use super::{adopted, item, ms, term};
 use crate::config::{Config, DEFAULTS};
 
@@ -80,6 +80,7 @@ fn look(desk: &Desk, rate: f64, daily: DailySend, at: u64) {
     };
     let answer = Ok(Look {
         account,
+        knows_daily: true,
         paused: None,
     });
     desk.account_looked(REGION, (&term, asked), answer, ms(at));
@@ -211,6 +212,48 @@ fn left_by(config: &Config, identity: usize, event: &Event) -> Kept {
 }
 
 #[test]
+fn a_look_without_sense_in_the_day_s_quota_lifts_no_limit() {
+    let mut config = configured();
+    config.account[0].max_24_hour_send = 1_000;
+    let desk = Desk::new(Arc::new(config));
+    desk.begin(term(4), ms(10_000_000), ms(0));
+    open(&desk, 0, &Kept::default(), 0);
+    for (at, rate, daily, holds) in [
+        (3_000, Some(90.0), None, DailySend::Limited(1_000)),
+        (
+            5_000,
+            Some(80.0),
+            Some(DailySend::Limited(600)),
+            DailySend::Limited(600),
+        ),
+        (7_000, Some(70.0), None, DailySend::Limited(600)),
+        (
+            9_000,
+            Some(60.0),
+            Some(DailySend::Unlimited),
+            DailySend::Unlimited,
+        ),
+    ] {
+        let (term, asked) = desk.ask_account(REGION, ms(at)).expect("leads");
+        let account = Account {
+            max_send_rate: rate,
+            daily: daily.unwrap_or(DailySend::Unlimited),
+            sent_last_24_hours: 0,
+            enabled: true,
+        };
+        let look = Look {
+            account,
+            knows_daily: daily.is_some(),
+            paused: None,
+        };
+        desk.account_looked(REGION, (&term, asked), Ok(look), ms(at));
+        assert_eq!(desk.accounts(ms(at))[0].daily, holds, "at {at}");
+        let left = desk.details(&Wanted::default(), ms(at))[0].2.daily_left;
+        assert_eq!(left.is_some(), holds != DailySend::Unlimited, "at {at}");
+    }
+}
+
+#[test]
 fn until_a_look_the_least_holds_of_what_is_configured_and_what_keys_have_seen() {
     for seen in [[90.0, 200.0, 70.0], [70.0, 90.0, 200.0], [200.0, 300.0, 400.0]] {
         let mut config = configured();
@@ -278,7 +321,7 @@ proptest! {
                 let sent = senders.iter().flatten().map(|it| it.granted).sum();
                 let (term, asked) = desk.ask_account(REGION, ms(at)).expect("leads");
                 let account = Account { max_send_rate: Some(rate), daily: DailySend::Limited(quota), sent_last_24_hours: sent, enabled: true };
-                desk.account_looked(REGION, (&term, asked), Ok(Look { account, paused: None }), ms(at));
+                desk.account_looked(REGION, (&term, asked), Ok(Look { account, knows_daily: true, paused: None }), ms(at));
                 allowed.push((at, rate));
             }
             desk.tick(ms(at));
