@@ -14,18 +14,24 @@ if state[1] ~= ARGV[1] or state[2] ~= ARGV[2] then return 0 end
 if state[3] == rev then return 1 end
 if state[3] ~= ARGV[3] then return 0 end
 
-redis.call('HSET', KEYS[1], 'rev', rev, 'kept', rev, 'rate', ARGV[4], 'version', ARGV[5], 'format', ARGV[6])
+local written, struck, at = 2 * tonumber(ARGV[13]), tonumber(ARGV[14]), 15
+-- Lua puts no more than some thousand values into one call.
+local function in_parts(command, from, count)
+  for first = from, from + count - 1, 1000 do
+    redis.call(command, KEYS[2], unpack(ARGV, first, math.min(first + 999, from + count - 1)))
+  end
+end
+in_parts('HSET', at, written)
+in_parts('HDEL', at + written, struck)
+redis.call('HSET', KEYS[2], 'rev', ARGV[10] == '1' and rev or '')
+
 if ARGV[7] ~= '' then redis.call('XADD', KEYS[3], rev .. '-1', 'f', ARGV[6], 'e', ARGV[1], 'events', ARGV[7]) end
 if ARGV[8] ~= '' then
   redis.call('XADD', KEYS[3], rev .. '-2', 'f', ARGV[6], 'e', ARGV[1], 'opened', ARGV[8])
   redis.call('HSET', KEYS[1], 'snapshot', rev, 'bytes', ARGV[11])
 end
 if ARGV[9] ~= '' then redis.call('XTRIM', KEYS[3], 'MINID', ARGV[9] .. '-2') end
-
-local written, struck, at = tonumber(ARGV[13]), tonumber(ARGV[14]), 15
-if written > 0 then redis.call('HSET', KEYS[2], unpack(ARGV, at, at + 2 * written - 1)) end
-at = at + 2 * written
-if struck > 0 then redis.call('HDEL', KEYS[2], unpack(ARGV, at, at + struck - 1)) end
-redis.call('HSET', KEYS[2], 'rev', ARGV[10] == '1' and rev or '')
-for cut = at + struck, #ARGV do redis.call('PUBLISH', ARGV[12], ARGV[cut]) end
+-- Last: where it stands, all of the above does.
+redis.call('HSET', KEYS[1], 'rev', rev, 'kept', rev, 'rate', ARGV[4], 'version', ARGV[5], 'format', ARGV[6])
+for cut = at + written + struck, #ARGV do redis.call('PUBLISH', ARGV[12], ARGV[cut]) end
 return 1

@@ -245,6 +245,32 @@ async fn the_next_leader_finds_journal_and_leases() {
 }
 
 #[tokio::test]
+async fn as_many_leases_as_may_change_are_written_at_once() {
+    let redis = Servers::start().await;
+    let store = store(&redis).await;
+    let (term, rev) = left_behind(&store).await;
+    let all = |lease: Option<&str>| Commit {
+        leases: (0..20_001)
+            .map(|sender| (format!("{sender:032x}"), lease.map(str::to_owned)))
+            .collect(),
+        ..commit(80.0)
+    };
+    let rev = write(&store, &term, rev, &all(Some("10|20")))
+        .await
+        .expect("its own");
+    let next = leads(&store, "b", term.epoch).await;
+    let adopted = adopt(&store, &next).await.expect("nobody newer");
+    assert!(adopted.table && adopted.rev > rev);
+    let kept = store.load_rate(&key(), &adopted).await.expect("an answer");
+    // And the one of before.
+    assert_eq!(kept.leases.len(), 20_002);
+    let struck = write(&store, &next, adopted.rev, &all(None)).await;
+    struck.expect("its own");
+    let kept = store.load_rate(&key(), &adopted).await.expect("an answer");
+    assert_eq!(kept.leases.len(), 1);
+}
+
+#[tokio::test]
 async fn a_lease_table_that_may_lack_leases_is_not_believed() {
     let redis = Servers::start().await;
     let store = store(&redis).await;

@@ -23,6 +23,8 @@ const ENTRY_BYTES: usize = 64;
 const SEGMENT_BYTES: (usize, usize) = (64 << 10, 512 << 10);
 /// Events that wait for Redis. A call that finds so many is refused.
 const EVENTS_MAX: usize = 10_000;
+/// Senders' lines that wait for Redis, but for those that end meanwhile. A call that finds so many is refused.
+const CHANGED_MAX: usize = 10_000;
 /// How long what nobody waits for may wait for company; and where nobody has a lease.
 const LINGER: Duration = Duration::from_millis(500);
 const LINGER_IDLE: Duration = Duration::from_secs(10);
@@ -85,8 +87,8 @@ impl Log {
         self.rev = rev;
     }
 
-    pub(super) const fn is_full(&self) -> bool {
-        self.count >= EVENTS_MAX
+    pub(super) fn is_full(&self) -> bool {
+        self.count >= EVENTS_MAX || self.changed.len() >= CHANGED_MAX
     }
 
     /// Notes what happened, `at` the time since the Unix epoch.
