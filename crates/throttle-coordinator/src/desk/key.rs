@@ -330,11 +330,12 @@ impl PacedKey {
     /// Each event goes this way: what the journal does not have, the next leader does not know.
     fn controller_step(&mut self, event: &Event, now: Duration) -> Vec<Decision> {
         let at = self.boot_at + now;
-        let (rate, version) = (self.controller.in_force().rate, self.controller.version());
+        // What the senders hold is of what may be leased, which may be less than the rate in force.
+        let (rate, version) = (self.leasable(), self.controller.version());
         self.log.happened(event, at, now);
         let decisions = self.controller.step(event, at);
-        let after = self.controller.in_force().rate;
-        self.books.set_rate(self.leasable());
+        let after = self.leasable();
+        self.books.set_rate(after);
         if after < rate && self.controller.version() > version {
             self.log.cut(self.controller.version(), after, after / rate);
         }

@@ -110,7 +110,7 @@ impl Log {
         self.changed.insert(holder);
     }
 
-    /// Notes that the rate in force fell.
+    /// Notes that what may be leased fell.
     pub(super) fn cut(&mut self, version: u64, rate: f64, ratio: f64) {
         self.cuts.push((version, rate, ratio));
         self.is_urgent = true;

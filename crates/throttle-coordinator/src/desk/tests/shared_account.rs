@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use paceline_domain::aimd::Totals;
 use paceline_domain::controller::invariants::identities_within_account;
 use paceline_domain::controller::journal::{Entry, FORMAT};
 use paceline_domain::controller::quota::DailySend;
@@ -298,6 +299,50 @@ fn what_siblings_held_under_a_leader_before_counts_until_they_are_known_and_no_l
     open(&desk, 2, &Kept::default(), 40);
     refresh(&desk, 0, 1, &mut a, 500.0, 50);
     assert_eq!(holds(), 0, "they are known, and hold nothing");
+}
+
+#[test]
+fn a_cut_tells_senders_how_much_less_may_be_leased_and_nothing_if_that_did_not_fall() {
+    // Alone the key may lease all of the account's 450, with another one half of it. Its own rate is cut to something between.
+    for (is_shared, held, falls) in [(false, 450.0, true), (true, 225.0, false)] {
+        let desk = leading();
+        look(&desk, 450.0, DailySend::Unlimited, 10);
+        let [mut a, mut b] = [Sender::default(); 2];
+        for at in [3_000, 3_200, 3_400] {
+            refresh(&desk, 0, 1, &mut a, 900.0, at);
+            refresh(&desk, 1, 2, &mut b, if is_shared { 900.0 } else { 0.0 }, at + 10);
+            desk.tick(ms(at + 100));
+        }
+        assert!((a.has - held).abs() < 1e-6, "{}", a.has);
+        // The look's own.
+        drop(desk.depart(true, ms(3_550)));
+        let before = desk.describe(ms(3_600))[0].1;
+        let version = before.version;
+        let report = Item {
+            has_version: version,
+            totals: Totals {
+                sent: 300,
+                errors: 0,
+                throttled: vec![(version, 40)],
+            },
+            ..item(900.0, a.has)
+        };
+        let reported = desk.refresh(HolderId([1; 16]), 4, &[(key(0), report)], ms(4_000));
+        assert!(reported.is_ok());
+        desk.tick(ms(4_100));
+        let after = desk.describe(ms(4_110))[0].1;
+        assert!(after.version > version, "it is cut");
+        assert_eq!(after.rate < before.rate, falls, "{is_shared}");
+        let writes = desk.depart(true, ms(4_120)).0;
+        let cuts: Vec<f64> = writes
+            .iter()
+            .flat_map(|write| &write.commit.cuts)
+            .map(|cut| cut.ratio)
+            .collect();
+        assert_eq!(cuts.len(), usize::from(falls), "{is_shared}: {cuts:?}");
+        let is_told = |ratio: f64| (ratio - after.rate / before.rate).abs() < 1e-9;
+        assert!(cuts.iter().copied().all(is_told), "{is_shared}: {cuts:?}");
+    }
 }
 
 proptest! {
