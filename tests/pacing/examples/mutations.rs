@@ -70,8 +70,8 @@ const MUTATIONS: &[Mutation] = &[
     Mutation {
         invariant: 6,
         file: "crates/domain/src/lease/sender.rs",
-        from: "if (epoch, version) <= (self.epoch, self.version) || !(0.0..=1.0).contains(&ratio) {",
-        to: "let ratio = 2.0 - ratio;\n        if (epoch, version) <= (self.epoch, self.version) {",
+        from: "if !self.is_live(now) || !is_newer || leaps || !(0.0..=1.0).contains(&ratio) {",
+        to: "let ratio = 2.0 - ratio;\n        if !self.is_live(now) || !is_newer || leaps {",
         told_by: &["raised a lease"],
     },
     Mutation {
