@@ -20,7 +20,7 @@ use paceline_providers::{OutgoingMessage, SendOutcome};
 use paceline_sender::leases::LeaseError;
 use paceline_sender::{Deliver, LeaseSource, Limits, Parts, Pipeline, Provider, ReadAheadSettings};
 use paceline_store::{
-    Durability, Enqueued, EntryBody, HandOff, NewMessage, Stage, Store, StoreConfig, StreamKey,
+    Durability, Enqueued, EntryBody, HandOff, NewMessage, Stage, Store, StoreConfig, StoreError, StreamKey,
 };
 use paceline_testkit::{TestRedis, eventually};
 use paceline_wire::v1;
@@ -132,29 +132,35 @@ impl<R> World<R> {
                 "{answers:?}"
             );
         }
-        self.render(rendered).await;
+        self.render(rendered).await.expect("redis is there");
         ids
     }
 
     /// Does once what the other services do: promotes what is due, and renders.
     pub(crate) async fn turn(&self) {
-        let due = self.store.later_due(0, 1_000).await.expect("redis is there");
+        self.try_turn().await.expect("redis is there");
+    }
+
+    async fn try_turn(&self) -> Result<(), StoreError> {
+        let due = self.store.later_due(0, 1_000).await?;
         let ids: Vec<MessageId> = due.iter().map(|(id, _)| *id).collect();
-        let records = self.store.get_many(0, &ids).await.expect("redis is there");
+        let records = self.store.get_many(0, &ids).await?;
         let items: Vec<(MessageId, StreamKey)> = ids
             .into_iter()
             .zip(records)
             .filter_map(|(id, record)| Some((id, StreamKey::of(&record?, Stage::Queued))))
             .collect();
-        self.store.promote(0, &items).await.expect("redis is there");
-        self.render(rendered).await;
+        self.store.promote(0, &items).await?;
+        self.render(rendered).await
     }
 
-    async fn render(&self, rendered: fn(MessageId) -> Bytes) {
+    async fn render(&self, rendered: fn(MessageId) -> Bytes) -> Result<(), StoreError> {
         loop {
-            let streams = self.store.active(0).await.expect("redis is there");
-            let entries = self.store.read(0, Stage::Queued, "renderer", &streams, 500).await;
-            let entries = entries.expect("redis is there");
+            let streams = self.store.active(0).await?;
+            let entries = self
+                .store
+                .read(0, Stage::Queued, "renderer", &streams, 500)
+                .await?;
             if entries.is_empty() {
                 break;
             }
@@ -170,14 +176,11 @@ impl<R> World<R> {
                     rendered: rendered(id),
                 }
             });
-            let answers = self
-                .store
-                .hand_off(0, items.collect())
-                .await
-                .expect("redis is there");
+            let answers = self.store.hand_off(0, items.collect()).await?;
             assert!(answers.iter().all(Result::is_ok), "{answers:?}");
         }
         self.store.hint(Stage::Ready);
+        Ok(())
     }
 
     pub(crate) async fn get(&self, id: MessageId) -> Record {
@@ -197,7 +200,7 @@ impl<R> World<R> {
             if !step.is_zero() {
                 self.advance(step);
             }
-            self.turn().await;
+            self.try_turn().await.map_err(|error| error.to_string())?;
             let records = self.store.get_many(0, ids).await;
             let records = records.map_err(|error| error.to_string())?;
             let other = records.into_iter().flatten().find(|record| record.state != state);
