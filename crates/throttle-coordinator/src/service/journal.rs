@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use futures_util::Stream;
 use paceline_kit::clock::Clock;
+use paceline_kit::grpc::REQUEST_TIME_MAX;
 use paceline_kit::identity::is_name;
 use paceline_store::Store;
 use paceline_store::throttle::{Part, PartBody, RateKey};
@@ -48,7 +49,7 @@ impl<C: Clock> Throttle<C> {
     }
 }
 
-/// Reads until the end, or until nobody listens.
+/// Reads until the end, or until nobody listens: who takes nothing for the time of a call is gone, too.
 async fn read(store: Store, key: RateKey, parts: mpsc::Sender<Result<v1::JournalResponse, Status>>) {
     let mut from = "-".to_owned();
     loop {
@@ -61,7 +62,8 @@ async fn read(store: Store, key: RateKey, parts: mpsc::Sender<Result<v1::Journal
             }
         };
         for part in page {
-            if parts.send(Ok(wire_part(part))).await.is_err() {
+            let taken = parts.send_timeout(Ok(wire_part(part)), REQUEST_TIME_MAX).await;
+            if taken.is_err() {
                 return;
             }
         }
