@@ -18,7 +18,10 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Takes cuts in until `stop`. Over a lost connection the store listens on by itself.
 pub(crate) async fn listen(store: Store, pacing: Arc<Pacing>, metrics: Metrics, stop: Shutdown) {
     while !stop.is_requested() {
-        let (mut cuts, listening) = store.cuts().await;
+        let (mut cuts, listening) = tokio::select! {
+            () = stop.requested() => return,
+            listens = store.cuts() => listens,
+        };
         if let Err(error) = listening {
             tracing::debug!(%error, "cuts are not heard, they come with the next refresh");
         } else {
