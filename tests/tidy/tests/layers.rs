@@ -14,8 +14,16 @@ const RANKS: &[&[&str]] = &[
     &["store"],
     &["templates"],
     &["providers"],
+    &["ledger"],
     &["kit"],
-    &["ingest", "throttle-coordinator", "renderer", "sender", "local"],
+    &[
+        "ingest",
+        "throttle-coordinator",
+        "renderer",
+        "sender",
+        "feedback",
+        "local",
+    ],
     &["cli"],
     &["testkit"],
     &["e2e", "pacing", "tidy"],
@@ -30,6 +38,7 @@ const SOLE_USERS: &[(&str, &str)] = &[
     ("jsonschema", "templates"),
     ("config", "kit"),
     ("opentelemetry-otlp", "kit"),
+    ("sqlx", "ledger"),
 ];
 
 struct Crate {

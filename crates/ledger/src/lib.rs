@@ -1,0 +1,1 @@
+//! The ledger: what became of every message, in PostgreSQL (production) or SQLite (embedded). The only user of sqlx.
