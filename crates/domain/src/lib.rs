@@ -7,6 +7,7 @@ pub mod address;
 pub mod aimd;
 pub mod canonical;
 pub mod controller;
+pub mod delivery;
 mod exact;
 pub mod gcra;
 pub mod id;

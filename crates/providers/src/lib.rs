@@ -5,6 +5,7 @@
 //! besides, and neither has [`MailgunDomain::send`]. This crate is the only user of the provider's SDK.
 
 mod answer;
+pub mod events;
 mod header_text;
 pub mod mailgun;
 pub mod message;
@@ -12,6 +13,7 @@ pub mod outcome;
 pub mod ses;
 pub mod settings;
 
+pub use events::{AttemptTags, EventError, ProviderEvent};
 pub use mailgun::{Mailgun, MailgunDomain, MailgunRegion, MailgunSettings};
 pub use message::{Attachment, Mailbox, OutgoingMessage, WriteGate};
 pub use outcome::SendOutcome;
