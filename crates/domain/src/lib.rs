@@ -12,6 +12,7 @@ mod exact;
 pub mod gcra;
 pub mod id;
 pub mod identity;
+pub mod keyed;
 pub mod lane;
 pub mod lease;
 pub mod machine;

@@ -1,1 +1,23 @@
 //! The ledger: what became of every message, in PostgreSQL (production) or SQLite (embedded). The only user of sqlx.
+//!
+//! Redis knows where a message stands; the ledger knows how it came there, for as long as its retention says. It is written
+//! from the shards' logs and from providers' events, idempotently: what is written again changes nothing.
+//!
+//! Every writer takes the events' counter first, so that writers follow each other: no deadlocks, and a reader who goes on from
+//! a number never misses a lower one.
+
+mod acts;
+mod append;
+mod error;
+mod events;
+mod ledger;
+mod query;
+mod retention;
+mod rows;
+mod types;
+
+pub use error::{ErrorClass, LedgerError};
+pub use ledger::{Ledger, LedgerSettings};
+pub use query::{Filter, Page, Timeline};
+pub use retention::Retained;
+pub use types::{Act, Appended, Event, LoggedMessage, MessageRow, Move, NewEvent, Sum, SumFilter};

@@ -1,0 +1,54 @@
+//! What people did, and to which messages.
+
+use sqlx::{AssertSqlSafe, Transaction};
+
+use crate::ledger::connection;
+use crate::rows::{ROWS_MAX, integer, placeholders};
+use crate::{Act, Ledger, LedgerError};
+
+impl Ledger {
+    /// Writes an act that no log has, such as an erasure.
+    ///
+    /// # Errors
+    /// If the database refuses or does not answer: then it may be there.
+    pub async fn record_act(&self, act: &Act) -> Result<(), LedgerError> {
+        self.within(async {
+            let (mut writing, _) = self.begin(0).await?;
+            write(&mut writing, std::slice::from_ref(act)).await?;
+            writing.commit().await?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+pub(crate) async fn write(
+    writing: &mut Transaction<'static, sqlx::Any>,
+    acts: &[Act],
+) -> Result<(), LedgerError> {
+    for act in acts {
+        sqlx::query(
+            "INSERT INTO acts (id, at, act, who, why, tenant) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+        )
+        .bind(act.id.clone())
+        .bind(integer(act.at.0))
+        .bind(act.act.clone())
+        .bind(act.who.clone())
+        .bind(act.why.clone())
+        .bind(act.tenant.clone())
+        .execute(connection(writing))
+        .await?;
+        for chunk in act.messages.chunks(ROWS_MAX) {
+            let sql = format!(
+                "INSERT INTO acted_on (act_id, message_id) VALUES {} ON CONFLICT DO NOTHING",
+                placeholders(0, chunk.len(), 2)
+            );
+            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+            for id in chunk {
+                query = query.bind(act.id.clone()).bind(id.0.to_vec());
+            }
+            query.execute(connection(writing)).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Months: partitions are made ahead of time, and those past the retention go as a whole.
+
+use jiff::civil::Date;
+use jiff::tz::Offset;
+use jiff::{Span, Timestamp};
+use paceline_domain::time::Millis;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use crate::ledger::{Dialect, connection};
+use crate::rows::integer;
+use crate::{Ledger, LedgerError};
+
+/// The tables that are partitioned by the month of acceptance.
+const TABLES: [&str; 3] = ["messages", "transitions", "events"];
+/// Partitions are there for this month and as many after it.
+const MONTHS_AHEAD: u32 = 2;
+
+/// What a retention took away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retained {
+    /// Months dropped as a whole, over all tables.
+    pub partitions: u64,
+    /// Rows deleted one by one.
+    pub rows: u64,
+}
+
+impl Ledger {
+    /// Makes the partitions of `now`'s month and the next two, where the database has partitions. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// If the database refuses or does not answer.
+    pub async fn prepare_months(&self, now: Millis) -> Result<(), LedgerError> {
+        if self.dialect == Dialect::Sqlite {
+            return Ok(());
+        }
+        self.within(async {
+            let (mut writing, _) = self.begin(0).await?;
+            let mut month = month(now);
+            for _ in 0..=MONTHS_AHEAD {
+                let (from, until) = (integer(start(month).0), integer(start(next(month)).0));
+                for table in TABLES {
+                    let sql = format!(
+                        "CREATE TABLE IF NOT EXISTS {table}_{name} PARTITION OF {table} FOR VALUES FROM ({from}) TO ({until})",
+                        name = name(month)
+                    );
+                    sqlx::query(AssertSqlSafe(sql)).execute(connection(&mut writing)).await?;
+                }
+                month = next(month);
+            }
+            writing.commit().await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Takes away what was accepted before `before`: months that end by then as a whole, the rest row by row. Sums, acts and
+    /// suppressions stay.
+    ///
+    /// # Errors
+    /// If the database refuses or does not answer: then some of it may be gone. The same call goes on.
+    pub async fn retain(&self, before: Millis) -> Result<Retained, LedgerError> {
+        let mut retained = Retained::default();
+        if self.dialect == Dialect::Postgres {
+            for (table, partition) in self.partitions_before(before).await? {
+                let sql = format!("ALTER TABLE {table} DETACH PARTITION {partition}; DROP TABLE {partition}");
+                self.within(async {
+                    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.pool).await?;
+                    Ok(())
+                })
+                .await?;
+                retained.partitions += 1;
+            }
+        }
+        for table in TABLES.into_iter().chain(["conflicts"]) {
+            let sql = format!("DELETE FROM {table} WHERE accepted_at < $1");
+            retained.rows += self
+                .within(async {
+                    let (mut writing, _) = self.begin(0).await?;
+                    let query = sqlx::query(AssertSqlSafe(sql)).bind(integer(before.0));
+                    let gone = query.execute(connection(&mut writing)).await?.rows_affected();
+                    writing.commit().await?;
+                    Ok(gone)
+                })
+                .await?;
+        }
+        Ok(retained)
+    }
+
+    /// Partitions that end by `before`, with their tables.
+    async fn partitions_before(&self, before: Millis) -> Result<Vec<(String, String)>, LedgerError> {
+        let sql = "SELECT CAST(p.relname AS TEXT), CAST(c.relname AS TEXT) FROM pg_inherits i JOIN pg_class c ON \
+                   c.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent WHERE p.relname IN \
+                   ('messages', 'transitions', 'events') ORDER BY 2";
+        self.within(async {
+            let rows = sqlx::query(sql).fetch_all(&self.pool).await?;
+            let mut ended = Vec::new();
+            for row in rows {
+                let (table, partition): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+                let month = partition.rsplit_once('_').and_then(|(_, name)| named(name));
+                if month.is_some_and(|month| start(next(month)) <= before) {
+                    ended.push((table, partition));
+                }
+            }
+            Ok(ended)
+        })
+        .await
+    }
+}
+
+/// The month's first day, UTC.
+fn month(at: Millis) -> Date {
+    let at = Timestamp::from_millisecond(integer(at.0)).unwrap_or(Timestamp::MAX);
+    Offset::UTC.to_datetime(at).date().first_of_month()
+}
+
+fn next(month: Date) -> Date {
+    month.saturating_add(Span::new().months(1))
+}
+
+/// When a month begins; the last one that can be told for what lies beyond.
+fn start(month: Date) -> Millis {
+    let start = Offset::UTC.to_timestamp(month.at(0, 0, 0, 0));
+    start.map_or(Millis::MAX, |start| {
+        Millis(u64::try_from(start.as_millisecond()).unwrap_or(0))
+    })
+}
+
+/// `y2026m11`.
+fn name(month: Date) -> String {
+    month.strftime("y%Ym%m").to_string()
+}
+
+fn named(name: &str) -> Option<Date> {
+    let (year, month) = name.strip_prefix('y')?.split_once('m')?;
+    Date::new(year.parse().ok()?, month.parse().ok()?, 1).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use paceline_domain::time::Millis;
+
+    use super::{month, name, named, next, start};
+
+    #[test]
+    fn months_follow_each_other_over_the_turn_of_a_year() {
+        // 2026-12-31T23:59:59.999Z.
+        let december = month(Millis(1_798_761_599_999));
+        assert_eq!(name(december), "y2026m12");
+        assert_eq!(name(next(december)), "y2027m01");
+        assert_eq!(start(next(december)), Millis(1_798_761_600_000));
+        assert_eq!(named("y2026m12"), Some(december));
+        assert_eq!(named("other"), None);
+        assert_eq!(named("y2026m13"), None);
+    }
+}
