@@ -20,8 +20,6 @@ use serde::{Deserialize, Serialize};
 /// The commented default settings.
 pub const DEFAULTS: &str = include_str!("config.default.toml");
 
-const DIGEST_KEY_BYTES_MIN: usize = 32;
-
 /// What a message may cost at most in [`IntakeSettings::bytes_max`]; a smaller bound would never take it.
 const MESSAGE_BYTES_MAX: u64 = 8 << 20;
 
@@ -122,12 +120,7 @@ impl Settings for Config {
     fn validate(&self) -> Result<(), SettingsError> {
         self.entrance()?;
         let refuse = |key, problem: &str| Err(SettingsError::invalid(key, problem));
-        if self.digest_key.expose().len() < DIGEST_KEY_BYTES_MIN {
-            return refuse(
-                "digest_key",
-                "must be at least 32 bytes; make one with `openssl rand -hex 32`",
-            );
-        }
+        self.digest_key.check_key("digest_key")?;
         self.intake.validate()?;
         if self.watch.poll < Duration::from_millis(10) {
             return refuse("watch.poll", "must be at least 10ms");

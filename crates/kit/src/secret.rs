@@ -4,6 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::settings::SettingsError;
+
+/// The bytes of a key for keyed hashes.
+const KEY_BYTES_MIN: usize = 32;
 const REDACTED: &str = "[redacted]";
 const FILE_PREFIX: &str = "file:";
 
@@ -21,6 +25,18 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Holds a key for keyed hashes, the value of `setting`, to its least length.
+    ///
+    /// # Errors
+    /// If it is shorter.
+    pub fn check_key(&self, setting: &'static str) -> Result<(), SettingsError> {
+        if self.0.len() >= KEY_BYTES_MIN {
+            return Ok(());
+        }
+        let problem = "must be at least 32 bytes; make one with `openssl rand -hex 32`";
+        Err(SettingsError::invalid(setting, problem))
     }
 }
 

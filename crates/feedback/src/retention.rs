@@ -1,0 +1,38 @@
+//! The ledger's months: those to come are made ahead of time, those past the retention go.
+
+use std::time::Duration;
+
+use paceline_kit::Shutdown;
+use paceline_kit::clock::Clock;
+use paceline_ledger::Ledger;
+
+/// Between two looks: months are made two ahead, so that a database that is away for days harms nothing.
+const EVERY: Duration = Duration::from_secs(3600);
+
+/// Looks each hour until `stop`. Several processes may do so at one time.
+pub(crate) async fn keep(ledger: Ledger, clock: impl Clock, retention: Duration, stop: Shutdown) {
+    loop {
+        let now = clock.wall();
+        if let Err(error) = ledger.prepare_months(now).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the ledger's coming months are not made"
+            );
+        }
+        if !retention.is_zero() {
+            match ledger.retain(now - retention).await {
+                Ok(gone) if gone.partitions + gone.rows > 0 => {
+                    tracing::info!(months = gone.partitions, rows = gone.rows, "past the retention");
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the ledger keeps what is past its retention"
+                ),
+            }
+        }
+        if tokio::time::timeout(EVERY, stop.requested()).await.is_ok() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! A feedback service with its Redis and its ledger.
+
+use std::time::Duration;
+
+use paceline_ledger::Ledger;
+use paceline_testkit::{ServiceProcess, TestRedis};
+use tempfile::TempDir;
+
+/// At least 32 bytes.
+pub(crate) const ADDRESS_KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// A running service, its Redis, and an SQLite ledger; all of it goes with the value.
+pub(crate) struct Feedback {
+    pub(crate) process: ServiceProcess,
+    pub(crate) redis: TestRedis,
+    pub(crate) url: String,
+    _dir: TempDir,
+}
+
+impl Feedback {
+    /// One with these settings beside those that it needs.
+    pub(crate) async fn start(settings: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let url = format!("sqlite:{}", dir.path().join("ledger.db").display());
+        let redis = TestRedis::start().await;
+        let process = start(&redis, &url, settings).await.expect("a feedback service");
+        Self {
+            process,
+            redis,
+            url,
+            _dir: dir,
+        }
+    }
+
+    /// Its ledger, through a connection of the test's own.
+    pub(crate) async fn ledger(&self) -> Ledger {
+        ledger(&self.url).await
+    }
+}
+
+/// A service on `redis` with the ledger at `url`.
+pub(crate) async fn start(redis: &TestRedis, url: &str, settings: &str) -> anyhow::Result<ServiceProcess> {
+    let config = format!(
+        "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\naddress_key = \"{ADDRESS_KEY}\"\n\
+         ledger.url = \"{url}\"\n{settings}\n[redis]\nurl = \"{}\"\ndurability = \"local\"\n",
+        redis.url()
+    );
+    ServiceProcess::start("feedback", &config).await
+}
+
+pub(crate) async fn ledger(url: &str) -> Ledger {
+    let settings = paceline_ledger::LedgerSettings {
+        url: url.to_owned(),
+        connections_max: 2,
+        timeout: Duration::from_secs(20),
+    };
+    Ledger::connect(&settings).await.expect("the ledger opens")
+}
