@@ -7,7 +7,9 @@
 //! - A throttle counts only if its send was issued under the newest version: what was under way at a cut is no news about the
 //!   rate after it.
 //! - The cut is taken from what was really sent, so that a rate that nobody used does not have to be cut away step by step;
-//!   and the rate rises only while at least 80 % of it are used.
+//!   and the rate rises only while at least 80 % of it are used. What was refused was not sent: where the provider takes less than
+//!   the cut would leave, the rate goes to what it takes, at most down to the half at once.
+//! - A window of which a twentieth is refused already is not waited for: its cut comes at once, if the last one is a window ago.
 //! - A lone straggler does not cut a large flow: throttles must be 0.5 % of the window's sends.
 //! - A window with 1 % of errors (and at least 5) cuts once, too; errors carry no version, so after any cut they count again
 //!   only when the last send from before it must have timed out. Such a cut is taken from the most that was sent since those
@@ -21,6 +23,7 @@ mod limits;
 mod meter;
 mod peak;
 mod plateau;
+mod window;
 
 use std::time::Duration;
 
@@ -30,6 +33,7 @@ pub use limits::{Limits, Mode};
 pub use meter::{Delta, Meter, Totals};
 use peak::Peak;
 use plateau::Plateau;
+use window::{Window, is_share};
 
 use crate::exact;
 
@@ -37,6 +41,8 @@ use crate::exact;
 pub const WINDOW: Duration = Duration::from_secs(1);
 
 const CUT_RATIO: f64 = 0.8;
+/// The deepest cut, whatever was refused: a provider that refuses all for a moment says nothing of its limit.
+const CUT_RATIO_MIN: f64 = 0.5;
 const RAISE_RATIO: f64 = 1.05;
 /// The least step up, so that a small rate rises at all.
 const RAISE_MIN: f64 = 1.0;
@@ -47,6 +53,8 @@ const MEASURED_HEADROOM: f64 = 1.25;
 /// Below this share of use the rate is not what limits the senders, and is held.
 const UTILISATION_MIN: f64 = 0.8;
 const THROTTLED_SHARE: f64 = 0.005;
+/// With this share of its sends refused, the rest of a window is not waited for.
+const LOST_SHARE: f64 = 0.05;
 const ERROR_SHARE: f64 = 0.01;
 const ERRORS_MIN: u64 = 5;
 /// The longest that a send waits for its outcome, the provider's timeout included.
@@ -84,17 +92,6 @@ pub struct Aimd {
     restarted: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Window {
-    start: Duration,
-    sent: u64,
-    errors: u64,
-    /// Throttles of sends under the newest version.
-    throttled: u64,
-    /// Throttles of sends that were under way at the last cut.
-    throttled_late: u64,
-}
-
 /// What happens to a key. Counts are of recipients and new since the event before, rates in recipients per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Event {
@@ -114,8 +111,8 @@ pub enum Event {
     Limits(Limits),
     /// The provider is back after an outage: go on with at most this much.
     Restart(f64),
-    /// Time passes. `measured` is what all senders send ([`Meter`]).
-    Tick { measured: f64 },
+    /// Time passes. `measured` is what all senders send, `taken` what of it the provider did not refuse ([`Meter`]).
+    Tick { measured: f64, taken: f64 },
 }
 
 /// Why a rate was cut.
@@ -286,21 +283,32 @@ impl Aimd {
                 return self.relimit(limits.max_send_rate, now);
             }
             Event::Restart(rate) => return self.restart(rate, now),
-            Event::Tick { measured } if now >= window.start + self.limits.window() => {
-                return self.close(measured, now);
+            Event::Tick { measured, taken } => {
+                let (measured, taken) = (sound(measured), sound(taken));
+                if now >= self.window.start + self.limits.window() || self.is_lost(measured, now) {
+                    return self.close(measured, taken, now);
+                }
             }
-            Event::VersionSeen(_) | Event::Tick { .. } => {}
+            Event::VersionSeen(_) => {}
         }
         (self, None)
     }
 
+    /// Whether the window's end need not be waited for: so much was refused of all that a window sends, and the last cut is a
+    /// window ago.
+    #[expect(clippy::cast_precision_loss, reason = "counts of one second")]
+    fn is_lost(&self, measured: f64, now: Duration) -> bool {
+        let window = self.limits.window();
+        let is_cut_lately = self.last_cut.is_some_and(|cut| now < cut + window);
+        if self.limits.mode == Mode::Static || is_cut_lately {
+            return false;
+        }
+        let sends = measured.max(self.measured_before) * window.as_secs_f64();
+        self.window.throttled as f64 >= (LOST_SHARE * sends.max(self.window.sent as f64)).max(1.0)
+    }
+
     /// Ends the window and decides: one cut, one raise, or none.
-    fn close(mut self, measured: f64, now: Duration) -> (Self, Option<Decision>) {
-        let measured = if measured.is_finite() {
-            measured.max(0.0)
-        } else {
-            0.0
-        };
+    fn close(mut self, measured: f64, taken: f64, now: Duration) -> (Self, Option<Decision>) {
         // An answer may come a window later than its send, when the flow has ended already.
         let sent_lately = measured.max(self.measured_before);
         let reason = self.cut_reason(now);
@@ -309,9 +317,15 @@ impl Aimd {
             (Mode::Static, None) if self.restarted => self.raise(measured, now),
             (Mode::Static, _) => None,
             (Mode::Adaptive, Some(CutReason::Errors)) => {
-                Some(self.cut(CutReason::Errors, self.peak.most(), now))
+                let sent = self.peak.most();
+                Some(self.cut(CutReason::Errors, (sent, sent), now))
             }
-            (Mode::Adaptive, Some(reason)) => Some(self.cut(reason, sent_lately, now)),
+            (Mode::Adaptive, Some(reason)) => {
+                // Of a flow that ends, or does not use its rate, the answers are those of other sends.
+                let is_used = measured >= UTILISATION_MIN * self.rate;
+                let taken = if is_used { taken } else { sent_lately };
+                Some(self.cut(reason, (sent_lately, taken), now))
+            }
             (Mode::Adaptive, None) => self.raise(measured, now),
         };
         if self.restarted && self.rate >= self.top() {
@@ -344,20 +358,29 @@ impl Aimd {
         }
     }
 
-    fn cut(&mut self, reason: CutReason, sent_lately: f64, now: Duration) -> Decision {
-        let base = self.rate.min(MEASURED_HEADROOM * sent_lately);
-        let to = (CUT_RATIO * base).clamp(self.limits.bottom(), self.rate);
-        // Where more than the cut was refused the limit is elsewhere: more cuts follow, or it was nothing.
-        let taken = 1.0 - self.refused_share();
-        self.plateau = (taken >= CUT_RATIO).then(|| Plateau::at(taken * base));
+    /// From what was sent and what of it was taken, per second.
+    fn cut(&mut self, reason: CutReason, (sent, taken): (f64, f64), now: Duration) -> Decision {
+        let base = self.rate.min(MEASURED_HEADROOM * sent);
+        let to = CUT_RATIO * base.min(MEASURED_HEADROOM * taken);
+        let to = to
+            .max(CUT_RATIO_MIN * base)
+            .clamp(self.limits.bottom(), self.rate);
+        self.plateau = self.plateau_of(base, now);
         self.lower(to, reason, now)
     }
 
-    /// Which part of the window's sends was throttled.
-    #[expect(clippy::cast_precision_loss, reason = "counts of one second")]
-    fn refused_share(&self) -> f64 {
-        let Window { sent, throttled, .. } = self.window;
-        (throttled as f64 / sent.max(1) as f64).min(1.0)
+    /// Where more than a cut was refused the limit is elsewhere: more cuts follow, or it was nothing. And the cut that follows at
+    /// once finds the provider's bucket still empty: what is refused then says nothing of the limit.
+    fn plateau_of(&self, base: f64, now: Duration) -> Option<Plateau> {
+        let taken = 1.0 - self.window.refused_share();
+        let follows = self
+            .last_cut
+            .is_some_and(|cut| now < cut + 2 * self.limits.window());
+        match self.plateau {
+            _ if taken < CUT_RATIO => None,
+            Some(before) if follows => Some(before),
+            _ => Some(Plateau::at(taken * base)),
+        }
     }
 
     fn lower(&mut self, to: f64, reason: CutReason, now: Duration) -> Decision {
@@ -452,22 +475,13 @@ impl Aimd {
     }
 }
 
-impl Window {
-    const fn at(start: Duration) -> Self {
-        Self {
-            start,
-            sent: 0,
-            errors: 0,
-            throttled: 0,
-            throttled_late: 0,
-        }
+/// A measure, or 0 for what is none.
+const fn sound(measure: f64) -> f64 {
+    if measure.is_finite() {
+        measure.max(0.0)
+    } else {
+        0.0
     }
-}
-
-/// True if `count` is at least one and at least `share` of `sent`.
-#[expect(clippy::cast_precision_loss, reason = "counts of one second")]
-fn is_share(count: u64, sent: u64, share: f64) -> bool {
-    count as f64 >= (sent as f64 * share).max(1.0)
 }
 
 #[cfg(test)]

@@ -156,7 +156,11 @@ impl Controller {
             }
             Event::Warm => self.warm_up = None,
             Event::Settings(settings) => self.reconfigure(settings, &mut decisions),
-            Event::Tick { measured, random } => self.tick(*measured, *random, &mut decisions),
+            Event::Tick {
+                measured,
+                taken,
+                random,
+            } => self.tick(*measured, taken.unwrap_or(*measured), *random, &mut decisions),
         }
         self.settle(&mut decisions);
         debug_assert_eq!(invariants::controller_is_sound(self), Ok(()));

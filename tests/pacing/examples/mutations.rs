@@ -56,15 +56,22 @@ const MUTATIONS: &[Mutation] = &[
     Mutation {
         invariant: 5,
         file: "crates/domain/src/aimd.rs",
-        from: "Event::Tick { measured } if now >= window.start + self.limits.window() => {",
-        to: "Event::Tick { measured } if now >= window.start + self.limits.window() / 3 => {",
+        from: "if now >= self.window.start + self.limits.window() || self.is_lost(measured, now) {",
+        to: "if now >= self.window.start + self.limits.window() / 3 || self.is_lost(measured, now) {",
         told_by: &["two cuts within"],
     },
     Mutation {
         invariant: 5,
         file: "crates/domain/src/aimd.rs",
-        from: "let to = (CUT_RATIO * base).clamp(self.limits.bottom(), self.rate);",
-        to: "let to = (CUT_RATIO * base).min(self.rate);",
+        from: "if self.limits.mode == Mode::Static || is_cut_lately {",
+        to: "if self.limits.mode == Mode::Static || is_cut_lately && false {",
+        told_by: &["two cuts within"],
+    },
+    Mutation {
+        invariant: 5,
+        file: "crates/domain/src/aimd.rs",
+        from: "            .clamp(self.limits.bottom(), self.rate);\n        self.plateau",
+        to: "            .min(self.rate);\n        self.plateau",
         told_by: &["is not within", "Bounds {"],
     },
     Mutation {

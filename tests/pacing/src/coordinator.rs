@@ -228,7 +228,15 @@ impl Key {
             self.accepted.remove(&id);
         }
         let measured = self.meter.measured(at);
-        self.step(Event::Tick { measured, random }, at);
+        let taken = Some(self.meter.taken());
+        self.step(
+            Event::Tick {
+                measured,
+                taken,
+                random,
+            },
+            at,
+        );
     }
 
     /// Answers once it is written.

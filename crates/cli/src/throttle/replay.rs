@@ -197,6 +197,7 @@ mod tests {
     fn a_replay_must_end_in_the_state_that_is_kept() {
         let event = Event::Tick {
             measured: 3.0,
+            taken: None,
             random: 0.5,
         };
         let mut state = begun();

@@ -42,8 +42,10 @@ pub struct Meter {
 #[derive(Clone, Debug)]
 struct Sender {
     last: Totals,
-    /// Times and totals sent; the first is the newest that is a window older than the last, or the oldest there is.
-    samples: VecDeque<(Duration, u64)>,
+    /// Throttles since its first report: of totals it names the newest versions alone.
+    refused: u64,
+    /// When, what was sent until then, and what of it refused; the first is the newest that is a window older than the last, or the oldest there is.
+    samples: VecDeque<(Duration, u64, u64)>,
 }
 
 impl Meter {
@@ -53,20 +55,24 @@ impl Meter {
     /// another leader.
     pub fn report(&mut self, holder: HolderId, totals: Totals, now: Duration) -> Delta {
         let Some(sender) = self.senders.get_mut(&holder) else {
-            let samples = VecDeque::from([(now, totals.sent)]);
+            let samples = VecDeque::from([(now, totals.sent, 0)]);
             self.senders.insert(
                 holder,
                 Sender {
                     last: totals,
+                    refused: 0,
                     samples,
                 },
             );
             return Delta::default();
         };
         let delta = totals.since(&sender.last);
-        sender.samples.push_back((now, totals.sent));
+        let refused = delta.throttled.iter().map(|(_, new)| *new);
+        sender.refused = refused.fold(sender.refused, u64::saturating_add);
+        sender.samples.push_back((now, totals.sent, sender.refused));
         let is_old = |at: Duration| now.saturating_sub(at) >= WINDOW;
-        while sender.samples.len() > SAMPLES_MAX || sender.samples.get(1).is_some_and(|&(at, _)| is_old(at)) {
+        while sender.samples.len() > SAMPLES_MAX || sender.samples.get(1).is_some_and(|&(at, ..)| is_old(at))
+        {
             sender.samples.pop_front();
         }
         sender.last = totals;
@@ -77,13 +83,23 @@ impl Meter {
     pub fn measured(&mut self, now: Duration) -> f64 {
         self.senders
             .retain(|_, sender| now.saturating_sub(sender.reported_at()) < SILENT_MAX);
-        self.senders.values().map(Sender::rate).sum()
+        self.senders.values().map(|sender| sender.rates().0).sum()
+    }
+
+    /// What of it the provider did not refuse, as far as its answers have come: recipients per second.
+    #[must_use]
+    pub fn taken(&self) -> f64 {
+        let taken = |sender: &Sender| {
+            let (sent, throttled) = sender.rates();
+            (sent - throttled).max(0.0)
+        };
+        self.senders.values().map(taken).sum()
     }
 
     /// What one sender does, per second.
     #[must_use]
     pub fn measured_of(&self, holder: HolderId) -> f64 {
-        self.senders.get(&holder).map_or(0.0, Sender::rate)
+        self.senders.get(&holder).map_or(0.0, |sender| sender.rates().0)
     }
 
     /// Forgets a sender that has left.
@@ -116,19 +132,21 @@ impl Totals {
 
 impl Sender {
     fn reported_at(&self) -> Duration {
-        self.samples.back().map_or(Duration::ZERO, |(at, _)| *at)
+        self.samples.back().map_or(Duration::ZERO, |(at, ..)| *at)
     }
 
+    /// What it sent and what of it was refused, per second.
     #[expect(clippy::cast_precision_loss, reason = "counts of a few seconds")]
-    fn rate(&self) -> f64 {
-        let (Some((from, before)), Some((to, after))) = (self.samples.front(), self.samples.back()) else {
-            return 0.0;
+    fn rates(&self) -> (f64, f64) {
+        let (Some(first), Some(last)) = (self.samples.front(), self.samples.back()) else {
+            return (0.0, 0.0);
         };
-        let elapsed = to.saturating_sub(*from).as_secs_f64();
+        let elapsed = last.0.saturating_sub(first.0).as_secs_f64();
         if elapsed <= 0.0 {
-            return 0.0;
+            return (0.0, 0.0);
         }
-        after.saturating_sub(*before) as f64 / elapsed
+        let per_second = |before: u64, after: u64| after.saturating_sub(before) as f64 / elapsed;
+        (per_second(first.1, last.1), per_second(first.2, last.2))
     }
 }
 
@@ -179,6 +197,25 @@ mod tests {
             }
         }
         assert!(worst <= 40.0, "{worst}");
+    }
+
+    #[test]
+    fn what_was_taken_is_what_was_sent_and_not_refused() {
+        let mut meter = Meter::default();
+        for step in 0..=8_u64 {
+            // Of ten each half second three are refused; only the two newest versions are named.
+            let throttled = (step.saturating_sub(1)..=step)
+                .map(|version| (version, 3))
+                .collect();
+            let totals = Totals {
+                throttled,
+                ..sent(step * 10)
+            };
+            meter.report(A, totals, ms(step * 500));
+            meter.report(B, sent(step * 5), ms(step * 500));
+        }
+        let taken = meter.taken();
+        assert!((taken - (14.0 + 10.0)).abs() < 1e-6, "{taken}");
     }
 
     #[test]

@@ -30,7 +30,15 @@ fn window(state: Aimd, events: &[Event], measured: f64, after: Duration) -> (Aim
     let state = events
         .iter()
         .fold(state, |state, event| state.step(*event, after).0);
-    state.step(Event::Tick { measured }, after)
+    state.step(tick(measured), after)
+}
+
+/// Nothing of what was sent was refused, as far as is known.
+const fn tick(measured: f64) -> Event {
+    Event::Tick {
+        measured,
+        taken: measured,
+    }
 }
 
 fn throttled(count: u64) -> Event {
@@ -96,15 +104,83 @@ fn one_window_cuts_once_however_many_throttles_it_brings() {
 
 #[test]
 fn nothing_is_decided_before_the_window_is_over() {
-    let (state, decision) = window(
-        at_rate(1_000.0),
-        &[Event::Sent(900), throttled(300)],
-        1_000.0,
-        ms(999),
-    );
+    let few = [Event::Sent(900), throttled(49)];
+    let (state, decision) = window(at_rate(1_000.0), &few, 1_000.0, ms(999));
     assert_eq!(decision, None);
-    let (_, decision) = state.step(Event::Tick { measured: 1_000.0 }, ms(1_000));
+    let (_, decision) = state.step(tick(1_000.0), ms(1_000));
     assert!(decision.is_some());
+}
+
+#[test]
+fn a_window_that_is_lost_already_is_not_waited_for_but_the_one_after_a_cut_is() {
+    let many = [Event::Sent(300), throttled(50)];
+    let (state, decision) = window(at_rate(1_000.0), &many, 1_000.0, ms(300));
+    assert!(matches!(decision, Some(Decision::Cut { version: 8, .. })));
+    assert_rate(&state, 800.0);
+    let newer = [
+        Event::Sent(800),
+        Event::Throttled {
+            version: 8,
+            count: 300,
+        },
+    ];
+    let (state, decision) = window(state, &newer, 800.0, ms(1_299));
+    assert_eq!(decision, None);
+    assert!(state.step(tick(800.0), ms(1_300)).1.is_some());
+}
+
+#[test]
+fn a_cut_goes_down_to_what_the_provider_takes_and_at_most_to_the_half() {
+    let check = |measured: f64, taken: f64, rate: f64| {
+        let state = at_rate(1_000.0).step(throttled(300), ms(1_000)).0;
+        let (state, _) = state.step(Event::Tick { measured, taken }, ms(1_000));
+        assert_rate(&state, rate);
+    };
+    check(1_000.0, 900.0, 800.0);
+    check(1_000.0, 600.0, 600.0);
+    check(1_000.0, 100.0, 500.0);
+    // Not used: refused was what went before.
+    check(700.0, 100.0, 700.0);
+}
+
+#[test]
+fn a_limit_of_a_fifth_is_reached_in_three_cuts() {
+    let mut state = at_rate(1_000.0);
+    let mut cuts = 0;
+    while state.rate() > 220.0 {
+        cuts += 1;
+        let version = state.version();
+        let events = [Event::Sent(900), Event::Throttled { version, count: 300 }];
+        let (now, measured) = (ms(cuts * 1_000), state.rate());
+        state = events
+            .iter()
+            .fold(state, |state, event| state.step(*event, now).0);
+        let tick = Event::Tick {
+            measured,
+            taken: 200.0,
+        };
+        state = state.step(tick, now).0;
+    }
+    assert_eq!(cuts, 3);
+}
+
+/// The provider's bucket is still empty, so that a few more are refused at a rate below its limit.
+#[test]
+fn a_cut_that_follows_at_once_leaves_the_plateau_where_it_was() {
+    let sent = |version, count| [Event::Sent(1_000), Event::Throttled { version, count }];
+    let (state, _) = window(at_rate(1_000.0), &sent(7, 10), 1_000.0, ms(1_000));
+    let (mut state, decision) = window(state, &sent(8, 40), 800.0, ms(2_000));
+    assert!(decision.is_some());
+    let mut steps = Vec::new();
+    for second in 3..=12 {
+        let before = state.rate();
+        state = window(state, &[Event::Sent(800)], before, ms(second * 1_000)).0;
+        steps.push(state.rate() / before);
+    }
+    // Up to 95 % of the 990 that were taken at the first cut, and not of the 768 at the second.
+    let fast = steps.iter().take_while(|ratio| **ratio > 1.04).count();
+    assert_eq!(fast, 8, "{steps:?}");
+    assert!(steps[9] < 1.011, "{steps:?}");
 }
 
 #[test]
@@ -229,9 +305,9 @@ fn a_longer_feedback_window_decides_less_often() {
         version: 7,
     };
     let state = Aimd::new(limits, Some(saved), ms(0));
-    let (state, decision) = window(state, &[Event::Sent(2_000), throttled(300)], 1_000.0, ms(2_499));
+    let (state, decision) = window(state, &[Event::Sent(2_000), throttled(100)], 1_000.0, ms(2_499));
     assert_eq!(decision, None);
-    let (state, _) = state.step(Event::Tick { measured: 1_000.0 }, ms(2_500));
+    let (state, _) = state.step(tick(1_000.0), ms(2_500));
     assert_rate(&state, 800.0);
 }
 
@@ -432,9 +508,9 @@ fn what_was_throttled_before_the_account_s_cut_does_not_cut_again() {
     let (state, _) = at_rate(1_000.0).step(Event::Sent(300), ms(100));
     let (state, _) = state.step(throttled(100), ms(100));
     let (state, _) = state.step(Event::MaxSendRate(Some(900.0)), ms(300));
-    let (state, decision) = state.step(Event::Tick { measured: 900.0 }, ms(1_000));
+    let (state, decision) = state.step(tick(900.0), ms(1_000));
     assert_eq!(decision, None, "the window begins with the cut");
-    let (_, decision) = state.step(Event::Tick { measured: 900.0 }, ms(1_300));
+    let (_, decision) = state.step(tick(900.0), ms(1_300));
     assert_eq!(decision, None);
 }
 
@@ -481,9 +557,12 @@ fn events() -> impl Strategy<Value = Event> {
         Just(Event::Superseded),
         prop::option::of(0.0_f64..6_000.0).prop_map(Event::MaxSendRate),
         (0.0_f64..6_000.0).prop_map(Event::Restart),
-        (0.0_f64..8_000.0).prop_map(|measured| Event::Tick { measured }),
-        (0.0_f64..8_000.0).prop_map(|measured| Event::Tick { measured }),
-        Just(Event::Tick { measured: f64::NAN }),
+        (0.0_f64..8_000.0, 0.0_f64..1.0).prop_map(|(measured, part)| Event::Tick {
+            measured,
+            taken: part * measured
+        }),
+        (0.0_f64..8_000.0).prop_map(tick),
+        Just(tick(f64::NAN)),
     ]
 }
 
@@ -495,7 +574,7 @@ proptest! {
         let mut state = Aimd::new(LIMITS, None, ms(0));
         let mut replayed = state;
         let mut now = ms(0);
-        let mut last_change: Option<Duration> = None;
+        let (mut last_cut, mut last_raise): (Option<Duration>, Option<Duration>) = (None, None);
         for (event, wait) in history {
             now += ms(wait);
             let before = state;
@@ -514,11 +593,15 @@ proptest! {
                 }
                 None => prop_assert!(state.rate().to_bits() == before.rate().to_bits()),
             }
-            if decision.is_some() && matches!(event, Event::Tick { .. }) {
-                prop_assert!(last_change.is_none_or(|last| now - last >= WINDOW));
+            if let (Some(decided), Event::Tick { .. }) = (decision, event) {
+                prop_assert!(last_cut.is_none_or(|last| now - last >= WINDOW));
+                let raises = matches!(decided, Decision::Raised { .. });
+                prop_assert!(!raises || last_raise.is_none_or(|last| now - last >= WINDOW));
             }
-            if decision.is_some() && !matches!(event, Event::MaxSendRate(_)) {
-                last_change = Some(now);
+            match decision {
+                Some(Decision::Cut { .. }) => last_cut = Some(now),
+                Some(Decision::Raised { .. }) if matches!(event, Event::Tick { .. }) => last_raise = Some(now),
+                _ => {}
             }
             prop_assert!(state.version() >= before.version());
             replayed = replayed.step(event, now).0;

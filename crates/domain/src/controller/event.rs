@@ -68,10 +68,13 @@ pub enum Event {
     Warm,
     /// The configuration is another.
     Settings(Settings),
-    /// Time passes. `measured` is what all senders send, `random` any number from 0 to 1.
+    /// Time passes. `measured` is what all senders send, `taken` what of it the provider did not refuse (all, where a journal does
+    /// not say), `random` any number from 0 to 1.
     Tick {
         #[serde(with = "exact")]
         measured: f64,
+        #[serde(with = "exact::option", default)]
+        taken: Option<f64>,
         #[serde(with = "exact")]
         random: f64,
     },

@@ -126,7 +126,7 @@ impl Controller {
         self.adapt(aimd::Event::Limits(self.limits()), decisions);
     }
 
-    pub(super) fn tick(&mut self, measured: f64, random: f64, decisions: &mut Vec<Decision>) {
+    pub(super) fn tick(&mut self, measured: f64, taken: f64, random: f64, decisions: &mut Vec<Decision>) {
         for lapsed in self.budget.expire(self.now) {
             self.spent(lapsed.unspent);
             self.gone(lapsed.holder);
@@ -155,7 +155,7 @@ impl Controller {
             self.adapt(aimd::Event::Restart(rate), decisions);
         }
         if self.adapts() {
-            self.adapt(aimd::Event::Tick { measured }, decisions);
+            self.adapt(aimd::Event::Tick { measured, taken }, decisions);
         }
     }
 

@@ -52,6 +52,7 @@ fn new(settings: Settings) -> Controller {
 fn tick() -> Event {
     Event::Tick {
         measured: 0.0,
+        taken: None,
         random: 0.5,
     }
 }
@@ -196,6 +197,7 @@ fn throttles_cut_and_a_cap_by_hand_hides_none_of_them() {
     let decisions = controller.step(
         &Event::Tick {
             measured: 400.0,
+            taken: None,
             random: 0.5,
         },
         at(1_000),

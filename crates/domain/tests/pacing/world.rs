@@ -272,7 +272,12 @@ impl World {
         self.leader.books.expire(at);
         let measured = self.leader.meter.measured(at);
         let random = self.chance.part();
-        self.decide(Event::Tick { measured, random });
+        let taken = Some(self.leader.meter.taken());
+        self.decide(Event::Tick {
+            measured,
+            taken,
+            random,
+        });
     }
 
     fn answer(&mut self, call: &Call) {

@@ -153,6 +153,7 @@ impl State {
         for key in self.keys.values_mut() {
             let tick = Event::Tick {
                 measured: 0.0,
+                taken: None,
                 random: 0.5,
             };
             key.controller.step(&tick, now);

@@ -210,7 +210,15 @@ impl PacedKey {
             .retain(|holder, _| books.sequence(*holder).is_some());
         // A thousandth is fine enough for what it scatters, and short in the journal.
         let random = (random * 1_000.0).floor() / 1_000.0;
-        self.step(&Event::Tick { measured, random }, now);
+        let taken = Some(self.meter.taken());
+        self.step(
+            &Event::Tick {
+                measured,
+                taken,
+                random,
+            },
+            now,
+        );
         std::mem::take(&mut self.unreported)
     }
 

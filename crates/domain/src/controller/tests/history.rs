@@ -61,7 +61,9 @@ fn events() -> impl Strategy<Value = Event> {
         1 => Just(Event::WarmUp(Overflow::To("warm".to_owned()))),
         1 => Just(Event::Warm),
         1 => daily().prop_map(|daily| Event::Settings(Settings { daily, ..SETTINGS })),
-        8 => (0.0_f64..900.0, 0.0_f64..1.0).prop_map(|(measured, random)| Event::Tick { measured, random }),
+        8 => (0.0_f64..900.0, 0.0_f64..1.0).prop_map(|(measured, random)| Event::Tick {
+            measured, taken: Some(0.9 * measured), random,
+        }),
     ]
 }
 
