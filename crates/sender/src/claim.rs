@@ -111,9 +111,11 @@ pub(crate) async fn claim<P: Provider>(
 fn turn_to<P>(shared: &Shared<P>, picked: &mut Picked, record: &Record) -> Result<(), Duration> {
     match record.provider {
         Some(provider) if provider != picked.admission.by() => {
-            picked.admission = shared
-                .pacing
-                .admit_bound(&record.identity, provider, picked.held.id)?;
+            picked.admission = shared.pacing.admit_bound(
+                (&record.identity, picked.held.stream.lane),
+                provider,
+                picked.held.id,
+            )?;
             Ok(())
         }
         _ => Ok(()),

@@ -88,7 +88,11 @@ fn next<P>(shared: &Shared<P>, shard: &Shard) -> Next {
         Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => return Next::Nothing,
     };
     let mut buffer = shard.buffer();
-    let taken = buffer.take(|held| shared.pacing.admit(&held.stream.identity, held.id));
+    let taken = buffer.take(|held| {
+        shared
+            .pacing
+            .admit(&held.stream.identity, held.stream.lane, held.id)
+    });
     match taken {
         Taken::Entry(held, admission) => {
             shard.drained_to(buffer.entries());

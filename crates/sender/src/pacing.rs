@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use paceline_domain::id::MessageId;
+use paceline_domain::lane::Lane;
 use paceline_domain::lease::{Counts, Grant, LocalLease, Refusal};
 use paceline_domain::machine::Outcome;
 use paceline_domain::reason::Reason;
@@ -54,6 +55,8 @@ type SharedKey = Arc<Mutex<Key>>;
 
 struct Key {
     lease: LocalLease,
+    /// Bulk mail may go while less than this is spent: what is above is transactional mail's. `None` is without a bound.
+    bulk_total: Option<u64>,
     counts: Counts,
     gate: KeyGate,
     demand: Demand,
@@ -134,11 +137,11 @@ impl Pacing {
     }
 
     /// Leave to send `id` now by the provider of the identity's route, or how long to wait before asking again.
-    pub(crate) fn admit(&self, identity: &str, id: MessageId) -> Result<Admission, Duration> {
+    pub(crate) fn admit(&self, identity: &str, lane: Lane, id: MessageId) -> Result<Admission, Duration> {
         let ways = self.identities.get(identity).ok_or(ASK_AGAIN)?;
         let mut soonest = None;
         for (provider, key) in ways.open_keys() {
-            match self.admit_by(provider, key, id) {
+            match self.admit_by(provider, key, (lane, id)) {
                 Ok(admission) => return Ok(admission),
                 Err(wait) => soonest = Some(soonest.map_or(wait, |other: Duration| other.min(wait))),
             }
@@ -149,23 +152,28 @@ impl Pacing {
     /// The same for a message that `provider` alone may send, whatever the route is.
     pub(crate) fn admit_bound(
         &self,
-        identity: &str,
+        (identity, lane): (&str, Lane),
         provider: Provider,
         id: MessageId,
     ) -> Result<Admission, Duration> {
         let ways = self.identities.get(identity).ok_or(ASK_AGAIN)?;
         let key = ways.key(provider).ok_or(ASK_AGAIN)?;
-        let admission = self.admit_by(provider, key, id);
+        let admission = self.admit_by(provider, key, (lane, id));
         if admission.is_err() {
             lock(key).bound_until = self.clock.boot() + BOUND_FRESH;
         }
         admission
     }
 
-    fn admit_by(&self, provider: Provider, shared: &SharedKey, id: MessageId) -> Result<Admission, Duration> {
+    fn admit_by(
+        &self,
+        provider: Provider,
+        shared: &SharedKey,
+        (lane, id): (Lane, MessageId),
+    ) -> Result<Admission, Duration> {
         let now = self.clock.boot();
         let mut key = lock(shared);
-        if key.in_flight >= self.in_flight_per_key_max {
+        if key.in_flight >= self.in_flight_per_key_max || key.budget_left(lane) == 0 {
             return Err(ASK_AGAIN);
         }
         let pass = key.gate.admit(id, now)?;
@@ -185,14 +193,14 @@ impl Pacing {
         })
     }
 
-    /// How many entries of the identity are worth holding: what `time` brings at its rate and its budget still lets go, or what a
+    /// How many entries of the identity's lane are worth holding: what `time` brings at its rate and its budget still lets go, or what a
     /// probe needs. Zero means that what is held should go back.
-    pub(crate) fn room(&self, identity: &str, time: Duration) -> usize {
+    pub(crate) fn room(&self, identity: &str, lane: Lane, time: Duration) -> usize {
         let now = self.clock.boot();
         let Some(ways) = self.identities.get(identity) else {
             return 0;
         };
-        let rooms = ways.open_keys().map(|(_, key)| lock(key).room(time, now));
+        let rooms = ways.open_keys().map(|(_, key)| lock(key).room(lane, time, now));
         rooms.fold(0, usize::saturating_add)
     }
 
@@ -257,8 +265,9 @@ impl Pacing {
                 ttl: Duration::from_millis(u64::from(lease.ttl_ms)),
                 granted_total: lease.granted_total,
             };
-            if let Err(stale) = key.lease.renew(&grant, asked_at, now) {
-                tracing::debug!(identity = named.identity, %stale, "lease not taken");
+            match key.lease.renew(&grant, asked_at, now) {
+                Ok(()) => key.bulk_total = lease.bulk_total,
+                Err(stale) => tracing::debug!(identity = named.identity, %stale, "lease not taken"),
             }
         }
         self.reroute(answer);

@@ -191,7 +191,7 @@ impl<P: Send + Sync + 'static> Reader<P> {
             .min(self.entries_max.saturating_sub(buffer.entries()))
             .min(bytes_left.div_ceil(self.entry_bytes));
         let room_of = |identity: &str| {
-            let room = self.shared.pacing.room(identity, self.rate_max);
+            let room = self.shared.pacing.room(identity, lane, self.rate_max);
             if room == 0 {
                 return 0;
             }
@@ -293,9 +293,12 @@ impl<P: Send + Sync + 'static> Reader<P> {
         let mut keeps: HashMap<(String, Lane), usize> = HashMap::new();
         let unwanted = self.shard.buffer().remove(|held| {
             let (identity, lane) = (&held.stream.identity, held.stream.lane);
-            let keep = keeps
-                .entry((identity.clone(), lane))
-                .or_insert_with(|| self.shared.pacing.room(identity, self.rate_max).saturating_mul(2));
+            let keep = keeps.entry((identity.clone(), lane)).or_insert_with(|| {
+                self.shared
+                    .pacing
+                    .room(identity, lane, self.rate_max)
+                    .saturating_mul(2)
+            });
             let is_kept = *keep > 0 && now.saturating_sub(held.read_at) <= kept_max;
             *keep -= usize::from(is_kept);
             !is_kept
@@ -361,7 +364,11 @@ impl<P: Send + Sync + 'static> Reader<P> {
     fn tell_demand(&self, streams: &[StreamKey], full: &BTreeSet<String>) {
         let identities: BTreeSet<&str> = streams.iter().map(|stream| stream.identity.as_str()).collect();
         for identity in identities {
-            let unread = self.shared.pacing.room(identity, self.rate_max) == 0;
+            let unread = self
+                .shared
+                .pacing
+                .room(identity, Lane::Transactional, self.rate_max)
+                == 0;
             self.shared
                 .pacing
                 .saw(identity, unread || full.contains(identity));

@@ -98,6 +98,6 @@ fn is_read<P>(shared: &Shared<P>, stream: &StreamKey) -> bool {
     stream.stage != Stage::Ready
         || shared
             .pacing
-            .room(&stream.identity, shared.limits.read_ahead.rate_max)
+            .room(&stream.identity, stream.lane, shared.limits.read_ahead.rate_max)
             > 0
 }

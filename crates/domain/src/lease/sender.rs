@@ -260,6 +260,12 @@ impl LocalLease {
         self.epoch
     }
 
+    /// Recipients that were spent over the incarnation.
+    #[must_use]
+    pub const fn spent_total(&self) -> u64 {
+        self.spent_total
+    }
+
     /// Recipients that may be spent before a larger grant is needed; `u64::MAX` without a budget.
     #[must_use]
     pub fn budget_left(&self) -> u64 {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use paceline_domain::lane::Lane;
 use paceline_domain::lease::{Counts, LocalLease};
 use paceline_domain::reason::Reason;
 use paceline_wire::v1;
@@ -15,6 +16,7 @@ impl Key {
     pub(super) fn shared(is_used: bool, now: Duration) -> SharedKey {
         Arc::new(Mutex::new(Self {
             lease: LocalLease::new(now),
+            bulk_total: None,
             counts: Counts::default(),
             gate: KeyGate::default(),
             demand: Demand::new(now),
@@ -24,12 +26,21 @@ impl Key {
         }))
     }
 
-    pub(super) fn room(&self, time: Duration, now: Duration) -> usize {
+    /// Recipients that mail of the lane may have before a larger grant is needed.
+    pub(super) fn budget_left(&self, lane: Lane) -> u64 {
+        let left = self.lease.budget_left();
+        match (lane, self.bulk_total) {
+            (Lane::Bulk, Some(total)) => left.min(total.saturating_sub(self.lease.spent_total())),
+            _ => left,
+        }
+    }
+
+    pub(super) fn room(&self, lane: Lane, time: Duration, now: Duration) -> usize {
         let rate = self.lease.rate(now);
         if rate <= 0.0 {
             return 0;
         }
-        let budget = usize::try_from(self.lease.budget_left()).unwrap_or(usize::MAX);
+        let budget = usize::try_from(self.budget_left(lane)).unwrap_or(usize::MAX);
         match self.gate.readable(now) {
             Readable::All => whole(rate * time.as_secs_f64()).max(1).min(budget),
             Readable::Probe => 2.min(budget),
@@ -71,7 +82,7 @@ impl Key {
             granted_total: ask.granted_total,
             spent_total: ask.spent_total,
             refused_reason: paused.unwrap_or_default().to_owned(),
-            bulk_total: 0,
+            bulk_total: self.bulk_total.unwrap_or(0),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paceline_domain::id::MessageId;
+use paceline_domain::lane::Lane;
 use paceline_domain::reason::Reason;
 use paceline_domain::time::Millis;
 use paceline_store::throttle::{Cut, RateKey};
@@ -36,6 +37,7 @@ fn grant(pacing: &Pacing, clock: &ManualClock, granted_total: Option<u64>) {
         ttl_ms: 2_000,
         version: 1,
         granted_total,
+        bulk_total: granted_total.map(|total| total.saturating_sub(1)),
         ..v1::Lease::default()
     };
     let answer = v1::RefreshResponse {
@@ -50,14 +52,20 @@ fn grant(pacing: &Pacing, clock: &ManualClock, granted_total: Option<u64>) {
 #[test]
 fn nothing_is_admitted_without_a_token() {
     let (clock, pacing) = pacing(10);
-    assert!(pacing.admit(MAIN, FIRST).is_err(), "no lease");
-    assert_eq!(pacing.room(MAIN, Duration::from_secs(2)), 0);
+    assert!(
+        pacing.admit(MAIN, Lane::Transactional, FIRST).is_err(),
+        "no lease"
+    );
+    assert_eq!(pacing.room(MAIN, Lane::Transactional, Duration::from_secs(2)), 0);
     grant(&pacing, &clock, None);
-    let admission = pacing.admit(MAIN, FIRST).expect("a token");
-    assert_eq!(pacing.room(MAIN, Duration::from_secs(2)), 20);
-    let wait = pacing.admit(MAIN, FIRST).err().expect("no second token");
+    let admission = pacing.admit(MAIN, Lane::Transactional, FIRST).expect("a token");
+    assert_eq!(pacing.room(MAIN, Lane::Transactional, Duration::from_secs(2)), 20);
+    let wait = pacing
+        .admit(MAIN, Lane::Transactional, FIRST)
+        .err()
+        .expect("no second token");
     assert!(wait <= Duration::from_millis(101), "{wait:?}");
-    assert!(pacing.admit("nobody", FIRST).is_err());
+    assert!(pacing.admit("nobody", Lane::Transactional, FIRST).is_err());
     drop(admission);
 }
 
@@ -65,19 +73,24 @@ fn nothing_is_admitted_without_a_token() {
 fn what_was_not_written_gives_its_token_back() {
     let (clock, pacing) = pacing(10);
     grant(&pacing, &clock, Some(1));
-    drop(pacing.admit(MAIN, FIRST).expect("a token"));
-    let mut admission = pacing.admit(MAIN, FIRST).expect("the same token");
+    drop(pacing.admit(MAIN, Lane::Transactional, FIRST).expect("a token"));
+    let mut admission = pacing
+        .admit(MAIN, Lane::Transactional, FIRST)
+        .expect("the same token");
     admission.written();
     drop(admission);
     clock.advance(Duration::from_millis(500));
-    assert!(pacing.admit(MAIN, FIRST).is_err(), "the budget of one is spent");
+    assert!(
+        pacing.admit(MAIN, Lane::Transactional, FIRST).is_err(),
+        "the budget of one is spent"
+    );
 }
 
 #[test]
 fn an_admission_ends_with_its_lease() {
     let (clock, pacing) = pacing(10);
     grant(&pacing, &clock, None);
-    let mut admission = pacing.admit(MAIN, FIRST).expect("a token");
+    let mut admission = pacing.admit(MAIN, Lane::Transactional, FIRST).expect("a token");
     let stands = admission.stands();
     assert_eq!((admission.check(0.5), stands()), (Ok(()), true));
     clock.advance(Duration::from_secs(2));
@@ -95,7 +108,7 @@ fn claims_that_waited_together_do_not_go_together() {
     // Redis does not answer, and each tenth of a second another one gets its token.
     let mut waiting = Vec::new();
     for _ in 0..12 {
-        waiting.push(pacing.admit(MAIN, FIRST).expect("a token"));
+        waiting.push(pacing.admit(MAIN, Lane::Transactional, FIRST).expect("a token"));
         clock.advance(Duration::from_millis(101));
     }
     // Then all answers are there. Those of the last quarter of a second go, and as many as a full bucket lets go now.
@@ -112,7 +125,7 @@ fn claims_that_waited_together_do_not_go_together() {
 fn an_admission_ends_when_its_key_closes() {
     let (clock, pacing) = pacing(10);
     grant(&pacing, &clock, None);
-    let mut admission = pacing.admit(MAIN, FIRST).expect("a token");
+    let mut admission = pacing.admit(MAIN, Lane::Transactional, FIRST).expect("a token");
     {
         let mut key = pacing.key("ses", MAIN).expect("it is known");
         let pass = admission.pass;
@@ -127,7 +140,7 @@ fn an_admission_ends_when_its_key_closes() {
     let withdrawn = admission.check(0.5).expect_err("closed");
     assert_eq!(withdrawn.reason, Reason::KeyPaused);
     assert!(withdrawn.delay >= Duration::from_secs(30), "{withdrawn:?}");
-    assert_eq!(pacing.room(MAIN, Duration::from_secs(2)), 0);
+    assert_eq!(pacing.room(MAIN, Lane::Transactional, Duration::from_secs(2)), 0);
     let (_, items) = pacing.ask();
     assert_eq!(items[0].refused_reason, "account_paused");
     pacing.saw(MAIN, true);
@@ -140,11 +153,11 @@ fn an_admission_ends_when_its_key_closes() {
 fn open_requests_of_a_key_are_bounded() {
     let (clock, pacing) = pacing(1);
     grant(&pacing, &clock, None);
-    let admission = pacing.admit(MAIN, FIRST).expect("a token");
+    let admission = pacing.admit(MAIN, Lane::Transactional, FIRST).expect("a token");
     clock.advance(Duration::from_millis(500));
-    assert!(pacing.admit(MAIN, FIRST).is_err());
+    assert!(pacing.admit(MAIN, Lane::Transactional, FIRST).is_err());
     drop(admission);
-    assert!(pacing.admit(MAIN, FIRST).is_ok());
+    assert!(pacing.admit(MAIN, Lane::Transactional, FIRST).is_ok());
 }
 
 #[test]
@@ -172,4 +185,27 @@ fn a_broadcast_lowers_the_lease_that_it_names_once() {
     assert!((rate() - 5.0).abs() < 1e-9);
     clock.advance(Duration::from_secs(3));
     assert_eq!(pacing.cut(&cut("ses", MAIN, 3)), "old", "the lease is over");
+}
+
+#[test]
+fn bulk_mail_leaves_the_last_of_the_budget_to_transactional_mail() {
+    let (clock, pacing) = pacing(10);
+    // One of two is kept.
+    grant(&pacing, &clock, Some(2));
+    let room = |lane| pacing.room(MAIN, lane, Duration::from_secs(2));
+    assert_eq!((room(Lane::Bulk), room(Lane::Transactional)), (1, 2));
+    let first = pacing.admit(MAIN, Lane::Bulk, FIRST).expect("a token");
+    clock.advance(Duration::from_millis(101));
+    assert!(pacing.admit(MAIN, Lane::Bulk, FIRST).is_err());
+    assert_eq!((room(Lane::Bulk), room(Lane::Transactional)), (0, 1));
+    // What was not written is bulk mail's again.
+    drop(first);
+    let again = pacing.admit(MAIN, Lane::Bulk, FIRST).expect("the same token");
+    clock.advance(Duration::from_millis(101));
+    let other = pacing.admit(MAIN, Lane::Transactional, FIRST).expect("a token");
+    assert!(pacing.admit(MAIN, Lane::Transactional, FIRST).is_err());
+    drop((again, other));
+    // Without a budget there is no reserve.
+    grant(&pacing, &clock, None);
+    assert!(pacing.admit(MAIN, Lane::Bulk, FIRST).is_ok());
 }
