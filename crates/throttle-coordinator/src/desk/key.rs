@@ -85,6 +85,8 @@ pub(super) struct PacedKey {
     pub(super) boot_at: Duration,
     unreported: Vec<Decision>,
     ticked_at: Option<Duration>,
+    /// When a snapshot was made for a reader of the journal.
+    pub(super) read_at: Option<Duration>,
     /// What Redis does not have yet.
     pub(super) log: Log,
 }
@@ -112,6 +114,7 @@ impl PacedKey {
             boot_at: opening.boot_at,
             unreported: Vec::new(),
             ticked_at: None,
+            read_at: None,
         })
     }
 
@@ -222,18 +225,21 @@ impl PacedKey {
         std::mem::take(&mut self.unreported)
     }
 
-    /// What Redis must be told now; with `all` whatever it does not know.
+    /// What Redis must be told now, with the state if that is to go with it; with `all` whatever Redis does not know.
     pub(super) fn depart(
         &mut self,
         (key, term): (&RateKey, &Term),
         all: bool,
         now: Duration,
-    ) -> Option<Commit> {
+    ) -> Option<(Commit, Option<Controller>)> {
         let is_idle = self.books.senders(now) == 0;
         let at = self.boot_at + now;
         self.log.is_due(is_idle, all, now).then(|| {
-            self.log
-                .depart((key, term), &self.controller, &self.books, at, now)
+            let commit = self
+                .log
+                .depart((key, term), &self.controller, &self.books, at, now);
+            let state = self.log.takes_snapshot().then(|| self.controller.clone());
+            (commit, state)
         })
     }
 

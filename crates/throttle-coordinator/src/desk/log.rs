@@ -136,7 +136,7 @@ impl Log {
         self.is_urgent || is_old
     }
 
-    /// Puts the write together; what is noted from here on goes with the next one.
+    /// Puts the write together, but for its snapshot ([`Self::takes_snapshot`]); what is noted from here on goes with the next one.
     pub(super) fn depart(
         &mut self,
         (key, term): (&RateKey, &Term),
@@ -176,7 +176,7 @@ impl Log {
             rate: saved.rate,
             version: saved.version,
             format: FORMAT,
-            snapshot: self.snapshot(controller),
+            snapshot: None,
             events,
             complete: !books.is_learning(now),
             leases: std::mem::take(&mut self.changed).into_iter().map(line).collect(),
@@ -184,17 +184,17 @@ impl Log {
         }
     }
 
-    fn snapshot(&mut self, controller: &Controller) -> Option<Snapshot> {
+    /// True if the write that departs now ends with a snapshot, which is then to be made.
+    pub(super) fn takes_snapshot(&mut self) -> bool {
         let is_long = self.segments.back().is_none_or(|segment| {
             let own = segment.snapshot_bytes;
             segment.bytes.saturating_sub(own) >= (4 * own).clamp(SEGMENT_BYTES.0, SEGMENT_BYTES.1)
         });
-        if !is_long && !self.wants_snapshot {
-            return None;
-        }
-        self.wants_snapshot = false;
-        let state = json(&Entry::Opened(Box::new(controller.clone())));
-        debug_assert!(state.len() <= STATE_BYTES_MAX, "a state of {} bytes", state.len());
+        std::mem::take(&mut self.wants_snapshot) || is_long
+    }
+
+    /// Notes the snapshot of the write that has departed last: the next segment begins with it.
+    pub(super) fn snapshot(&mut self, state: String) -> Snapshot {
         self.segments.push_back(Segment {
             rev: self.rev + 1,
             bytes: state.len() + ENTRY_BYTES,
@@ -206,12 +206,19 @@ impl Log {
             bytes -= self.segments.pop_front().map_or(0, |segment| segment.bytes);
             first_kept = self.segments.front().map(|segment| segment.rev);
         }
-        Some(Snapshot {
+        Snapshot {
             state,
             first_kept,
             journal_bytes: bytes,
-        })
+        }
     }
+}
+
+/// A state as the journal has it. It takes its time, a millisecond for 200 senders: not for a lock.
+pub(super) fn state_text(state: Controller) -> String {
+    let text = json(&Entry::Opened(Box::new(state)));
+    debug_assert!(text.len() <= STATE_BYTES_MAX, "a state of {} bytes", text.len());
+    text
 }
 
 /// Numbers, texts and lists: that is always possible.

@@ -11,6 +11,7 @@ use paceline_store::throttle::{Adopted, Kept, Part, PartBody};
 use super::table;
 
 /// A controller as this process has last known it, and the epoch and rev of its last write.
+#[derive(Clone)]
 pub(super) struct Remembered {
     pub(super) controller: Controller,
     pub(super) written: (u64, u64),

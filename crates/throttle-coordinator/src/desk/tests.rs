@@ -293,6 +293,21 @@ fn a_batch_that_was_not_written_is_counted_by_the_next_lead() {
 }
 
 #[test]
+fn a_journal_that_is_read_often_is_not_filled_with_states() {
+    let desk = leading(Some((300.0, 7)));
+    let read = |at| {
+        drop(desk.snapshot(&key(), ms(at)).expect("an open key"));
+        let writes = desk.depart(false, ms(at)).0;
+        desk.written(&writes[0], writes[0].rev + 1);
+        writes[0].commit.snapshot.is_some()
+    };
+    assert_eq!(
+        [read(10), read(20), read(10_009), read(10_010)],
+        [true, false, false, true]
+    );
+}
+
+#[test]
 fn what_is_granted_flies_at_once_and_what_nobody_waits_for_lingers() {
     let desk = leading(Some((300.0, 7)));
     desk.tick(ms(10));

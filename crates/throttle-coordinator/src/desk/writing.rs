@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
+use paceline_domain::controller::{Controller, Settings};
 use paceline_store::throttle::{Adopted, Commit, Kept, Known, RateKey, Term};
 use tokio::sync::oneshot;
 
 use super::key::PacedKey;
-use super::opening::Opening;
-use super::{Desk, Refused, State};
+use super::opening::{Opening, Remembered};
+use super::{Desk, Refused, State, log};
 
 /// How long a key whose state can't be read is left alone before it is looked at again.
 const UNREADABLE: Duration = Duration::from_secs(10);
+
+/// Between two snapshots that are made for readers of a journal, and for commands.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
 
 /// A write of one key.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,29 +81,42 @@ impl Desk {
         (adopted, kept): (&Adopted, &Kept),
         now: Duration,
     ) -> Result<Option<Opened>, String> {
-        let state = self.state();
-        if !state.is_under(term) {
+        let Some((settings, remembered, opening)) = self.opening(term, key, adopted, now) else {
             return Ok(None);
-        }
-        let opening = Opening {
-            now,
-            boot_at: state.boot_at,
         };
-        let mut settings = state.config.settings(key);
-        if state.config.breaker(key).is_none() {
-            settings.breaker = state.routes.has_backup(key);
-        }
-        let remembered = state.remembered.get(key);
-        let mut paced = PacedKey::open(settings, (adopted, kept), remembered, opening)?;
+        // Without the lock: a replay of all that a journal may hold takes many refreshes' time.
+        let mut paced = PacedKey::open(settings, (adopted, kept), remembered.as_ref(), opening)?;
         paced.log.want_snapshot();
-        let commit = paced.depart((key, term), true, now);
+        let (mut commit, state) = paced.depart((key, term), true, now).unwrap_or_default();
+        commit.snapshot = state.map(|state| paced.log.snapshot(log::state_text(state)));
         let write = Write {
             key: key.clone(),
             term: term.clone(),
             rev: adopted.rev,
-            commit: commit.unwrap_or_default(),
+            commit,
         };
         Ok(Some(Opened { write, paced }))
+    }
+
+    /// What the desk knows of a key that is being opened; `None` if `term` is over.
+    fn opening(
+        &self,
+        term: &Term,
+        key: &RateKey,
+        adopted: &Adopted,
+        now: Duration,
+    ) -> Option<(Settings, Option<Remembered>, Opening)> {
+        let state = self.state();
+        if !state.is_under(term) {
+            return None;
+        }
+        let mut settings = state.config.settings(key);
+        if state.config.breaker(key).is_none() {
+            settings.breaker = state.routes.has_backup(key);
+        }
+        let remembered = state.remembered.get(key).filter(|_| adopted.lost).cloned();
+        let boot_at = state.boot_at;
+        Some((settings, remembered, Opening { now, boot_at }))
     }
 
     /// Opens a key whose first write has landed.
@@ -133,23 +150,46 @@ impl Desk {
     }
 
     /// What is to be written now, and who waits for it; with `all` whatever Redis does not know.
-    pub(crate) fn depart(&self, all: bool, now: Duration) -> (Vec<Write>, Vec<oneshot::Sender<Landing>>) {
+    pub(crate) fn depart(&self, all: bool, now: Duration) -> (Vec<Write>, Vec<Waiting>) {
+        let (writes, waiting) = self.gather(all, now);
+        let seal = |(write, state)| self.seal(write, state);
+        (writes.into_iter().map(seal).collect(), waiting)
+    }
+
+    /// The same with each state that goes with its write, as it is now.
+    fn gather(&self, all: bool, now: Duration) -> (Vec<(Write, Option<Controller>)>, Vec<Waiting>) {
         let state = &mut *self.state();
         let Some(lead) = state.lead.as_ref() else {
             return Default::default();
         };
         let write = |(key, paced): (&RateKey, &mut PacedKey)| {
             let rev = paced.log.rev();
-            let commit = paced.depart((key, &lead.term), all, now)?;
-            Some(Write {
+            let (commit, state) = paced.depart((key, &lead.term), all, now)?;
+            let write = Write {
                 key: key.clone(),
                 term: lead.term.clone(),
                 rev,
                 commit,
-            })
+            };
+            Some((write, state))
         };
         let writes = state.keys.iter_mut().filter_map(write).collect();
         (writes, std::mem::take(&mut state.waiting))
+    }
+
+    /// Puts the state into its write, which nothing follows before it has landed. Only its size needs the lock.
+    fn seal(&self, mut write: Write, controller: Option<Controller>) -> Write {
+        let Some(controller) = controller else {
+            return write;
+        };
+        let text = log::state_text(controller);
+        let state = &mut *self.state();
+        if state.is_under(&write.term)
+            && let Some(paced) = state.keys.get_mut(&write.key)
+        {
+            write.commit.snapshot = Some(paced.log.snapshot(text));
+        }
+        write
     }
 
     /// A write has landed: Redis is at `rev` now.
@@ -170,10 +210,18 @@ impl Desk {
         }
     }
 
-    /// Has the key's state written, whole, with the next write. `None` if it is not open.
-    pub(crate) fn snapshot(&self, key: &RateKey) -> Option<Boarded> {
+    /// Has all of the key written that Redis does not have, and the state, whole, unless that was so within [`SNAPSHOT_EVERY`]: however
+    /// often a journal is read, its history is not pushed out. `None` if the key is not open.
+    pub(crate) fn snapshot(&self, key: &RateKey, now: Duration) -> Option<Boarded> {
         let state = &mut *self.state();
-        state.keys.get_mut(key)?.log.want_snapshot();
+        let paced = state.keys.get_mut(key)?;
+        let is_fresh = |at: Duration| now.saturating_sub(at) < SNAPSHOT_EVERY;
+        if paced.read_at.is_some_and(is_fresh) {
+            paced.log.urge();
+        } else {
+            paced.read_at = Some(now);
+            paced.log.want_snapshot();
+        }
         Some(self.board(state))
     }
 

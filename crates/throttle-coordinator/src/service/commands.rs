@@ -168,7 +168,7 @@ impl<C: Clock> Throttle<C> {
         self.open(std::iter::once(key)).await?;
         let said = self.desk.command(key, event, self.clock.boot());
         let decisions = said.map_err(refused)?;
-        let boarded = self.desk.snapshot(key);
+        let boarded = self.desk.snapshot(key, self.clock.boot());
         let boarded = boarded.ok_or_else(|| refused(Refused::NotLeader(String::new())))?;
         boarded.landed(WRITE_MAX).await.map_err(refused)?;
         Ok(decisions)

@@ -22,7 +22,7 @@ const UNREAD_MAX: usize = 4;
 pub(super) type JournalStream = Pin<Box<dyn Stream<Item = Result<v1::JournalResponse, Status>> + Send>>;
 
 impl<C: Clock> Throttle<C> {
-    /// Has the state written, whole, and then reads all.
+    /// Has what happened written, and the state unless that was so a moment ago, and then reads all.
     pub(super) async fn journal_of(&self, key: Option<v1::ThrottleKey>) -> Result<JournalStream, RpcError> {
         let key = key.filter(|key| is_name(&key.provider) && is_name(&key.identity));
         let key = key.ok_or_else(|| {
@@ -32,15 +32,17 @@ impl<C: Clock> Throttle<C> {
             provider: key.provider,
             identity: key.identity,
         };
-        if self.desk.snapshot(&key).is_none() {
+        let mut boarded = self.desk.snapshot(&key, self.clock.boot());
+        if boarded.is_none() {
             // Nobody has asked this leader for the key yet, but one before may have kept something.
             let known = self.store.granted_rate(&key).await;
             if known.map_err(|error| unavailable(&error))?.is_none() {
                 return Err(not_found());
             }
             self.open(std::iter::once(&key)).await?;
+            boarded = self.desk.snapshot(&key, self.clock.boot());
         }
-        if let Some(boarded) = self.desk.snapshot(&key) {
+        if let Some(boarded) = boarded {
             boarded.landed(WRITE_MAX).await.map_err(refused)?;
         }
         let (parts, taken) = mpsc::channel(UNREAD_MAX);

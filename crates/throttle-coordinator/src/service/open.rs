@@ -3,6 +3,7 @@
 use paceline_domain::controller::journal::FORMAT;
 use paceline_kit::clock::Clock;
 use paceline_store::throttle::{NotAdopted, RateKey, Term};
+use paceline_store::{ErrorClass, StoreError};
 use paceline_wire::status::RpcError;
 
 use super::{Throttle, refused, unavailable};
@@ -24,8 +25,11 @@ impl<C: Clock> Throttle<C> {
 
     async fn open_one(&self, term: &Term, key: RateKey) -> Result<(), RpcError> {
         let known = self.desk.known(&key);
-        let adopted = self.store.adopt_rate(&key, term, FORMAT, known).await;
-        let adopted = match adopted.map_err(|error| unavailable(&error))? {
+        let adopted = match self.store.adopt_rate(&key, term, FORMAT, known).await {
+            Ok(adopted) => adopted,
+            Err(error) => return self.not_read(term, key, &error),
+        };
+        let adopted = match adopted {
             Ok(adopted) => adopted,
             Err(NotAdopted::Fenced(fenced)) => {
                 tracing::warn!(%key, epoch = fenced.epoch, "a rate in redis is of a newer leader, this one steps down");
@@ -37,8 +41,10 @@ impl<C: Clock> Throttle<C> {
                 return Ok(());
             }
         };
-        let kept = self.store.load_rate(&key, &adopted).await;
-        let kept = kept.map_err(|error| unavailable(&error))?;
+        let kept = match self.store.load_rate(&key, &adopted).await {
+            Ok(kept) => kept,
+            Err(error) => return self.not_read(term, key, &error),
+        };
         let now = self.clock.boot();
         let opened = match self.desk.prepare(term, &key, (&adopted, &kept), now) {
             Ok(Some(opened)) => opened,
@@ -57,6 +63,15 @@ impl<C: Clock> Throttle<C> {
             Ok(rev) => self.desk.open(opened, rev),
             Err(fenced) => return Err(self.step_down(fenced.epoch)),
         }
+        Ok(())
+    }
+
+    /// What Redis answers to no purpose, it answers again: that key is left alone, and the others are opened.
+    fn not_read(&self, term: &Term, key: RateKey, error: &StoreError) -> Result<(), RpcError> {
+        if error.class() != ErrorClass::Bug {
+            return Err(unavailable(error));
+        }
+        self.leave_alone(term, key, &error.to_string());
         Ok(())
     }
 
