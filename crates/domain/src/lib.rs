@@ -19,4 +19,5 @@ pub mod machine;
 pub mod reason;
 pub mod record;
 pub mod retry;
+pub mod suppression;
 pub mod time;

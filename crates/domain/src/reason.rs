@@ -127,6 +127,12 @@ reasons! {
     EventSaysSent = 67, "event_says_sent";
     /// This deployment does not write to the address.
     NotAllowedHere = 68, "not_allowed_here";
+    /// The address is suppressed: there is no such mailbox.
+    HardBounced = 70, "hard_bounced";
+    /// The address is suppressed: the person complained.
+    Complained = 71, "complained";
+    /// The address is suppressed: the person unsubscribed.
+    Unsubscribed = 72, "unsubscribed";
 }
 
 #[cfg(test)]

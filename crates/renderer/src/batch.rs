@@ -389,6 +389,7 @@ impl Job {
             id,
             ticket,
             rendered,
+            to: None,
         }
     }
 }

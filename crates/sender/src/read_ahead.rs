@@ -245,7 +245,9 @@ impl<P: Send + Sync + 'static> Reader<P> {
         let mut kept = 0;
         for entry in entries {
             match entry.body {
-                EntryBody::Message { id, ticket, rendered } => {
+                EntryBody::Message {
+                    id, ticket, rendered, ..
+                } => {
                     // Without its parts it is claimed all the same, and ends among the dead letters.
                     let rendered = rendered.unwrap_or_default();
                     bytes += rendered.len();

@@ -178,6 +178,7 @@ fn hand_off(entry: &Entry) -> HandOff {
         id: *id,
         ticket: *ticket,
         rendered: incompressible(RENDERED_BYTES),
+        to: None,
     }
 }
 

@@ -224,21 +224,26 @@ where
 
 /// Stores the number of shards if none is stored, and refuses another: messages would be looked for where they are not.
 pub(crate) async fn check_shards(link: &Link, shards: u16) -> Result<(), StoreError> {
-    for (field, ours) in [("shards", shards.to_string().as_str()), ("format", FORMAT)] {
-        let stored = stored_or_set(link.client(), link, field, ours).await?;
-        if stored != ours {
-            return Err(StoreError::Misconfigured {
-                setting: if field == "shards" {
-                    "redis.shards"
-                } else {
-                    "format"
-                },
-                found: ours.to_owned(),
-                remedy: format!("this redis was set up with {field} = {stored}"),
-            });
-        }
+    check_stored(link, "shards", &shards.to_string(), "redis.shards").await?;
+    check_stored(link, "format", FORMAT, "format").await
+}
+
+/// Holds a setting that all processes share against the one of the first process.
+pub(crate) async fn check_stored(
+    link: &Link,
+    field: &str,
+    ours: &str,
+    setting: &'static str,
+) -> Result<(), StoreError> {
+    let stored = stored_or_set(link.client(), link, field, ours).await?;
+    if stored == ours {
+        return Ok(());
     }
-    Ok(())
+    Err(StoreError::Misconfigured {
+        setting,
+        found: ours.to_owned(),
+        remedy: format!("this redis was set up with {field} = {stored}"),
+    })
 }
 
 /// Looks first: a full Redis refuses every plain write, and a sender must be able to start on one.

@@ -18,7 +18,9 @@
 //! | `{pl1:S}:log` | stream | packed transitions, bounded | scripts | watchers |
 //! | `{pl1:S}:run` | hash | at `local` only: the `run` of Redis that claims are made on, and `hold_until` (ms) when claims are allowed again, 0 once a sender has waited so long by its own clock | claim, run | claim, run |
 //! | `{pl1:S}:wait` | string | nothing, for a second: the write that a wait for durability begins with | waits | nobody |
-//! | `{pl1:meta}` | hash | `shards`, `format`: set once, checked at each start | connect | connect |
+//! | `{pl1:sup:B}` | hash | suppressed addresses by their keyed hash, B its first byte, and the `run` of Redis for which the bucket is complete: see `suppressions.rs` | feedback | sender |
+//! | `{pl1:sup:B}:wait` | string | as `wait` above | waits | nobody |
+//! | `{pl1:meta}` | hash | `shards`, `format`, `address_key`: set once, checked at each start | connect | connect |
 //! | `{pl1:tpl}:<sha256>` | string | a template bundle, 400 days after its last use | renderer, ingest | renderer |
 //! | `pl1:hint:<stage>` | channel | "there is something new" | all | renderer, sender |
 
@@ -235,6 +237,21 @@ pub(crate) fn bundle(hash: &[u8; 32]) -> Key {
         let _ = write!(key, "{byte:02x}");
     }
     key.into()
+}
+
+/// The suppressed addresses whose hash begins with this byte.
+pub(crate) fn suppressions(bucket: u8) -> Key {
+    format!("{{pl1:sup:{bucket}}}").into()
+}
+
+/// What each wait for the durability of a bucket writes first.
+pub(crate) fn suppression_wait(bucket: u8) -> Key {
+    format!("{{pl1:sup:{bucket}}}:wait").into()
+}
+
+/// The hash slot of a bucket.
+pub(crate) fn suppression_slot(bucket: u8) -> u16 {
+    slot(format!("pl1:sup:{bucket}").as_bytes())
 }
 
 /// The hash tag of a shard. Plain numbers put half of 8 shards on one of three nodes; so each takes the first suffix whose

@@ -37,6 +37,7 @@ mod script;
 mod scrub;
 mod store;
 mod streams;
+mod suppressions;
 mod tasks;
 pub mod throttle;
 mod tls;
@@ -55,6 +56,7 @@ pub use listing::Listing;
 pub use packed::{FINAL_RECORD_BYTES, Transition};
 pub use runs::{Assertion, Hold, Run};
 pub use store::Store;
+pub use suppressions::{Addressee, BucketState, SUPPRESSION_BUCKETS, Suppression};
 pub use tls::{Tls, TlsError, TlsParts};
 pub use types::{
     Change, ClaimItem, Claimant, Claimed, Claims, Depths, Enqueued, Entry, EntryBody, Evidence, Finding,

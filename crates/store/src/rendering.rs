@@ -70,12 +70,14 @@ impl Store {
 
     async fn add_ready(&self, shard: u16, item: &HandOff) -> Result<(), StoreError> {
         let ticket = bytes::Bytes::copy_from_slice(&pack_ticket(item.id, item.ticket));
+        let mut fields = vec![("e", ticket), ("z", item.rendered.clone())];
+        fields.extend(item.to.as_ref().map(|to| ("s", to.pack())));
         let add = self.commands.client().xadd::<Value, _, _, _, _>(
             self.keys.stream(shard, &item.stream.at(Stage::Ready)),
             false,
             None,
             "*",
-            vec![("e", ticket), ("z", item.rendered.clone())],
+            fields,
         );
         let added = self.commands.ask(add).await?;
         if added.is_null() {

@@ -79,6 +79,9 @@ scripts! {
     plain DUE = "due";
     plain TICKETS = "tickets";
     plain LENGTHS = "lengths";
+    plain SUPPRESS = "suppress";
+    plain SUPPRESSIONS = "suppressions";
+    plain SUPPRESSION_MARK = "suppression_mark";
     plain THROTTLE_LEAD = "throttle_lead";
     plain THROTTLE_RENEW = "throttle_renew";
     plain THROTTLE_ADOPT = "throttle_adopt";

@@ -212,7 +212,21 @@ impl Store {
             return self.run_batch(script, shard, batch).await;
         }
         let expected = batch.len();
-        let (keys, args) = batch.finish(&self.keys, shard, self.now(), self.log_entries_max, true)?;
+        let call = batch.finish(&self.keys, shard, self.now(), self.log_entries_max, true)?;
+        let place = (self.keys.slot(shard), self.keys.wait(shard));
+        self.keep(script, call, expected, place, wait).await
+    }
+
+    /// Runs a script that answers for each of `expected` items, and waits until what it wrote is kept. `place` is the slot of its keys
+    /// and the key in it that a wait begins with. The last argument is "origin", unless nothing is waited for.
+    pub(crate) async fn keep(
+        &self,
+        script: &Script,
+        (keys, args): (Vec<Key>, Vec<Value>),
+        expected: usize,
+        (slot, mark): (u16, Key),
+        wait: Wait,
+    ) -> Result<Vec<batch::Answer>, StoreError> {
         let mut before: Option<Vec<batch::Answer>> = None;
         for run in 0..RUNS_MAX {
             tokio::time::sleep(PAUSE_BETWEEN_RUNS * run).await;
@@ -222,19 +236,21 @@ impl Store {
                 answer => answer?,
             };
             let (answers, origin) = batch::answers(answer, expected)?;
+            if wait == Wait::Nothing {
+                return Ok(answers);
+            }
             let answers = match before.take() {
                 Some(before) => batch::repeated(before, answers),
                 None => answers,
             };
             let origin = origin.ok_or_else(|| StoreError::bug("a script does not say where it ran"))?;
-            let node = waits::node_of(self.commands.client(), self.keys.slot(shard));
-            let settled = self.waits.settle(node, self.keys.wait(shard), origin, wait).await;
+            let node = waits::node_of(self.commands.client(), slot);
+            let settled = self.waits.settle(node, mark.clone(), origin, wait).await;
             match settled? {
                 Settled::Durable => return Ok(answers),
                 Settled::Elsewhere => {
                     tracing::warn!(
                         script = script.name,
-                        shard,
                         "redis is another one than before, writing again"
                     );
                     before = Some(answers);

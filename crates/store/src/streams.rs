@@ -13,6 +13,7 @@ use crate::keys::{Stage, StreamKey};
 use crate::packed;
 use crate::script;
 use crate::store::is_code;
+use crate::suppressions::Addressee;
 use crate::{Entry, EntryBody, Store, StoreError};
 
 /// An entry as Redis has it: its id and its fields.
@@ -295,16 +296,23 @@ pub(crate) fn entry(stream: &StreamKey, (entry_id, fields): RawEntry, deliveries
 fn body(fields: Vec<(String, Bytes)>) -> EntryBody {
     let mut ticket = None;
     let mut rendered = None;
+    let mut to = None;
     let mut newer = false;
     for (name, value) in fields {
         match name.as_str() {
             "e" => ticket = packed::unpack_ticket(&value),
             "z" => rendered = Some(value),
+            "s" => to = Addressee::unpack(&value),
             name => newer |= name.strip_prefix('e').is_some_and(|n| n.parse::<u32>().is_ok()),
         }
     }
     match ticket {
-        Some((id, ticket)) => EntryBody::Message { id, ticket, rendered },
+        Some((id, ticket)) => EntryBody::Message {
+            id,
+            ticket,
+            rendered,
+            to,
+        },
         None if newer => EntryBody::Newer,
         None => EntryBody::Corrupt,
     }

@@ -13,6 +13,7 @@ use crate::Durability;
 use crate::StoreError;
 use crate::keys::StreamKey;
 use crate::runs::{Hold, Run};
+use crate::suppressions::Addressee;
 
 /// A message to accept.
 #[derive(Clone, Debug)]
@@ -79,6 +80,8 @@ pub enum EntryBody {
         ticket: Ticket,
         /// The rendered parts, compressed; in ready streams only.
         rendered: Option<Bytes>,
+        /// `None` where a renderer of another release has left it to the sender to find out.
+        to: Option<Addressee>,
     },
     /// Of a newer release: give it back.
     Newer,
@@ -96,6 +99,8 @@ pub struct HandOff {
     pub ticket: Ticket,
     /// The rendered parts, compressed.
     pub rendered: Bytes,
+    /// `None` leaves it to the sender to find out.
+    pub to: Option<Addressee>,
 }
 
 /// How far the hand-off of a message came.
@@ -125,8 +130,8 @@ pub struct Unrendered {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     Send,
-    /// The address is suppressed.
-    Suppressed,
+    /// The address is suppressed, for this reason.
+    Suppressed(Reason),
     /// This deployment does not write to the address.
     NotAllowedHere,
 }
@@ -137,7 +142,7 @@ impl Verdict {
     pub const fn suppression(self) -> Option<Reason> {
         match self {
             Self::Send => None,
-            Self::Suppressed => Some(Reason::AddressSuppressed),
+            Self::Suppressed(reason) => Some(reason),
             Self::NotAllowedHere => Some(Reason::NotAllowedHere),
         }
     }

@@ -67,6 +67,7 @@ async fn claim(store: &Store, id: MessageId) -> Fence {
         id,
         ticket,
         rendered,
+        to: None,
     };
     store
         .hand_off(0, vec![hand_off])

@@ -174,6 +174,7 @@ impl<R> World<R> {
                     id,
                     ticket,
                     rendered: rendered(id),
+                    to: None,
                 }
             });
             let answers = self.store.hand_off(0, items.collect()).await?;

@@ -81,7 +81,11 @@ async fn expired_and_suppressed_messages_end_at_the_claim() {
     bench.render_all().await;
     bench.advance(Duration::from_secs(1));
     let mut items: Vec<_> = bench.read(Stage::Ready, "s").await.iter().map(claim_of).collect();
-    let verdicts = [Verdict::Suppressed, Verdict::Suppressed, Verdict::NotAllowedHere];
+    let verdicts = [
+        Verdict::Suppressed(Reason::HardBounced),
+        Verdict::Suppressed(Reason::Unsubscribed),
+        Verdict::NotAllowedHere,
+    ];
     for (item, verdict) in items.iter_mut().zip(verdicts) {
         item.verdict = verdict;
     }
@@ -91,7 +95,7 @@ async fn expired_and_suppressed_messages_end_at_the_claim() {
     );
     for (number, state, reason) in [
         (1, State::Expired, "past_expiry"),
-        (2, State::Suppressed, "address_suppressed"),
+        (2, State::Suppressed, "unsubscribed"),
         (3, State::Suppressed, "not_allowed_here"),
     ] {
         let record = bench.get(id(number)).await;

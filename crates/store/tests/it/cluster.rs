@@ -14,6 +14,7 @@ mod reading;
 mod scrub;
 mod shards;
 mod support;
+mod suppressions;
 mod three_nodes;
 mod throttle;
 mod unreadable;

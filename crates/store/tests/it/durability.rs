@@ -5,10 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use paceline_domain::id::MessageId;
+use paceline_domain::keyed::AddressHash;
 use paceline_domain::record::{Fence, Provider, State};
+use paceline_domain::suppression::SuppressionReason;
+use paceline_domain::time::Millis;
 use paceline_store::{
     Change, ClaimItem, Claimed, Durability, Enqueued, ErrorClass, Evidence, Finding, Report, Stage, Store,
-    StoreConfig, StoreError, StreamKey, Verdict,
+    StoreConfig, StoreError, StreamKey, Suppression, Verdict,
 };
 use paceline_testkit::resp::Reply;
 use paceline_testkit::{Proxy, TestRedis, eventually};
@@ -53,6 +56,31 @@ async fn what_is_answered_stands_on_the_replica() {
         assert!(matches!(answer[0], Enqueued::New(_)));
         assert!(has(&replica, id(number)).await, "{number}");
     }
+}
+
+#[tokio::test]
+async fn a_suppression_is_answered_once_the_replica_has_it() {
+    let (primary, replica) = (synced().await, synced().await);
+    replica.replicate(&primary).await;
+    let store = Store::connect(&at(primary.url(), Durability::Replicated, 1))
+        .await
+        .expect("safe");
+    let row = |bucket: u8| Suppression {
+        tenant: "acme".to_owned(),
+        address: AddressHash([bucket; 16]),
+        category: String::new(),
+        revision: 1,
+        reason: Some(SuppressionReason::HardBounce),
+        at: Millis(1),
+    };
+    store.suppress(&[row(1), row(2)]).await.expect("kept");
+    for bucket in [1, 2] {
+        let key = format!("{{pl1:sup:{bucket}}}");
+        assert_eq!(replica.command(&["HLEN", &key]).await, Reply::Integer(1));
+    }
+    replica.promote().await;
+    let error = store.suppress(&[row(3)]).await.expect_err("alone");
+    assert!(matches!(error, StoreError::NotDurable { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ mod shards;
 mod sockets;
 mod standalone;
 mod support;
+mod suppressions;
 mod throttle;
 mod tls;
 mod unreadable;

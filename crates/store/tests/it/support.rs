@@ -325,6 +325,7 @@ pub(crate) fn hand_off_of(entry: &Entry) -> HandOff {
         id,
         ticket,
         rendered: Bytes::from_static(b"rendered \xff\x00 parts"),
+        to: None,
     }
 }
 

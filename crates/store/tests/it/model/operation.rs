@@ -58,7 +58,7 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
     let rarely = || prop::bool::weighted(0.2);
     let verdict = prop_oneof![
         8 => Just(Verdict::Send),
-        1 => Just(Verdict::Suppressed),
+        1 => Just(Verdict::Suppressed(Reason::HardBounced)),
         1 => Just(Verdict::NotAllowedHere),
     ];
     let some = || prop_oneof![Just((1..=MESSAGES).collect()), prop::collection::vec(one(), 1..4)];
