@@ -140,7 +140,7 @@ fn compared(text: &mut String) {
     text.push_str(
         "\nA limit is kept from the moment on after which each second of the next three offers at most a tenth more. The steady minute begins \
          after\n90 s. The provider's bucket is not empty when its limit falls: for up to a second more nothing is refused, and nobody could know. From \
-         there a\ntwentieth refused cuts at once by 20 %, and each second after that down to what the provider takes, at most by half.\n\n![The limit halved](pacing/halved.svg)\n\n![The limit cut to a tenth](pacing/tenth.svg)\n\n",
+         there a\ntwentieth refused cuts at once, and more each second after that: by 20 %, or down to what the provider takes, at most by half.\n\n![The limit halved](pacing/halved.svg)\n\n![The limit cut to a tenth](pacing/tenth.svg)\n\n",
     );
 }
 
