@@ -4,8 +4,16 @@ use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from("../../proto");
-    let files = ["message", "ingest", "messages", "templates", "throttle", "stored"]
-        .map(|name| root.join(format!("paceline/v1/{name}.proto")));
+    let files = [
+        "message",
+        "ingest",
+        "messages",
+        "templates",
+        "throttle",
+        "stops",
+        "stored",
+    ]
+    .map(|name| root.join(format!("paceline/v1/{name}.proto")));
     println!("cargo::rerun-if-changed=../../proto");
     let descriptors = protox::compile(files, [root])?;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);

@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 mod send;
+mod stop;
 mod throttle;
 mod up;
 mod warmup;
 
 pub(crate) use send::{FileOptions, Format, SendOptions};
+pub(crate) use stop::{SetOptions, StopCommand, StopOptions};
 pub(crate) use throttle::{ByHand, Kind, ShowOptions, ThrottleCommand, ThrottleOptions, Way};
 pub(crate) use up::UpOptions;
 pub(crate) use warmup::{WarmupCommand, WarmupOptions};
@@ -56,6 +59,30 @@ pub(crate) struct Target {
     /// of a machine see a process's arguments.
     #[arg(long, global = true, env = "PACELINE_KEY_FILE", value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
+    /// True if the tenant is not the default one.
+    #[arg(skip)]
+    tenant_is_named: bool,
+}
+
+impl Target {
+    /// The tenant, if it was named by an option or the environment; else empty, for commands that may be of all tenants.
+    pub(crate) fn named_tenant(&self) -> &str {
+        if self.tenant_is_named { &self.tenant } else { "" }
+    }
+}
+
+impl Arguments {
+    /// Reads the process's arguments, or ends it with help or an error.
+    pub(crate) fn read() -> Self {
+        Self::of(&Self::command().get_matches())
+    }
+
+    fn of(matches: &ArgMatches) -> Self {
+        let mut arguments = Self::from_arg_matches(matches).unwrap_or_else(|error| error.exit());
+        let source = matches.value_source("tenant");
+        arguments.target.tenant_is_named = source.is_some_and(|source| source != ValueSource::DefaultValue);
+        arguments
+    }
 }
 
 #[derive(Subcommand)]
@@ -68,6 +95,8 @@ pub(crate) enum Command {
     Status(MessageOptions),
     /// Calls a message back, if no sender has claimed it yet.
     Cancel(MessageOptions),
+    /// Holds back, or ends, what is on its way: by template, tenant, tag or lane, within 2 s.
+    Stop(Box<StopOptions>),
     /// Shows how much waits: per stage, lane, identity and tenant.
     Queue,
     /// Shows how the rates stand and how they came to it, and sets them by hand.
@@ -98,4 +127,25 @@ pub(crate) struct MessageOptions {
 
 fn parse_time(text: &str) -> Result<SystemTime, humantime::TimestampError> {
     humantime::parse_rfc3339(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Arguments;
+
+    #[test]
+    fn a_tenant_is_named_by_an_option_wherever_it_stands() {
+        let named = |line: &str| {
+            let matches = Arguments::command().get_matches_from(line.split(' '));
+            Arguments::of(&matches).target.named_tenant().to_owned()
+        };
+        assert_eq!(named("paceline stop --lane bulk --why test"), "");
+        assert_eq!(
+            named("paceline stop --lane bulk --why test --tenant demo"),
+            "demo"
+        );
+        assert_eq!(named("paceline --tenant shop stop list"), "shop");
+    }
 }

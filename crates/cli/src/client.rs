@@ -28,7 +28,8 @@ pub(crate) fn messages(target: &Target) -> anyhow::Result<MessagesServiceClient<
     Ok(MessagesServiceClient::new(connect(target)?))
 }
 
-fn connect(target: &Target) -> anyhow::Result<Connection> {
+/// Connects to ingest.
+pub(crate) fn connect(target: &Target) -> anyhow::Result<Connection> {
     connect_to(target, &target.ingest, "--ingest")
 }
 

@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 mod args;
 mod cancel;
 mod client;
@@ -12,6 +10,7 @@ mod key;
 mod queue;
 mod send;
 mod status;
+mod stop;
 mod throttle;
 mod up;
 mod warmup;
@@ -19,7 +18,7 @@ mod warmup;
 use args::{Arguments, Command};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::read();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -33,6 +32,7 @@ fn main() -> ExitCode {
             Command::Send(options) => send::run(&arguments.target, *options).await,
             Command::Status(options) => status::run(&arguments.target, &options).await,
             Command::Cancel(options) => cancel::run(&arguments.target, &options).await,
+            Command::Stop(options) => stop::run(&arguments.target, *options).await,
             Command::Queue => queue::run(&arguments.target).await,
             Command::Throttle(options) => throttle::run(&arguments.target, &options).await,
             Command::Warmup(options) => warmup::run(&arguments.target, &options).await,

@@ -19,5 +19,6 @@ pub mod machine;
 pub mod reason;
 pub mod record;
 pub mod retry;
+pub mod stop;
 pub mod suppression;
 pub mod time;

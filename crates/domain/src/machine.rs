@@ -72,8 +72,8 @@ pub enum Event {
         reason: Reason,
         delay: Duration,
     },
-    /// The caller wants it no more.
-    Cancelled,
+    /// The caller wants it no more, or a stop ends it; `reason` says which.
+    Cancelled { reason: Reason },
     /// A person sends a dead letter once more.
     Redriven,
     /// A person gives a dead letter up.
@@ -208,7 +208,7 @@ pub fn step(record: &Record, event: &Event, now: Millis) -> Step {
             reason,
             delay,
         } => evidence::not_sent(record, *attempt, *reason, *delay, now),
-        Event::Cancelled => wish::cancelled(record, now),
+        Event::Cancelled { reason } => wish::cancelled(record, *reason, now),
         Event::Redriven => wish::redriven(record, now),
         Event::Discarded => wish::discarded(record, now),
         Event::Resubmitted {

@@ -8,7 +8,7 @@ mod attachments;
 mod headers;
 mod identity;
 mod subject;
-mod text;
+pub(crate) mod text;
 mod times;
 
 use std::sync::Arc;

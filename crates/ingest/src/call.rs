@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use paceline_kit::grpc::REQUEST_TIME_MAX;
 use paceline_kit::trace;
+use paceline_wire::status::RpcError;
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 use tracing::Span;
+
+use crate::error;
 
 const TIMEOUT: &str = "grpc-timeout";
 /// Kept back from a caller's patience, so that our answer, which says what is known, comes before the transport's, which
@@ -21,6 +24,16 @@ pub(crate) fn deadline(metadata: &MetadataMap) -> Instant {
         .and_then(parse_timeout)
         .map_or(REQUEST_TIME_MAX, |timeout| timeout.min(REQUEST_TIME_MAX));
     Instant::now() + patience.saturating_sub(RESERVE.min(patience / 4))
+}
+
+/// Ends with the caller's patience. Nothing is lost by it: the call can be repeated.
+pub(crate) async fn within<T>(
+    deadline: Instant,
+    work: impl Future<Output = Result<T, RpcError>>,
+) -> Result<T, RpcError> {
+    tokio::time::timeout_at(deadline, work)
+        .await
+        .unwrap_or_else(|_| Err(error::deadline()))
 }
 
 /// Makes `span` part of the caller's trace.

@@ -16,10 +16,12 @@ mod fixtures;
 mod follower;
 mod messages;
 mod metrics;
+mod operator;
 mod port;
 mod pressure;
 mod run;
 mod service;
+mod stops;
 mod watch;
 
 pub use config::{Config, DEFAULTS, IntakeSettings, TemplateSettings, WatchSettings};

@@ -146,16 +146,6 @@ fn span_of<T>(rpc: &'static str, request: &Request<T>, tenant: &str, id: Message
     )
 }
 
-/// Ends with the caller's patience. Nothing is lost by it: the call can be repeated.
-async fn within<T>(
-    deadline: tokio::time::Instant,
-    work: impl Future<Output = Result<T, RpcError>>,
-) -> Result<T, RpcError> {
-    tokio::time::timeout_at(deadline, work)
-        .await
-        .unwrap_or_else(|_| Err(error::deadline()))
-}
-
 #[tonic::async_trait]
 impl MessagesService for MessagesOf {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchResponse, Status>> + Send>>;
@@ -164,7 +154,7 @@ impl MessagesService for MessagesOf {
         let v1::GetRequest { tenant, message_id } = request.get_ref();
         let id = named(&request, tenant, message_id)?;
         let span = span_of("get", &request, tenant, id);
-        let record = within(
+        let record = call::within(
             call::deadline(request.metadata()),
             Box::pin(self.record(tenant, id)),
         );
@@ -181,7 +171,7 @@ impl MessagesService for MessagesOf {
         let v1::CancelRequest { tenant, message_id } = request.get_ref();
         let id = named(&request, tenant, message_id)?;
         let span = span_of("cancel", &request, tenant, id);
-        let response = within(
+        let response = call::within(
             call::deadline(request.metadata()),
             Box::pin(Self::cancel(self, tenant, id)),
         );
@@ -200,7 +190,7 @@ impl MessagesService for MessagesOf {
             let follower = self.followers.of(shard).await;
             follower.map_err(|failure| error::of_store(&failure))
         });
-        let follower = within(deadline, follower).await?;
+        let follower = call::within(deadline, follower).await?;
         let watcher = Watcher {
             id,
             tenant: tenant.clone(),
@@ -212,7 +202,7 @@ impl MessagesService for MessagesOf {
             _follower: follower,
             _seat: seat,
         };
-        let first = within(deadline, Box::pin(self.record(tenant, id))).await?;
+        let first = call::within(deadline, Box::pin(self.record(tenant, id))).await?;
         tokio::spawn(watcher.run(first).instrument(span));
         Ok(Response::new(Box::pin(ReceiverStream::new(taken))))
     }
@@ -224,7 +214,7 @@ impl MessagesService for MessagesOf {
                 .await
                 .map_err(|failure| error::of_store(&failure))
         });
-        let depths = within(call::deadline(request.metadata()), depths).await?;
+        let depths = call::within(call::deadline(request.metadata()), depths).await?;
         Ok(Response::new(queue(&depths)))
     }
 }

@@ -18,6 +18,7 @@ use paceline_store::Store;
 use paceline_templates::Catalog;
 use paceline_wire::v1::ingest_service_server::IngestServiceServer;
 use paceline_wire::v1::messages_service_server::MessagesServiceServer;
+use paceline_wire::v1::stops_service_server::StopsServiceServer;
 use tokio::task::JoinHandle;
 
 use crate::admission::Admission;
@@ -28,9 +29,14 @@ use crate::messages::MessagesOf;
 use crate::metrics::Metrics;
 use crate::pressure::{self, Pressure};
 use crate::service::Ingest;
+use crate::stops::StopsOf;
 
 /// What reflection lists beside health: the services that this process serves.
-const SERVICES: [&str; 2] = ["paceline.v1.IngestService", "paceline.v1.MessagesService"];
+const SERVICES: [&str; 3] = [
+    "paceline.v1.IngestService",
+    "paceline.v1.MessagesService",
+    "paceline.v1.StopsService",
+];
 
 /// The largest request: a message with all its attachments, or a batch.
 const REQUEST_BYTES_MAX: usize = 8 << 20;
@@ -150,10 +156,12 @@ fn services(
         stop.clone(),
     );
     let messages = MessagesOf::new(store.clone(), config.watch, metrics, stop.clone());
+    let stops = StopsOf::new(store.clone(), Arc::new(SystemClock));
     let router = entrance
         .server(meter)?
         .add_service(IngestServiceServer::new(ingest).max_decoding_message_size(REQUEST_BYTES_MAX))
-        .add_service(MessagesServiceServer::new(messages));
+        .add_service(MessagesServiceServer::new(messages))
+        .add_service(StopsServiceServer::new(stops));
     Ok((router, workers))
 }
 

@@ -23,6 +23,7 @@ pub mod secret;
 pub mod service;
 pub mod settings;
 pub mod shutdown;
+pub mod stops;
 pub mod supervisor;
 pub mod telemetry;
 pub mod tls;

@@ -9,11 +9,14 @@ use std::time::Duration;
 use paceline_domain::id::MessageId;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::{Record, State, Ticket};
+use paceline_domain::stop::StopMode;
 use paceline_kit::{Shutdown, trace};
 use paceline_store::{
-    Change, Entry, EntryBody, ErrorClass, HandOff, HandOffError, Stage, StoreError, StreamKey, Unrendered,
+    Change, Entry, EntryBody, ErrorClass, HandOff, HandOffError, Stage, Stopped, StoreError, StreamKey,
+    Unrendered,
 };
 use paceline_templates::{BundleHash, Template};
+use paceline_wire::stops::subject_of_request;
 use paceline_wire::v1::StoredRequest;
 use prost::Message as _;
 use tokio::time::Instant;
@@ -40,6 +43,8 @@ struct Fates {
     hand_off: Vec<HandOff>,
     bury: Vec<Unrendered>,
     put_off: Vec<Unrendered>,
+    /// Met by a stop.
+    stop: Vec<Stopped>,
     /// Entries of no queued message.
     drop: Vec<(StreamKey, String)>,
 }
@@ -87,6 +92,7 @@ impl Batch {
         if self.judge_without_request(without, &mut fates).await.is_none() {
             return;
         }
+        let asked = self.part(asked, &mut fates);
         let Some(templates) = self.persist("bundles", || self.templates(&asked)).await else {
             return;
         };
@@ -161,6 +167,21 @@ impl Batch {
         Some(())
     }
 
+    /// What a stop meets is not rendered.
+    fn part(&self, asked: Vec<(Job, StoredRequest)>, fates: &mut Fates) -> Vec<(Job, StoredRequest)> {
+        let Some(stops) = self.shared.stops.current().filter(|stops| !stops.is_empty()) else {
+            return asked;
+        };
+        let mut free = Vec::with_capacity(asked.len());
+        for (job, request) in asked {
+            match stops.verdict(&subject_of_request(&request, job.stream.lane)) {
+                Some(mode) => fates.stop.push(job.stopped(mode)),
+                None => free.push((job, request)),
+            }
+        }
+        free
+    }
+
     /// The templates that the batch needs, those that are to be had.
     async fn templates(
         &self,
@@ -229,9 +250,17 @@ impl Batch {
             hand_off,
             bury,
             put_off,
+            stop,
             drop,
         } = fates;
         self.hand_off(hand_off).await;
+        if !stop.is_empty() {
+            let store = &self.shared.store;
+            let changes = self
+                .persist("stop", || store.stop_entries(self.shard, Stage::Queued, &stop))
+                .await;
+            self.shared.metrics.stopped(&changes.unwrap_or_default());
+        }
         self.put_off(put_off, self.shared.templates.missing_wait).await;
         if !bury.is_empty() {
             let store = &self.shared.store;
@@ -360,6 +389,16 @@ impl Batch {
 }
 
 impl Job {
+    fn stopped(self, mode: StopMode) -> Stopped {
+        Stopped {
+            stream: self.stream,
+            entry_id: self.entry_id,
+            id: self.id,
+            ticket: self.ticket,
+            cancel: mode == StopMode::Cancel,
+        }
+    }
+
     fn unrendered(self, reason: Reason) -> Unrendered {
         let Self {
             stream,

@@ -17,6 +17,7 @@ mod run;
 mod scrub;
 mod service;
 mod shared;
+mod stop_sweep;
 
 pub use config::{Config, DEFAULTS};
 pub use run::run;

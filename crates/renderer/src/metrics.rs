@@ -5,6 +5,7 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 use paceline_domain::reason::Reason;
+use paceline_store::Change;
 
 /// Seconds: from a small template to the bound of a render.
 const RENDER_BOUNDS: [f64; 9] = [
@@ -68,6 +69,19 @@ impl Metrics {
     pub(crate) fn dropped(&self, messages: usize) {
         self.messages
             .add(messages as u64, &[KeyValue::new("outcome", "dropped")]);
+    }
+
+    /// What a stop has met: held, or ended.
+    pub(crate) fn stopped(&self, changes: &[Change]) {
+        let moved = changes.iter().filter(|change| matches!(change, Change::Moved(_)));
+        self.messages
+            .add(moved.count() as u64, &[KeyValue::new("outcome", "stopped")]);
+    }
+
+    /// What was held and is on its way again.
+    pub(crate) fn released(&self, messages: usize) {
+        self.messages
+            .add(messages as u64, &[KeyValue::new("outcome", "released")]);
     }
 
     pub(crate) fn unrendered(&self, reason: Reason) {

@@ -25,6 +25,11 @@ const BATCH: usize = 64;
 pub(crate) async fn run(shared: Arc<Shared>, shard: u16, stop: Shutdown) {
     let mut skip = 0;
     while !stop.is_requested() {
+        // Whoever does not know the stops puts nothing on its way.
+        if shared.stops.current().is_none() {
+            pause(EVERY, &stop).await;
+            continue;
+        }
         match look(&shared, shard, skip).await {
             Ok(Some(next)) => skip = next,
             Ok(None) => {

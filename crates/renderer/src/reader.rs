@@ -222,7 +222,7 @@ impl Reader {
             }
             tracing::info!(%stream, "an entry taken over that another renderer had left");
             let batch = Batch::new(Arc::clone(&self.shared), self.shard, stop.clone());
-            batch.run(entries).await;
+            Box::pin(batch.run(entries)).await;
             if batch.has_met_errors() {
                 return Ok(());
             }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::health::Health;
+use paceline_kit::stops::Stops;
 use paceline_kit::{
     Bound, Context, Shutdown, Supervisor, admin, grpc, redis, redis_clock, redis_connections, reflection,
 };
@@ -25,6 +26,7 @@ use crate::room::Room;
 use crate::scrub;
 use crate::service::Templates;
 use crate::shared::{Shared, pause};
+use crate::stop_sweep::Sweep;
 
 /// Under which meter its instruments are.
 const METER: &str = "paceline_renderer";
@@ -71,6 +73,13 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         let scrubbing = scrub::run(Arc::clone(&shared), shard, context.shutdown.clone());
         tasks.spawn(supervisor.watch("scrub", scrubbing));
     }
+    let stops = shared
+        .stops
+        .clone()
+        .watch(store.clone(), context.shutdown.clone());
+    tasks.spawn(supervisor.watch("stops", stops));
+    let sweeping = Sweep::new(Arc::clone(&shared), context.shutdown.clone()).run();
+    tasks.spawn(supervisor.watch("stop sweep", sweeping));
     let meter = context.telemetry.meter(METER);
     redis_connections::export(&meter, &store);
     let clocks = redis_clock::watch(meter, store.clone(), SystemClock, context.shutdown.clone());
@@ -106,6 +115,7 @@ fn shared(config: Config, store: &Store, context: &Context) -> Shared {
     let cache_max = usize::try_from(config.templates.cache_max.as_u64()).unwrap_or(usize::MAX);
     Shared {
         store: store.clone(),
+        stops: Stops::new(Arc::new(SystemClock)),
         clock: Arc::new(SystemClock),
         bundles: Bundles::new(store.clone(), cache_max),
         room: Room::new(store.clone(), &config.work),

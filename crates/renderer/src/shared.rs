@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use paceline_kit::Shutdown;
 use paceline_kit::clock::Clock;
+use paceline_kit::stops::Stops;
 use paceline_store::Store;
 use tokio::sync::Semaphore;
 
@@ -19,6 +20,7 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(250);
 pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stops: Stops,
     pub(crate) bundles: Bundles,
     pub(crate) room: Room,
     /// One permit for each core: more batches at a time would only take turns.

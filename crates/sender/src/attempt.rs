@@ -9,6 +9,7 @@ use paceline_domain::reason::Reason;
 use paceline_domain::record::Record;
 use paceline_kit::trace;
 use paceline_providers::{SendOutcome, WriteGate};
+use paceline_wire::stops::subject_of_rendered;
 use paceline_wire::v1;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument as _;
@@ -86,7 +87,7 @@ async fn attempt<P: Provider>(
         open: _open,
     } = claim;
     let rendered = match unpack(&rendered) {
-        Ok(rendered) => rendered,
+        Ok(rendered) => Arc::new(rendered),
         Err(problem) => {
             tracing::error!(message_id = %id, %problem, "rendered parts can't be read");
             let reason = Reason::RecordCorrupt;
@@ -98,9 +99,13 @@ async fn attempt<P: Provider>(
         Ok(()) => {
             let (clock, call_max) = (Arc::clone(&shared.clock), shared.limits.attempt_timeout);
             let (stands, shard) = (admission.stands(), Arc::clone(shard));
+            let (stops, parts, lane) = (shared.stops.clone(), Arc::clone(&rendered), record.lane);
             let gate = WriteGate::new(move || {
                 let now = clock.boot();
-                stands() && !run_out(now, call_max, deadlines) && shard.standing.may_write(now)
+                stands()
+                    && !run_out(now, call_max, deadlines)
+                    && shard.standing.may_write(now)
+                    && stops.let_go(&subject_of_rendered(&parts, lane))
             });
             call(shared, (id, &record), &rendered, admission, gate).await
         }

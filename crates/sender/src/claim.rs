@@ -21,6 +21,7 @@ use crate::pacing::Admission;
 use crate::provider::Provider;
 use crate::results::{self, Finished};
 use crate::shared::{Shard, Shared};
+use crate::stopped;
 
 /// The pause between two looks at claims of unknown fate, doubled up to the bound.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -43,6 +44,11 @@ pub(crate) async fn claim<P: Provider>(
     provider: ProviderName,
     picked: Vec<Picked>,
 ) {
+    let Some(stops) = shared.stops.current() else {
+        put_back(&shard, picked);
+        return;
+    };
+    let picked = stopped::part(&shared, &shard, &stops, picked, |picked| &picked.held).await;
     let nonce = Nonce(rand::random());
     let asked_at = shared.clock.boot();
     let items = picked.iter().map(|picked| item(&shared.deliver, &picked.held));

@@ -80,7 +80,7 @@ enum Next {
 }
 
 fn next<P>(shared: &Shared<P>, shard: &Shard) -> Next {
-    if !shard.may_claim() {
+    if !shard.may_claim() || shared.stops.current().is_none() {
         return Next::Nothing;
     }
     let permit: OwnedSemaphorePermit = match Arc::clone(&shared.in_flight).try_acquire_owned() {

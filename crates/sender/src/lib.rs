@@ -41,6 +41,7 @@ mod runs;
 mod shared;
 pub mod sightings;
 mod standing;
+mod stopped;
 mod sweep;
 mod unread;
 

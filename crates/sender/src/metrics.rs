@@ -8,6 +8,7 @@ use paceline_domain::lane::Lane;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::Provider;
 use paceline_providers::SendOutcome;
+use paceline_store::Change;
 
 /// The meter's name.
 pub(crate) const METER: &str = "paceline_sender";
@@ -78,6 +79,18 @@ impl Metrics {
                 "Claims that another Redis than before was told of, by what that changed",
             ),
             cuts: counter(CUTS, "Cuts of a rate that were broadcast, by what they did"),
+        }
+    }
+
+    /// Entries that a stop has met.
+    pub(crate) fn stopped(&self, changes: &[Change]) {
+        for change in changes {
+            self.claim(match change {
+                Change::Moved(_) => "stopped",
+                Change::Newer => "newer",
+                Change::Corrupt => "corrupt",
+                Change::Unchanged(_) | Change::Missing => "dropped",
+            });
         }
     }
 

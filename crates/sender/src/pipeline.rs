@@ -9,6 +9,7 @@ use std::sync::Arc;
 use opentelemetry::metrics::Meter;
 use paceline_kit::clock::Clock;
 use paceline_kit::identity::IdentitySettings;
+use paceline_kit::stops::Stops;
 use paceline_kit::supervisor::TaskError;
 use paceline_kit::{Shutdown, Supervisor};
 use paceline_store::Store;
@@ -38,6 +39,8 @@ pub struct Parts<P> {
     pub limits: Limits,
     /// To whom mail may go.
     pub deliver: Deliver,
+    /// What people have stopped; the pipeline keeps the copy young.
+    pub stops: Stops,
     pub meter: Meter,
 }
 
@@ -90,6 +93,9 @@ impl<P: Provider> Pipeline<P> {
             pipeline.stop_leases.clone(),
         );
         pipeline.leases.spawn(supervisor.watch("cuts", listening));
+        let stops = pipeline.shared.stops.clone();
+        let watching = stops.watch(pipeline.shared.store.clone(), pipeline.stop_leases.clone());
+        pipeline.leases.spawn(supervisor.watch("stops", watching));
         pipeline
     }
 
@@ -102,6 +108,8 @@ impl<P: Provider> Pipeline<P> {
             Some("results can't be written")
         } else if !self.shared.shards.iter().all(|shard| shard.standing.stands()) {
             Some("redis was replaced, nothing is claimed for some seconds")
+        } else if self.shared.stops.current().is_none() {
+            Some("the stops are not known, nothing is claimed")
         } else if !*self.answered.borrow() {
             Some("no coordinator grants leases")
         } else {
@@ -179,6 +187,7 @@ fn share<P>(parts: Parts<P>) -> (Arc<Shared<P>>, Inboxes) {
         identities,
         limits,
         deliver,
+        stops,
         meter,
     } = parts;
     let names = identities
@@ -200,6 +209,7 @@ fn share<P>(parts: Parts<P>) -> (Arc<Shared<P>>, Inboxes) {
         })
         .unzip();
     let shared = Shared {
+        stops,
         store,
         provider,
         clock,

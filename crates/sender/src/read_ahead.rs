@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use paceline_domain::lane::Lane;
+use paceline_domain::stop::StopSet;
 use paceline_kit::Shutdown;
 use paceline_store::{Entry, EntryBody, Listing, Stage, StoreError, StreamKey};
 use tokio::time::Instant;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use crate::buffer::Held;
 use crate::read_plan::{self, Reads};
 use crate::shared::{Shard, Shared};
+use crate::stopped;
 
 /// Between two looks without a hint.
 const POLL: Duration = Duration::from_millis(50);
@@ -53,6 +55,8 @@ pub(crate) struct Reader<P> {
     short: HashSet<StreamKey>,
     /// Identities of active streams that the settings do not have; told once.
     strangers: HashSet<String>,
+    /// The stops by which the buffer was looked through.
+    stops: Option<Arc<StopSet>>,
 }
 
 /// What a look brought.
@@ -81,6 +85,7 @@ impl<P: Send + Sync + 'static> Reader<P> {
             retired_at: now,
             short: HashSet::new(),
             strangers: HashSet::new(),
+            stops: None,
         }
     }
 
@@ -118,6 +123,7 @@ impl<P: Send + Sync + 'static> Reader<P> {
     async fn look(&mut self) -> Result<Look, StoreError> {
         let streams = self.active().await?;
         self.give_back_unwanted().await;
+        self.take_out_stopped().await;
         // What is taken over is demand like what is read.
         let mut full = self.reclaim(&streams).await?;
         self.short.retain(|stream| streams.binary_search(stream).is_ok());
@@ -242,7 +248,7 @@ impl<P: Send + Sync + 'static> Reader<P> {
         let read_at = self.shared.clock.boot();
         let mut foreign: HashMap<StreamKey, Vec<String>> = HashMap::new();
         let mut bytes = 0;
-        let mut kept = 0;
+        let mut kept = Vec::with_capacity(entries.len());
         for entry in entries {
             match entry.body {
                 EntryBody::Message {
@@ -251,8 +257,7 @@ impl<P: Send + Sync + 'static> Reader<P> {
                     // Without its parts it is claimed all the same, and ends among the dead letters.
                     let rendered = rendered.unwrap_or_default();
                     bytes += rendered.len();
-                    kept += 1;
-                    self.shard.buffer().push(Held {
+                    kept.push(Held {
                         stream: entry.stream,
                         entry_id: entry.entry_id,
                         id,
@@ -269,7 +274,13 @@ impl<P: Send + Sync + 'static> Reader<P> {
                 }
             }
         }
-        if let Some(mean) = bytes.checked_div(kept) {
+        if let Some(mean) = bytes.checked_div(kept.len()) {
+            if let Some(stops) = self.shared.stops.current() {
+                kept = stopped::part(&self.shared, &self.shard, &stops, kept, |held| held).await;
+            }
+            for held in kept {
+                self.shard.buffer().push(held);
+            }
             self.entry_bytes = mean.max(self.entry_bytes * 9 / 10).max(1);
             self.shard.ready.notify_one();
         }
@@ -306,6 +317,26 @@ impl<P: Send + Sync + 'static> Reader<P> {
             !is_kept
         });
         self.give_back(unwanted).await;
+    }
+
+    /// Takes out what a stop meets that was not there when it was read.
+    async fn take_out_stopped(&mut self) {
+        let Some(stops) = self.shared.stops.current() else {
+            return;
+        };
+        if self
+            .stops
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, &stops))
+        {
+            return;
+        }
+        let met = self
+            .shard
+            .buffer()
+            .remove(|held| stopped::verdict(&stops, held).is_some());
+        stopped::part(&self.shared, &self.shard, &stops, met, |held| held).await;
+        self.stops = Some(stops);
     }
 
     async fn give_back(&self, entries: Vec<Held>) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::health::Health;
+use paceline_kit::stops::Stops;
 use paceline_kit::{
     Bound, Context, Shutdown, Supervisor, admin, grpc, redis, redis_clock, redis_connections,
 };
@@ -58,6 +59,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         identities: config.identity,
         limits,
         deliver,
+        stops: Stops::new(Arc::new(SystemClock)),
         meter: meter.clone(),
     };
     redis_connections::export(&meter, &store);

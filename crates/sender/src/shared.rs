@@ -8,6 +8,7 @@ use std::time::Duration;
 use opentelemetry::metrics::Meter;
 use paceline_kit::clock::Clock;
 use paceline_kit::identity::IdentitySettings;
+use paceline_kit::stops::Stops;
 use paceline_store::Store;
 use tokio::sync::{Notify, Semaphore};
 
@@ -63,6 +64,7 @@ pub(crate) struct Shared<P> {
     pub(crate) identities: HashMap<String, IdentitySettings>,
     pub(crate) limits: Limits,
     pub(crate) deliver: Deliver,
+    pub(crate) stops: Stops,
     pub(crate) metrics: Metrics,
     pub(crate) meter: Meter,
     /// One permit for each message that is claimed and not yet recorded.

@@ -23,6 +23,8 @@ pub(crate) struct Batch {
     /// A key after all others.
     last: Option<Key>,
     own: Vec<Value>,
+    /// What a person did, for the log.
+    act: Bytes,
     items: Vec<Value>,
 }
 
@@ -65,6 +67,11 @@ impl Batch {
     /// An argument before those of the items.
     pub(crate) fn own(&mut self, value: impl Into<Value>) {
         self.own.push(value.into());
+    }
+
+    /// Notes in the log, beside the transitions that come of the batch, what a person did: a `LoggedAct`.
+    pub(crate) fn act(&mut self, act: Bytes) {
+        self.act = act;
     }
 
     /// A key after all others, of the batch's shard.
@@ -131,11 +138,12 @@ impl Batch {
         all.extend(self.ids.iter().map(|&id| keys.record(shard, id)));
         all.extend(self.ids.iter().map(|&id| keys.request(shard, id)));
         all.extend(self.last);
-        let mut args = Vec::with_capacity(5 + self.own.len() + self.items.len());
+        let mut args = Vec::with_capacity(6 + self.own.len() + self.items.len());
         args.extend([now, number(log_max)]);
         args.extend([number(self.streams.len() as u64), number(self.ids.len() as u64)]);
         args.extend(self.own);
         args.extend(self.items);
+        args.push(bytes(self.act));
         args.push(Value::from_static_str(if origin { "origin" } else { "" }));
         Ok((all, args))
     }

@@ -18,6 +18,8 @@
 //! | `{pl1:S}:log` | stream | packed transitions, bounded | scripts | watchers |
 //! | `{pl1:S}:run` | hash | at `local` only: the `run` of Redis that claims are made on, and `hold_until` (ms) when claims are allowed again, 0 once a sender has waited so long by its own clock | claim, run | claim, run |
 //! | `{pl1:S}:wait` | string | nothing, for a second: the write that a wait for durability begins with | waits | nobody |
+//! | `{pl1:stop}` | hash: id | stops (a format byte and protobuf) | operators, renderer | renderer, sender, ingest |
+//! | `{pl1:stop}:wait` | string | as `wait` above | waits | nobody |
 //! | `{pl1:sup:B}` | hash | suppressed addresses by their keyed hash, B its first byte, and the `run` of Redis for which the bucket is complete: see `suppressions.rs` | feedback | sender |
 //! | `{pl1:sup:B}:wait` | string | as `wait` above | waits | nobody |
 //! | `{pl1:meta}` | hash | `shards`, `format`, `address_key`: set once, checked at each start | connect | connect |
@@ -227,6 +229,17 @@ impl Keys {
             tenant: parts.next()?.to_owned(),
         })
     }
+}
+
+/// All stops, in a slot of their own: they concern every shard.
+pub(crate) const STOPS: &str = "{pl1:stop}";
+
+/// What each wait for the durability of a stop writes first.
+pub(crate) const STOPS_WAIT: &str = "{pl1:stop}:wait";
+
+/// The hash slot of the stops.
+pub(crate) fn stops_slot() -> u16 {
+    slot(b"pl1:stop")
 }
 
 /// The key of a template bundle. Bundles have a slot of their own: they belong to no shard.

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use fred::interfaces::KeysInterface;
 use fred::types::{Key, Value};
 use paceline_domain::id::MessageId;
+use paceline_domain::reason::Reason;
 use paceline_domain::record::Record;
 
-use crate::batch::{Batch, Item, record};
+use crate::batch::{Batch, Item, number, record};
 use crate::keys::{Stage, StreamKey};
 use crate::packed::{self, Unreadable, millis};
 use crate::script;
@@ -96,6 +97,7 @@ impl Store {
     /// If Redis refuses or does not answer.
     pub async fn cancel(&self, id: MessageId) -> Result<Change, StoreError> {
         let mut batch = Batch::default();
+        batch.own(number(Reason::CancelledByCaller.code().into()));
         batch.push(id, Item::new(id));
         self.change_one(&script::CANCEL, id, batch).await
     }

@@ -67,6 +67,8 @@ scripts! {
     on_records BURY = "bury";
     on_records POSTPONE = "postpone";
     on_records CANCEL = "cancel";
+    on_records STOP = "stop";
+    on_records RELEASE = "release";
     on_records REDRIVE = "redrive";
     on_records DISCARD = "discard";
     on_records EVIDENCE = "evidence";
@@ -76,6 +78,7 @@ scripts! {
     plain RETIRE = "retire";
     plain ACTIVATE = "activate";
     plain REAP = "reap";
+    plain STOP_WRITE = "stop_write";
     plain DUE = "due";
     plain TICKETS = "tickets";
     plain LENGTHS = "lengths";

@@ -1,4 +1,4 @@
-//! The sets of waiting claims and doubts as they stand, due or not, a page at a time.
+//! The sets of waiting messages as they stand, due or not, a page at a time.
 //!
 //! A worker that ends a lease or a window must have seen that claim for its whole time, so it looks at what is not due yet.
 
@@ -54,6 +54,22 @@ impl Store {
     /// If Redis does not answer.
     pub async fn doubt_from(&self, shard: u16, place: Place, count: u32) -> Result<Page, StoreError> {
         self.page(shard, Waiting::Doubt, place, count).await
+    }
+
+    /// Scheduled and deferred messages and when they are due.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn later_from(&self, shard: u16, place: Place, count: u32) -> Result<Page, StoreError> {
+        self.page(shard, Waiting::Later, place, count).await
+    }
+
+    /// Held messages and since when they are.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn held_from(&self, shard: u16, place: Place, count: u32) -> Result<Page, StoreError> {
+        self.page(shard, Waiting::Held, place, count).await
     }
 
     async fn page(&self, shard: u16, waiting: Waiting, place: Place, count: u32) -> Result<Page, StoreError> {

@@ -7,6 +7,7 @@ pub mod codec;
 pub mod convert;
 pub mod rendered;
 pub mod status;
+pub mod stops;
 
 /// Generated from `proto/paceline/v1`.
 #[allow(

@@ -34,6 +34,8 @@ pub mod reason {
     pub const OVERLOADED: &str = "overloaded";
     /// Too many messages wait to be rendered or sent.
     pub const BACKLOG_FULL: &str = "backlog_full";
+    /// There are as many stops as can be.
+    pub const STOPS_FULL: &str = "stops_full";
     /// Redis is at its memory's bound, or near it.
     pub const STORE_FULL: &str = "store_full";
     /// Redis did not answer: what was asked for may or may not have happened.

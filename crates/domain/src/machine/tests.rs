@@ -389,9 +389,29 @@ fn not_sent_speaks_for_its_own_attempt_in_doubt() {
 
 #[test]
 fn wishes_say_why_they_change_nothing() {
-    let cancelled = moved(&queued(), |_| Event::Cancelled, NOW);
-    unchanged(&cancelled, &Event::Cancelled, NOW, Why::Already);
-    unchanged(&sending(), &Event::Cancelled, NOW, Why::WrongState);
+    let cancelled = moved(
+        &queued(),
+        |_| Event::Cancelled {
+            reason: Reason::CancelledByCaller,
+        },
+        NOW,
+    );
+    unchanged(
+        &cancelled,
+        &Event::Cancelled {
+            reason: Reason::CancelledByCaller,
+        },
+        NOW,
+        Why::Already,
+    );
+    unchanged(
+        &sending(),
+        &Event::Cancelled {
+            reason: Reason::CancelledByCaller,
+        },
+        NOW,
+        Why::WrongState,
+    );
     unchanged(&queued(), &Event::Redriven, NOW, Why::WrongState);
     unchanged(&queued(), &Event::Released, NOW, Why::WrongState);
     let discarded = moved(&dead(), |_| Event::Discarded, NOW);

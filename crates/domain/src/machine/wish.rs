@@ -7,10 +7,10 @@ use crate::record::{Record, State};
 use crate::time::Millis;
 
 /// What a sender has claimed, or may have sent, can't be called back.
-pub(super) fn cancelled(record: &Record, now: Millis) -> Step {
+pub(super) fn cancelled(record: &Record, reason: Reason, now: Millis) -> Step {
     match record.state {
         State::Scheduled | State::Queued | State::Deferred | State::Held => {
-            Step::Moved(moved(record, State::Cancelled, Reason::CancelledByCaller, now))
+            Step::Moved(moved(record, State::Cancelled, reason, now))
         }
         State::Cancelled => Step::Unchanged(Why::Already),
         _ => Step::Unchanged(Why::WrongState),

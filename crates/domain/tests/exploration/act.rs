@@ -241,7 +241,9 @@ impl Act {
                 reason: Reason::MessageRefused,
                 delay: DELAY,
             },
-            Self::Cancelled => Event::Cancelled,
+            Self::Cancelled => Event::Cancelled {
+                reason: Reason::CancelledByCaller,
+            },
             Self::Redriven => Event::Redriven,
             Self::Discarded => Event::Discarded,
             Self::Resubmitted { scheduled } => Event::Resubmitted {

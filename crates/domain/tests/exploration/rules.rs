@@ -116,7 +116,7 @@ fn mistaken(mistake: Mistake, record: &Record, event: &Event) -> Option<Record> 
         (Mistake::QueueIgnored, Event::Claimed { .. }) if record.state != State::Accepted => {
             mistaken.state = State::Queued;
         }
-        (Mistake::CancelledWhileSending, Event::Cancelled) if record.state == State::Sending => {
+        (Mistake::CancelledWhileSending, Event::Cancelled { .. }) if record.state == State::Sending => {
             mistaken.state = State::Queued;
         }
         (Mistake::MaybeSentIgnored, Event::Resubmitted { .. }) => mistaken.maybe_sent = false,

@@ -22,7 +22,7 @@ pub(super) fn length_problem(length: usize, min: usize, max: usize, unit: &str) 
 }
 
 /// What is wrong with a text that must be one line of `min..=max` characters, if anything is.
-pub(super) fn line_problem(text: &str, min: usize, max: usize) -> Option<String> {
+pub(crate) fn line_problem(text: &str, min: usize, max: usize) -> Option<String> {
     length_problem(text.chars().count(), min, max, "characters")
         .or_else(|| breaks_a_line(text).then(|| "has a control character or a line separator".to_owned()))
 }

@@ -33,7 +33,7 @@ pub enum Scope {
     Enqueue,
     /// Asking after messages, queues and rates.
     Read,
-    /// Calling messages back.
+    /// Calling messages back, stopping mail, and what else people do to it.
     Operate,
     /// Listing, previewing and checking templates.
     Templates,

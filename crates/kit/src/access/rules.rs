@@ -26,6 +26,9 @@ impl Rule {
                 Self::Scope(Scope::Read)
             }
             "/paceline.v1.MessagesService/Cancel" => Self::Scope(Scope::Operate),
+            "/paceline.v1.StopsService/Stop"
+            | "/paceline.v1.StopsService/ListStops"
+            | "/paceline.v1.StopsService/ReleaseStop" => Self::Scope(Scope::Operate),
             "/paceline.v1.MessagesService/Queue"
             | "/paceline.v1.ThrottleService/Describe"
             | "/paceline.v1.ThrottleService/Journal" => Self::AllTenants(Scope::Read),

@@ -14,6 +14,7 @@ use paceline_domain::record::{DoubtPolicy, Nonce, Provider as ProviderName, Reco
 use paceline_domain::time::Millis;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::identity::{IdentitySettings, SesIdentity};
+use paceline_kit::stops::Stops;
 use paceline_kit::telemetry::{Telemetry, TelemetrySettings};
 use paceline_kit::{Shutdown, Supervisor};
 use paceline_providers::{OutgoingMessage, SendOutcome};
@@ -537,6 +538,7 @@ pub(crate) fn parts<P: Provider>(store: Store, provider: P, limits: Limits) -> P
         identities: vec![identity("main"), identity("other")],
         limits,
         deliver: Deliver::live(),
+        stops: Stops::new(Arc::new(SystemClock)),
         meter: meter(),
     }
 }

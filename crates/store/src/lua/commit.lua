@@ -43,7 +43,9 @@ local function commit(group)
   for stream in pairs(activated) do active[#active + 1] = stream end
   if #active > 0 then redis.call('SADD', ACTIVE, unpack(active)) end
   if #transitions > 0 then
-    redis.call('XADD', LOG, 'MAXLEN', '~', LOG_MAX, '*', 'e', table.concat(transitions))
+    local fields = { 'e', table.concat(transitions) }
+    if ACT ~= '' then fields[3], fields[4] = 'a', ACT end
+    redis.call('XADD', LOG, 'MAXLEN', '~', LOG_MAX, '*', unpack(fields))
   end
 end
 

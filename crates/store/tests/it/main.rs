@@ -19,6 +19,7 @@ mod sentinel;
 mod shards;
 mod sockets;
 mod standalone;
+mod stops;
 mod support;
 mod suppressions;
 mod throttle;

@@ -15,7 +15,7 @@ use paceline_domain::record::{DoubtPolicy, Fence, Nonce, Provider, Record, State
 use paceline_domain::time::Millis;
 use paceline_store::{
     Assertion, Change, ClaimItem, Claimed, Durability, Enqueued, Entry, Evidence, Finding, NewMessage,
-    Report, Stage, StreamKey, Unrendered, Verdict,
+    Report, Stage, Stopped, StreamKey, Unrendered, Verdict,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -110,8 +110,22 @@ impl<'a> World<'a> {
             Operation::Evidence(items) => self.evidence(items).await,
             Operation::Cancel(number) => {
                 let change = self.bench.store.cancel(id(number)).await.expect("there");
-                self.compare(vec![change], [(id(number), Event::Cancelled)]);
+                self.compare(
+                    vec![change],
+                    [(
+                        id(number),
+                        Event::Cancelled {
+                            reason: Reason::CancelledByCaller,
+                        },
+                    )],
+                );
             }
+            Operation::Stop {
+                worker,
+                stage,
+                cancel,
+            } => self.stop(worker, stage, cancel).await,
+            Operation::Release(numbers) => self.release(&numbers).await,
             Operation::Redrive(number) => {
                 let change = self.bench.store.redrive(id(number)).await.expect("there");
                 self.compare(vec![change], [(id(number), Event::Redriven)]);
@@ -157,6 +171,40 @@ impl<'a> World<'a> {
             Stage::Queued => &mut self.rendering[worker],
             Stage::Ready => &mut self.sendable[worker],
         }
+    }
+
+    async fn stop(&mut self, worker: usize, stage: Stage, cancel: bool) {
+        let entries = std::mem::take(self.hands(worker, stage));
+        let stopped = |entry: &Entry| {
+            let (id, ticket) = ticket_of(entry);
+            Stopped {
+                stream: entry.stream.clone(),
+                entry_id: entry.entry_id.clone(),
+                id,
+                ticket,
+                cancel,
+            }
+        };
+        let items: Vec<_> = entries.iter().map(stopped).collect();
+        let changes = self.bench.store.stop_entries(SHARD, stage, &items).await;
+        for (item, change) in items.iter().zip(changes.expect("there")) {
+            let (ticket, reason) = (item.ticket, Reason::Stopped);
+            let own = |record: &Record| record.state == State::Queued && record.ticket() == ticket;
+            let event = match self.model.get(&item.id) {
+                Some(record) if cancel && own(record) => Event::Cancelled { reason },
+                _ => Event::Held { ticket },
+            };
+            self.compare(vec![change], [(item.id, event)]);
+        }
+    }
+
+    async fn release(&mut self, numbers: &[u8]) {
+        let ids: Vec<_> = numbers.iter().map(|&number| id(number)).collect();
+        let changes = self.bench.store.release(SHARD, &ids, Default::default()).await;
+        self.compare(
+            changes.expect("there"),
+            ids.into_iter().map(|id| (id, Event::Released)),
+        );
     }
 
     async fn bury(&mut self, worker: usize) {

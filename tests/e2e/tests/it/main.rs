@@ -18,5 +18,6 @@ mod send_file;
 mod sender_ends;
 mod slow_store;
 mod stack;
+mod stops;
 mod throttle_command;
 mod up;

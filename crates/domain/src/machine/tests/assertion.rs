@@ -89,7 +89,13 @@ fn whatever_leads_to_another_send_is_stopped() {
 
 #[test]
 fn what_has_ended_meanwhile_stays_so_and_may_have_been_sent() {
-    let cancelled = moved(&queued(), |_| Event::Cancelled, NOW);
+    let cancelled = moved(
+        &queued(),
+        |_| Event::Cancelled {
+            reason: Reason::CancelledByCaller,
+        },
+        NOW,
+    );
     let record = asserted(&cancelled, &sending());
     assert_eq!(
         (record.state, record.reason, record.due_at),

@@ -90,7 +90,9 @@ impl Aim {
                 reason,
                 delay,
             },
-            15 => Event::Cancelled,
+            15 => Event::Cancelled {
+                reason: Reason::CancelledByCaller,
+            },
             16 => Event::Redriven,
             17 => Event::Discarded,
             18 => Event::Resubmitted {

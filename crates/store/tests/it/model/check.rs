@@ -26,6 +26,7 @@ impl World<'_> {
                 State::Scheduled | State::Deferred => ("later", record.due_at),
                 State::InDoubt => ("doubt", record.due_at),
                 State::Dead => ("dead", record.changed_at),
+                State::Held => ("held", record.changed_at),
                 State::Queued => {
                     assert!(
                         entries.contains(&(id, record.ticket())),

@@ -41,6 +41,13 @@ pub(super) enum Operation {
     Resolve(Vec<(u8, bool)>),
     Evidence(Vec<(u8, Option<u32>)>),
     Cancel(u8),
+    /// A stop meets what a worker has in its hands.
+    Stop {
+        worker: usize,
+        stage: Stage,
+        cancel: bool,
+    },
+    Release(Vec<u8>),
     Redrive(u8),
     Discard(u8),
     /// Redis will fall back to this.
@@ -68,7 +75,7 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
         one(),
         prop_oneof![Just(None), (1_u32..3).prop_map(Some), (1_u32..3).prop_map(Some)],
     );
-    let stage = prop_oneof![Just(Stage::Queued), Just(Stage::Ready)];
+    let stage = || prop_oneof![Just(Stage::Queued), Just(Stage::Ready)];
     let seconds = prop_oneof![2 => Just(1_u64), 2 => Just(30), 4 => Just(61), 3 => Just(901)];
     let report = (worker(), 0_u8..12, rarely(), rarely());
     prop_oneof![
@@ -79,7 +86,7 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
         1 => worker().prop_map(O::Bury),
         1 => worker().prop_map(O::Postpone),
         2 => worker().prop_map(O::ReadReady),
-        2 => (worker(), stage).prop_map(|(worker, stage)| O::TakeOver { worker, stage }),
+        2 => (worker(), stage()).prop_map(|(worker, stage)| O::TakeOver { worker, stage }),
         2 => (worker(), verdict).prop_map(|(worker, verdict)| O::Claim { worker, verdict }),
         6 => worker().prop_map(O::Pump),
         5 => report.prop_map(|(worker, outcome, again, forged)| O::Report { worker, outcome, again, forged }),
@@ -88,6 +95,8 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
         5 => claimed().prop_map(O::Resolve),
         2 => prop::collection::vec(evidence, 1..3).prop_map(O::Evidence),
         1 => one().prop_map(O::Cancel),
+        2 => (worker(), stage(), rarely()).prop_map(|(worker, stage, cancel)| O::Stop { worker, stage, cancel }),
+        3 => some().prop_map(O::Release),
         3 => one().prop_map(O::Redrive),
         1 => one().prop_map(O::Discard),
         3 => Just(O::Snapshot),
