@@ -11,6 +11,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "templates",
         "throttle",
         "stops",
+        "dead_letters",
+        "doubt",
         "stored",
     ]
     .map(|name| root.join(format!("paceline/v1/{name}.proto")));

@@ -6,12 +6,14 @@ use std::time::SystemTime;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+mod dead;
 mod send;
 mod stop;
 mod throttle;
 mod up;
 mod warmup;
 
+pub(crate) use dead::{ActOptions, DeadCommand, DoubtCommand, DoubtOptions, FilterOptions, TemplateVersion};
 pub(crate) use send::{FileOptions, Format, SendOptions};
 pub(crate) use stop::{SetOptions, StopCommand, StopOptions};
 pub(crate) use throttle::{ByHand, Kind, ShowOptions, ThrottleCommand, ThrottleOptions, Way};
@@ -97,6 +99,11 @@ pub(crate) enum Command {
     Cancel(MessageOptions),
     /// Holds back, or ends, what is on its way: by template, tenant, tag or lane, within 2 s.
     Stop(Box<StopOptions>),
+    /// Lists dead letters, shows them, sends them again or gives them up.
+    #[command(subcommand)]
+    Dead(Box<DeadCommand>),
+    /// Lists messages whose outcome is unknown and what is awaited, and settles them.
+    Doubt(Box<DoubtOptions>),
     /// Shows how much waits: per stage, lane, identity and tenant.
     Queue,
     /// Shows how the rates stand and how they came to it, and sets them by hand.

@@ -2,10 +2,13 @@
 
 use std::process::ExitCode;
 
+mod act;
 mod args;
 mod cancel;
 mod client;
 mod coordinator;
+mod dead;
+mod doubt;
 mod key;
 mod queue;
 mod send;
@@ -32,6 +35,8 @@ fn main() -> ExitCode {
             Command::Send(options) => send::run(&arguments.target, *options).await,
             Command::Status(options) => status::run(&arguments.target, &options).await,
             Command::Cancel(options) => cancel::run(&arguments.target, &options).await,
+            Command::Dead(command) => dead::run(&arguments.target, *command).await,
+            Command::Doubt(options) => doubt::run(&arguments.target, *options).await,
             Command::Stop(options) => stop::run(&arguments.target, *options).await,
             Command::Queue => queue::run(&arguments.target).await,
             Command::Throttle(options) => throttle::run(&arguments.target, &options).await,

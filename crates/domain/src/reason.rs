@@ -133,6 +133,8 @@ reasons! {
     Complained = 71, "complained";
     /// The address is suppressed: the person unsubscribed.
     Unsubscribed = 72, "unsubscribed";
+    /// A person said of a doubt that it was not sent.
+    SettledByOperator = 80, "settled_by_operator";
 }
 
 #[cfg(test)]

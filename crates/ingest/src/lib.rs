@@ -4,12 +4,16 @@
 //! the first. Nothing is kept here between calls but what waits for the next script: any number of ingest processes
 //! serve the same Redis.
 
+mod acts;
 mod admission;
 mod answer;
 mod batcher;
 mod call;
 mod capacity;
 mod config;
+mod dead_letters;
+mod deed;
+mod doubts;
 mod error;
 #[cfg(test)]
 mod fixtures;
@@ -22,6 +26,7 @@ mod pressure;
 mod run;
 mod service;
 mod stops;
+mod walk;
 mod watch;
 
 pub use config::{Config, DEFAULTS, IntakeSettings, TemplateSettings, WatchSettings};

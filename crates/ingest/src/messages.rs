@@ -123,7 +123,7 @@ fn not_cancellable(state: State) -> RpcError {
 }
 
 /// Reads what names a message, for a caller who may ask.
-fn named<T>(request: &Request<T>, tenant: &str, message_id: &str) -> Result<MessageId, RpcError> {
+pub(crate) fn named<T>(request: &Request<T>, tenant: &str, message_id: &str) -> Result<MessageId, RpcError> {
     let mut wrong = InvalidFields::new();
     if !is_name(tenant) {
         wrong.add("tenant", "must be 1 to 64 of [a-z0-9_-]");

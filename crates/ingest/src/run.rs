@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use opentelemetry::metrics::Meter;
-use paceline_kit::clock::SystemClock;
+use paceline_kit::clock::{Clock, SystemClock};
 use paceline_kit::entrance::{Entrance, GuardedRouter};
 use paceline_kit::health::Health;
 use paceline_kit::{
@@ -16,6 +16,8 @@ use paceline_kit::{
 };
 use paceline_store::Store;
 use paceline_templates::Catalog;
+use paceline_wire::v1::dead_letters_service_server::DeadLettersServiceServer;
+use paceline_wire::v1::doubt_service_server::DoubtServiceServer;
 use paceline_wire::v1::ingest_service_server::IngestServiceServer;
 use paceline_wire::v1::messages_service_server::MessagesServiceServer;
 use paceline_wire::v1::stops_service_server::StopsServiceServer;
@@ -25,6 +27,8 @@ use crate::admission::Admission;
 use crate::batcher::Batcher;
 use crate::capacity;
 use crate::config::{Config, IntakeSettings};
+use crate::dead_letters::DeadLettersOf;
+use crate::doubts::DoubtsOf;
 use crate::messages::MessagesOf;
 use crate::metrics::Metrics;
 use crate::pressure::{self, Pressure};
@@ -32,10 +36,12 @@ use crate::service::Ingest;
 use crate::stops::StopsOf;
 
 /// What reflection lists beside health: the services that this process serves.
-const SERVICES: [&str; 3] = [
+const SERVICES: [&str; 5] = [
     "paceline.v1.IngestService",
     "paceline.v1.MessagesService",
     "paceline.v1.StopsService",
+    "paceline.v1.DeadLettersService",
+    "paceline.v1.DoubtService",
 ];
 
 /// The largest request: a message with all its attachments, or a batch.
@@ -141,8 +147,9 @@ fn services(
     (supervisor, stop): (&Supervisor, &Shutdown),
 ) -> anyhow::Result<(GuardedRouter, Vec<JoinHandle<()>>)> {
     let (batcher, workers) = Batcher::start(store.shards(), config.intake, &metrics, store, supervisor);
+    let catalog = Arc::new(catalog);
     let admission = Admission {
-        catalog: Arc::new(catalog),
+        catalog: Arc::clone(&catalog),
         identities: config.identity,
         digest_key: config.digest_key,
         clock: Arc::new(SystemClock),
@@ -156,12 +163,17 @@ fn services(
         stop.clone(),
     );
     let messages = MessagesOf::new(store.clone(), config.watch, metrics, stop.clone());
-    let stops = StopsOf::new(store.clone(), Arc::new(SystemClock));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let stops = StopsOf::new(store.clone(), Arc::clone(&clock));
+    let dead_letters = DeadLettersOf::new(store.clone(), catalog, Arc::clone(&clock));
+    let doubts = DoubtsOf::new(store.clone(), clock);
     let router = entrance
         .server(meter)?
         .add_service(IngestServiceServer::new(ingest).max_decoding_message_size(REQUEST_BYTES_MAX))
         .add_service(MessagesServiceServer::new(messages))
-        .add_service(StopsServiceServer::new(stops));
+        .add_service(StopsServiceServer::new(stops))
+        .add_service(DeadLettersServiceServer::new(dead_letters))
+        .add_service(DoubtServiceServer::new(doubts));
     Ok((router, workers))
 }
 

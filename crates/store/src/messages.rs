@@ -11,7 +11,7 @@ use crate::batch::{Batch, Item, number, record};
 use crate::keys::{Stage, StreamKey};
 use crate::packed::{self, Unreadable, millis};
 use crate::script;
-use crate::{Change, Durability, Enqueued, Evidence, Finding, NewMessage, Store, StoreError};
+use crate::{Change, Durability, Enqueued, Evidence, Finding, NewMessage, Redrive, Store, StoreError};
 
 impl Store {
     /// Accepts messages of one shard, each at most once, and answers, in order, once all of them are kept as durably as one of
@@ -107,18 +107,37 @@ impl Store {
     /// # Errors
     /// If Redis refuses or does not answer.
     pub async fn redrive(&self, id: MessageId) -> Result<Change, StoreError> {
-        let shard = id.shard(self.shards());
+        let one = vec![Redrive { id, request: None }];
+        let changes = self
+            .redrive_all(id.shard(self.shards()), one, Bytes::new())
+            .await?;
+        Ok(changes.into_iter().next().unwrap_or(Change::Missing))
+    }
+
+    /// Sends dead letters of one shard again; the answers are in order. `act` is the `LoggedAct` of a person that led to it, for
+    /// the log.
+    ///
+    /// # Errors
+    /// If Redis refuses or does not answer; the same call again is safe.
+    pub async fn redrive_all(
+        &self,
+        shard: u16,
+        items: Vec<Redrive>,
+        act: Bytes,
+    ) -> Result<Vec<Change>, StoreError> {
+        let ids: Vec<MessageId> = items.iter().map(|item| item.id).collect();
+        let streams = self.queued_streams(shard, &ids).await?;
         let mut batch = Batch::default();
-        let stream = self
-            .queued_streams(shard, &[id])
-            .await?
-            .into_iter()
-            .flatten()
-            .next();
-        let number = batch.stream_or_none(stream.as_ref())?;
-        batch.push(id, Item::new(id).u16(number));
+        batch.act(act);
+        for (Redrive { id, request }, stream) in items.into_iter().zip(streams) {
+            let number = batch.stream_or_none(stream.as_ref())?;
+            batch.push(id, Item::new(id).u16(number));
+            batch.also(request.unwrap_or_default());
+        }
         self.ensure_groups(shard, batch.streams(), false).await?;
-        self.change_one(&script::REDRIVE, id, batch).await
+        let changes = self.keep_changes(&script::REDRIVE, shard, batch).await?;
+        self.hint(Stage::Queued);
+        Ok(changes)
     }
 
     /// Gives a dead letter up.
@@ -126,9 +145,27 @@ impl Store {
     /// # Errors
     /// If Redis refuses or does not answer.
     pub async fn discard(&self, id: MessageId) -> Result<Change, StoreError> {
+        let shard = id.shard(self.shards());
+        let changes = self.discard_all(shard, &[id], Bytes::new()).await?;
+        Ok(changes.into_iter().next().unwrap_or(Change::Missing))
+    }
+
+    /// Gives dead letters of one shard up; the answers are in order. `act` as above.
+    ///
+    /// # Errors
+    /// If Redis refuses or does not answer; the same call again is safe.
+    pub async fn discard_all(
+        &self,
+        shard: u16,
+        ids: &[MessageId],
+        act: Bytes,
+    ) -> Result<Vec<Change>, StoreError> {
         let mut batch = Batch::default();
-        batch.push(id, Item::new(id));
-        self.change_one(&script::DISCARD, id, batch).await
+        batch.act(act);
+        for &id in ids {
+            batch.push(id, Item::new(id));
+        }
+        self.keep_changes(&script::DISCARD, shard, batch).await
     }
 
     /// Writes what providers' events show of messages of one shard; the answers are in order.
@@ -136,7 +173,21 @@ impl Store {
     /// # Errors
     /// If Redis refuses or does not answer.
     pub async fn evidence(&self, shard: u16, items: Vec<Evidence>) -> Result<Vec<Change>, StoreError> {
+        self.settle_doubts(shard, items, Bytes::new()).await
+    }
+
+    /// The same by a person, who knows more than the events: `act` is the `LoggedAct` that says so.
+    ///
+    /// # Errors
+    /// If Redis refuses or does not answer; the same call again is safe.
+    pub async fn settle_doubts(
+        &self,
+        shard: u16,
+        items: Vec<Evidence>,
+        act: Bytes,
+    ) -> Result<Vec<Change>, StoreError> {
         let mut batch = Batch::default();
+        batch.act(act);
         for Evidence { id, finding } in items {
             let item = match &finding {
                 Finding::Sent {

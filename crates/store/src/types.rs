@@ -216,6 +216,14 @@ pub struct Report {
     pub outcome: Outcome,
 }
 
+/// A dead letter to be sent again.
+#[derive(Clone, Debug)]
+pub struct Redrive {
+    pub id: MessageId,
+    /// The request that replaces its own: the same one with another version of its template.
+    pub request: Option<Bytes>,
+}
+
 /// What a provider's event shows.
 #[derive(Clone, Debug)]
 pub struct Evidence {

@@ -2,6 +2,9 @@
 //!
 //! A worker that ends a lease or a window must have seen that claim for its whole time, so it looks at what is not due yet.
 
+use std::fmt;
+use std::str::FromStr;
+
 use fred::interfaces::SortedSetsInterface;
 use fred::types::Value;
 use fred::types::sorted_sets::{ZRange, ZRangeBound, ZRangeKind, ZSort};
@@ -29,6 +32,12 @@ pub struct Page {
 }
 
 impl Place {
+    /// The beginning of the same score: for who has taken ids of it out of the set meanwhile.
+    #[must_use]
+    pub const fn rewound(self) -> Self {
+        Self { skip: 0, ..self }
+    }
+
     fn after(self, scores: &[Millis], count: u32) -> Option<Self> {
         let full = scores.len() >= count as usize;
         let from = *scores.last().filter(|_| full)?;
@@ -36,6 +45,33 @@ impl Place {
         let before = if from == self.from { self.skip } else { 0 };
         let skip = before.saturating_add(u32::try_from(same).unwrap_or(u32::MAX));
         Some(Self { from, skip })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.from.0, self.skip)
+    }
+}
+
+/// A text that is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a place in a set")]
+pub struct NotAPlace;
+
+impl FromStr for Place {
+    type Err = NotAPlace;
+
+    fn from_str(text: &str) -> Result<Self, NotAPlace> {
+        let (from, skip) = text.split_once('.').ok_or(NotAPlace)?;
+        let from = from.parse().map_err(|_| NotAPlace)?;
+        if from > Millis::MAX.0 {
+            return Err(NotAPlace);
+        }
+        Ok(Self {
+            from: Millis(from),
+            skip: skip.parse().map_err(|_| NotAPlace)?,
+        })
     }
 }
 
@@ -62,6 +98,14 @@ impl Store {
     /// If Redis does not answer.
     pub async fn later_from(&self, shard: u16, place: Place, count: u32) -> Result<Page, StoreError> {
         self.page(shard, Waiting::Later, place, count).await
+    }
+
+    /// Dead letters and since when they are.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn dead_from(&self, shard: u16, place: Place, count: u32) -> Result<Page, StoreError> {
+        self.page(shard, Waiting::Dead, place, count).await
     }
 
     /// Held messages and since when they are.

@@ -4,9 +4,12 @@ use paceline_kit::client::{ClientSettings, Connection};
 use paceline_kit::secret::Secret;
 use paceline_wire::status::{RpcError, reason};
 use paceline_wire::v1;
+use paceline_wire::v1::dead_letters_service_client::DeadLettersServiceClient;
+use paceline_wire::v1::doubt_service_client::DoubtServiceClient;
 use paceline_wire::v1::enqueue_result::Result as ItemResult;
 use paceline_wire::v1::ingest_service_client::IngestServiceClient;
 use paceline_wire::v1::messages_service_client::MessagesServiceClient;
+use paceline_wire::v1::stops_service_client::StopsServiceClient;
 use tempfile::NamedTempFile;
 use tonic::{Code, Status};
 
@@ -217,4 +220,69 @@ async fn what_is_of_all_tenants_needs_a_key_for_all() {
     assert_eq!(refusal(queue), tenant_refused());
     let queue = guarded.messages("staff-key").queue(v1::QueueRequest {}).await;
     queue.expect("a key for all");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_one_tenant_operates_only_where_its_tenant_is_named() {
+    let guarded = Guarded::start().await;
+    let stops = |key: &str| StopsServiceClient::new(guarded.connection(key));
+    let stop = |tenant: &str| v1::StopRequest {
+        selector: Some(v1::StopSelector {
+            tenant: tenant.to_owned(),
+            template: "receipt".to_owned(),
+            ..v1::StopSelector::default()
+        }),
+        cancel: false,
+        who: "ops".to_owned(),
+        why: "test".to_owned(),
+    };
+    let list = |tenant: &str| v1::ListStopsRequest {
+        tenant: tenant.to_owned(),
+    };
+    for tenant in ["other", ""] {
+        let refused = stops("shop-key").stop(stop(tenant)).await;
+        assert_eq!(refusal(refused), tenant_refused(), "{tenant}");
+        let refused = stops("shop-key").list_stops(list(tenant)).await;
+        assert_eq!(refusal(refused), tenant_refused(), "{tenant}");
+        let letters = v1::ListDeadLettersRequest {
+            filter: Some(v1::MessageFilter {
+                tenant: tenant.to_owned(),
+                ..v1::MessageFilter::default()
+            }),
+            ..v1::ListDeadLettersRequest::default()
+        };
+        let mut dead_letters = DeadLettersServiceClient::new(guarded.connection("shop-key"));
+        let refused = dead_letters.list_dead_letters(letters).await;
+        assert_eq!(refusal(refused), tenant_refused(), "{tenant}");
+        let settling = v1::SettleDoubtsRequest {
+            act: Some(v1::MessageAct {
+                filter: Some(v1::MessageFilter {
+                    tenant: tenant.to_owned(),
+                    ..v1::MessageFilter::default()
+                }),
+                who: "ops".to_owned(),
+                why: "test".to_owned(),
+                ..v1::MessageAct::default()
+            }),
+            verdict: v1::DoubtVerdict::Sent.into(),
+        };
+        let mut doubts = DoubtServiceClient::new(guarded.connection("shop-key"));
+        let refused = doubts.settle_doubts(settling).await;
+        assert_eq!(refusal(refused), tenant_refused(), "{tenant}");
+    }
+    let own = stops("shop-key").stop(stop("shop")).await.expect("its tenant's");
+    let own = own.into_inner().stop.expect("one");
+    assert_eq!(own.who, "ops (key shop)");
+    let all = stops("staff-key").stop(stop("")).await.expect("a key for all");
+    let all = all.into_inner().stop.expect("one");
+    let seen = stops("shop-key").list_stops(list("shop")).await.expect("listed");
+    assert_eq!(seen.into_inner().stops, [own]);
+    let release = v1::ReleaseStopRequest {
+        stop_id: all.stop_id,
+        who: "ops".to_owned(),
+        why: "test".to_owned(),
+        ..v1::ReleaseStopRequest::default()
+    };
+    let refused = stops("shop-key").release_stop(release).await;
+    assert_eq!(refusal(refused).0, Code::NotFound);
 }

@@ -7,6 +7,7 @@ mod duplicates;
 mod incoming;
 mod lifecycle;
 mod messages;
+mod operator;
 mod pressure;
 mod running;
 mod slow_store;

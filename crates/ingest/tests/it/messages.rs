@@ -54,7 +54,7 @@ async fn next(stream: &mut Streaming<v1::WatchResponse>) -> Option<v1::Message> 
 }
 
 /// Renders and claims a queued message, as the other services would.
-async fn claim(store: &Store, id: MessageId) -> Fence {
+pub(crate) async fn claim(store: &Store, id: MessageId) -> Fence {
     let entry = read(store, Stage::Queued).await;
     let EntryBody::Message { ticket, .. } = entry.body else {
         panic!("{entry:?}")
@@ -102,7 +102,7 @@ async fn claim(store: &Store, id: MessageId) -> Fence {
     }
 }
 
-async fn read(store: &Store, stage: Stage) -> Entry {
+pub(crate) async fn read(store: &Store, stage: Stage) -> Entry {
     let streams = store.active(0).await.expect("redis is there");
     let mut entries = store
         .read(0, stage, "test", &streams, 1)

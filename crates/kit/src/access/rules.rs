@@ -28,7 +28,13 @@ impl Rule {
             "/paceline.v1.MessagesService/Cancel" => Self::Scope(Scope::Operate),
             "/paceline.v1.StopsService/Stop"
             | "/paceline.v1.StopsService/ListStops"
-            | "/paceline.v1.StopsService/ReleaseStop" => Self::Scope(Scope::Operate),
+            | "/paceline.v1.StopsService/ReleaseStop"
+            | "/paceline.v1.DeadLettersService/ListDeadLetters"
+            | "/paceline.v1.DeadLettersService/ShowDeadLetter"
+            | "/paceline.v1.DeadLettersService/RedriveDeadLetters"
+            | "/paceline.v1.DeadLettersService/DiscardDeadLetters"
+            | "/paceline.v1.DoubtService/ListDoubts"
+            | "/paceline.v1.DoubtService/SettleDoubts" => Self::Scope(Scope::Operate),
             "/paceline.v1.MessagesService/Queue"
             | "/paceline.v1.ThrottleService/Describe"
             | "/paceline.v1.ThrottleService/Journal" => Self::AllTenants(Scope::Read),

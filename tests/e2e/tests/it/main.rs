@@ -20,4 +20,5 @@ mod slow_store;
 mod stack;
 mod stops;
 mod throttle_command;
+mod times;
 mod up;

@@ -33,24 +33,31 @@ async fn stack() -> anyhow::Result<Stack> {
         ..LookalikeOptions::default()
     };
     let stack = Stack::start(2, options).await?;
+    let lasts = Duration::from_secs(3_600);
+    set_by_hand(&stack, Action::Cap(Cap { rate: RATE }), lasts).await?;
+    Ok(stack)
+}
+
+/// Sets something of the one key's rate.
+pub(crate) async fn set_by_hand(stack: &Stack, action: Action, lasts: Duration) -> anyhow::Result<()> {
     let channel = paceline_kit::grpc::channel(&format!("http://{}", stack.coordinator.grpc()))?;
-    let cap = SetOverrideRequest {
+    let wished = SetOverrideRequest {
         key: Some(ThrottleKey {
             provider: "ses".to_owned(),
             identity: "main".to_owned(),
         }),
-        action: Some(Action::Cap(Cap { rate: RATE })),
+        action: Some(action),
         who: "test".to_owned(),
-        why: "a flood that lasts".to_owned(),
-        for_ms: 3_600_000,
+        why: "test".to_owned(),
+        for_ms: u64::try_from(lasts.as_millis())?,
     };
-    eventually("the rate is capped", PATIENCE, async || {
+    eventually("it is set by hand", PATIENCE, async || {
         let mut coordinator = ThrottleServiceClient::new(channel.clone());
-        let set = coordinator.set_override(cap.clone()).await;
+        let set = coordinator.set_override(wished.clone()).await;
         set.map_err(|status| status.to_string())
     })
     .await;
-    Ok(stack)
+    Ok(())
 }
 
 fn reset(number: usize) -> EnqueueRequest {
@@ -76,7 +83,7 @@ fn tagged(number: usize, campaign: &str) -> EnqueueRequest {
     }
 }
 
-async fn enqueue(stack: &Stack, requests: Vec<EnqueueRequest>) -> anyhow::Result<Vec<String>> {
+pub(crate) async fn enqueue(stack: &Stack, requests: Vec<EnqueueRequest>) -> anyhow::Result<Vec<String>> {
     let mut ids = Vec::with_capacity(requests.len());
     for requests in requests.chunks(500) {
         let requests = requests.to_vec();
@@ -130,7 +137,7 @@ fn arrived(stack: &Stack) -> anyhow::Result<BTreeMap<String, (usize, SystemTime)
     Ok(arrived)
 }
 
-async fn arrive(stack: &Stack, ids: &[String]) {
+pub(crate) async fn arrive(stack: &Stack, ids: &[String]) {
     eventually("they arrive", PATIENCE, async || {
         let arrived = arrived(stack).map_err(|error| error.to_string())?;
         let missing = ids.iter().filter(|id| !arrived.contains_key(*id)).count();
@@ -290,6 +297,6 @@ async fn what_a_stop_cancels_is_never_sent_scheduled_mail_too() -> anyhow::Resul
     clippy::disallowed_methods,
     reason = "compared with the look-alike's wall clock"
 )]
-fn wall_clock() -> SystemTime {
+pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
