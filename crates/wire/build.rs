@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "stops",
         "dead_letters",
         "doubt",
+        "events",
         "stored",
     ]
     .map(|name| root.join(format!("paceline/v1/{name}.proto")));

@@ -28,6 +28,9 @@ pub enum EventKind {
     RenderingFailed,
     Opened,
     Clicked,
+    /// Opened by a machine, as the provider says: a mailbox's proxy that fetches all images, a scanner.
+    MachineOpened,
+    MachineClicked,
     /// By the provider's own link or header.
     Unsubscribed,
     /// A kind that this release does not know. It proves nothing.
@@ -47,7 +50,7 @@ pub enum Proof {
 }
 
 impl EventKind {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Sent,
         Self::Delayed,
         Self::Delivered,
@@ -58,6 +61,8 @@ impl EventKind {
         Self::RenderingFailed,
         Self::Opened,
         Self::Clicked,
+        Self::MachineOpened,
+        Self::MachineClicked,
         Self::Unsubscribed,
         Self::Other,
     ];
@@ -76,6 +81,8 @@ impl EventKind {
             Self::RenderingFailed => "rendering_failed",
             Self::Opened => "opened",
             Self::Clicked => "clicked",
+            Self::MachineOpened => "machine_opened",
+            Self::MachineClicked => "machine_clicked",
             Self::Unsubscribed => "unsubscribed",
             Self::Other => "other",
         }
@@ -97,6 +104,8 @@ impl EventKind {
             | Self::Complained
             | Self::Opened
             | Self::Clicked
+            | Self::MachineOpened
+            | Self::MachineClicked
             | Self::Unsubscribed => Proof::Sent,
             Self::BouncedSoft | Self::BouncedHard => Proof::AttemptTaken,
             Self::Rejected | Self::RenderingFailed => Proof::AttemptNotSent,
@@ -111,7 +120,12 @@ impl EventKind {
             Self::Sent => DeliveryState::Sent,
             Self::Delayed => DeliveryState::Delayed,
             Self::Rejected | Self::RenderingFailed => DeliveryState::NotSent,
-            Self::Delivered | Self::Opened | Self::Clicked | Self::Unsubscribed => DeliveryState::Delivered,
+            Self::Delivered
+            | Self::Opened
+            | Self::Clicked
+            | Self::MachineOpened
+            | Self::MachineClicked
+            | Self::Unsubscribed => DeliveryState::Delivered,
             Self::BouncedSoft => DeliveryState::BouncedSoft,
             Self::BouncedHard => DeliveryState::BouncedHard,
             Self::Complained => DeliveryState::Complained,

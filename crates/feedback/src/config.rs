@@ -4,14 +4,19 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use paceline_kit::access::AccessSettings;
+use paceline_kit::client::ClientSettings;
 use paceline_kit::entrance::{Callers, Entrance};
 use paceline_kit::listen::ListenAddress;
 use paceline_kit::redis::RedisSettings;
 use paceline_kit::secret::Secret;
 use paceline_kit::telemetry::TelemetrySettings;
 use paceline_kit::tls::ServerTlsSettings;
+use paceline_kit::web::WebSettings;
 use paceline_kit::{Settings, SettingsError};
 use serde::{Deserialize, Serialize};
+
+use crate::sns::SnsSettings;
+use crate::webhooks::MailgunWebhookSettings;
 
 /// The commented default settings.
 pub const DEFAULTS: &str = include_str!("config.default.toml");
@@ -30,9 +35,14 @@ pub struct Config {
     pub access: AccessSettings,
     #[serde(with = "humantime_serde")]
     pub drain_max: Duration,
+    pub coordinators: Vec<String>,
     pub address_key: Secret,
     pub ledger: LedgerSettings,
     pub copy: CopySettings,
+    pub web: WebSettings,
+    pub sns: SnsSettings,
+    pub mailgun: MailgunWebhookSettings,
+    pub client: ClientSettings,
     pub redis: RedisSettings,
     pub telemetry: TelemetrySettings,
 }
@@ -121,6 +131,19 @@ impl Config {
     pub fn entrance(&self) -> Result<Entrance, SettingsError> {
         Entrance::new(self.listen, &self.tls, &self.access, Callers::Tenants)
     }
+
+    fn check_coordinators(&self) -> Result<(), SettingsError> {
+        let client = self.client.read()?;
+        for address in &self.coordinators {
+            if let Err(problem) = client.check(address) {
+                return Err(SettingsError::invalid(
+                    "coordinators",
+                    format!("\"{address}\" {problem}"),
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Settings for Config {
@@ -129,6 +152,10 @@ impl Settings for Config {
         self.address_key.check_key("address_key")?;
         self.ledger.validate()?;
         self.copy.validate()?;
+        self.web.read()?;
+        self.sns.validate()?;
+        self.mailgun.validate()?;
+        self.check_coordinators()?;
         self.redis.validate()
     }
 
@@ -168,6 +195,11 @@ mod tests {
             ("copy.batch_entries_max", "copy.batch_entries_max = 100000"),
             ("copy.batch_wait", "copy.batch_wait = \"1h\""),
             ("copy.reclaim_after", "copy.reclaim_after = \"10ms\""),
+            ("coordinators", "coordinators = [\"10.0.0.1:7071\"]"),
+            ("web.certificate", "web.listen = \"0.0.0.0:8074\""),
+            ("sns.topics", "sns.topics = [\"ses-events\"]"),
+            ("mailgun.signing_keys", "mailgun.signing_keys = [\"short\"]"),
+            ("mailgun.window", "mailgun.window = \"1s\""),
             ("redis.shards", "redis.shards = 0"),
             ("tls.certificate", "listen = \"0.0.0.0:7074\""),
         ] {

@@ -1,9 +1,20 @@
 //! The feedback service: what providers say after they took a message, and what follows from it.
 
 mod config;
+mod coordinators;
+mod counts;
+mod event_metrics;
+mod evidence;
 mod health;
+mod intake;
+mod mailgun_signature;
 mod retention;
 mod run;
+pub mod sns;
+mod subscribe;
+mod webhooks;
 
 pub use config::{Config, CopySettings, DEFAULTS, LedgerSettings};
 pub use run::run;
+pub use sns::SnsSettings;
+pub use webhooks::MailgunWebhookSettings;

@@ -1,16 +1,29 @@
 //! Builds the service from its settings, serves it, and drains it. The only place that names concrete adapters.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::health::Health;
-use paceline_kit::{Bound, Context, Shutdown, Supervisor, admin, grpc, redis, redis_connections, reflection};
+use paceline_kit::{
+    Bound, Context, SettingsError, Shutdown, Supervisor, admin, grpc, redis, redis_connections, reflection,
+};
 use paceline_ledger::Ledger;
+use paceline_store::Store;
+use paceline_wire::v1::events_service_server::EventsServiceServer;
 
 use crate::config::Config;
+use crate::coordinators::Coordinators;
+use crate::counts::Counts;
+use crate::event_metrics::Metrics;
+use crate::intake::{Effects, Intake, IntakeWorker};
+use crate::sns::Verifier;
+use crate::subscribe::EventsOf;
+use crate::webhooks::Webhooks;
 use crate::{health, retention};
 
 /// What reflection lists beside health: the services that this process serves.
-const SERVICES: [&str; 0] = [];
+const SERVICES: [&str; 1] = ["paceline.v1.EventsService"];
 
 /// Under which meter its instruments are.
 const METER: &str = "paceline_feedback";
@@ -35,6 +48,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     .await?;
     let entrance = config.entrance()?;
     let (listener, grpc_address) = entrance.bind().await?;
+    let (web, web_address) = config.web.read()?.bind().await?;
     let ledger = Ledger::connect(&config.ledger.connection())
         .await
         .context("the ledger can't be used")?;
@@ -46,25 +60,60 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
 
     let months = retention::keep(ledger.clone(), SystemClock, config.ledger.retention, stop.clone());
     let months = supervisor.spawn("retention", months);
+    let counts = Arc::new(Counts::default());
+    let metrics = Metrics::new(&meter);
+    let (intake, worker) = intake(&store, &ledger, &counts, &metrics);
+    let webhooks = webhooks(&config, intake, metrics.clone())?;
+    let worker = supervisor.spawn("intake", worker.run(stop.clone()));
+    let coordinators = Coordinators::new(config.coordinators.clone(), config.client.read()?);
+    let telling = supervisor.spawn("counts", counts.run(coordinators, metrics, stop.clone()));
+    let web = supervisor.spawn("web", web.serve(webhooks.routes(), context.shutdown.clone()));
     let looking = health::look_after(store.clone(), ledger.clone(), health, context.shutdown.clone());
     let looking = supervisor.spawn("health", looking);
+    let events = EventsOf::new(ledger.clone(), context.shutdown.clone());
     let router = entrance
         .server(&meter)?
         .add_service(health_server)
         .add_service(reflection::current(&SERVICES)?)
-        .add_service(reflection::older(&SERVICES)?);
+        .add_service(reflection::older(&SERVICES)?)
+        .add_service(EventsServiceServer::new(events));
+    context.serves_web(web_address);
     context.ready(Bound {
         grpc: grpc_address,
         admin: admin_address,
     });
     let served = grpc::serve(router, listener, context.shutdown.clone(), config.drain_max).await;
 
+    context.shutdown.trigger();
+    web.await?;
     stop.trigger();
     looking.await?;
+    worker.await?;
+    telling.await?;
     months.abort();
     store.close().await;
     ledger.close().await;
     admin_task.await?;
     served?;
     Ok(supervisor.outcome()?)
+}
+
+fn intake(store: &Store, ledger: &Ledger, counts: &Arc<Counts>, metrics: &Metrics) -> (Intake, IntakeWorker) {
+    Intake::new(Effects {
+        store: store.clone(),
+        ledger: ledger.clone(),
+        counts: Arc::clone(counts),
+        clock: Arc::new(SystemClock),
+        metrics: metrics.clone(),
+    })
+}
+
+fn webhooks(config: &Config, intake: Intake, metrics: Metrics) -> Result<Webhooks, SettingsError> {
+    Ok(Webhooks {
+        verifier: Verifier::new(&config.sns, Arc::new(SystemClock))?,
+        signatures: config.mailgun.signatures(),
+        intake,
+        clock: Arc::new(SystemClock),
+        metrics,
+    })
 }

@@ -14,6 +14,7 @@ pub struct Bound {
 }
 
 type OnReady = Box<dyn FnOnce(Bound) + Send>;
+type OnWeb = Box<dyn FnOnce(SocketAddr) + Send>;
 
 /// The surroundings of one service: the same for a process of its own and for one among others.
 pub struct Context {
@@ -21,6 +22,7 @@ pub struct Context {
     pub shutdown: Shutdown,
     service: &'static str,
     on_ready: Option<OnReady>,
+    on_web: Option<OnWeb>,
 }
 
 impl Context {
@@ -31,6 +33,7 @@ impl Context {
             shutdown,
             service,
             on_ready: None,
+            on_web: None,
         }
     }
 
@@ -38,6 +41,13 @@ impl Context {
     #[must_use]
     pub fn on_ready(mut self, hook: impl FnOnce(Bound) + Send + 'static) -> Self {
         self.on_ready = Some(Box::new(hook));
+        self
+    }
+
+    /// Calls `hook` once a service that has a listener for strangers has bound it.
+    #[must_use]
+    pub fn on_web(mut self, hook: impl FnOnce(SocketAddr) + Send + 'static) -> Self {
+        self.on_web = Some(Box::new(hook));
         self
     }
 
@@ -52,6 +62,14 @@ impl Context {
         tracing::info!(target: "paceline", service = self.service, grpc = %bound.grpc, admin = %bound.admin, "ready");
         if let Some(hook) = self.on_ready.take() {
             hook(bound);
+        }
+    }
+
+    /// Says where strangers are answered: one structured log line, `message="serves web"` with `service` and `web`. Before `ready`.
+    pub fn serves_web(&mut self, web: SocketAddr) {
+        tracing::info!(target: "paceline", service = self.service, %web, "serves web");
+        if let Some(hook) = self.on_web.take() {
+            hook(web);
         }
     }
 }

@@ -28,6 +28,7 @@ pub mod supervisor;
 pub mod telemetry;
 pub mod tls;
 pub mod trace;
+pub mod web;
 
 pub use context::{Bound, Context};
 pub use service::run_service;

@@ -8,7 +8,8 @@ mod lookalike;
 mod mailgun;
 pub mod private_redis;
 pub mod ses;
+pub mod sns;
 
 pub use lookalike::{
-    Lookalike, LookalikeError, LookalikeOptions, MailgunAccount, Provider, fault, limits, store,
+    Lookalike, LookalikeError, LookalikeOptions, MailgunAccount, Provider, events, fault, limits, store,
 };

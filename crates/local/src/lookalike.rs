@@ -8,6 +8,7 @@
 mod connection;
 mod control;
 pub(crate) mod email;
+pub mod events;
 pub(crate) mod exchange;
 pub mod fault;
 pub mod limits;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ses::AccountAnswer;
 use connection::FaultyListener;
+use events::{Call, Courier, EventFault, EventKind, EventStats, Events, Webhooks};
 use fault::{Fault, FaultBook};
 use limits::{Limits, Meter};
 use store::{LogEntry, MailSummary, Stats, Store};
@@ -120,6 +122,9 @@ pub(crate) struct Shared {
     pub(crate) mailgun_key: Option<String>,
     pub(crate) mailgun_domains: Option<Vec<String>>,
     started_at: Instant,
+    courier: Courier,
+    /// Where the look-alike answers.
+    pub(crate) base_url: String,
     /// True while no answer to a send may go.
     pub(crate) held: watch::Sender<bool>,
     pub(crate) stopping: CancellationToken,
@@ -134,6 +139,7 @@ pub(crate) struct State {
     pub(crate) account: AccountAnswer,
     /// Calls of `GetAccount`, whatever came of them.
     pub(crate) looks: u64,
+    events: Events,
 }
 
 impl State {
@@ -152,6 +158,34 @@ impl Shared {
 
     pub(crate) fn uptime(&self) -> Duration {
         self.started_at.elapsed()
+    }
+
+    /// Tells of a mail that was just taken.
+    pub(crate) fn tell_of(&self, state: &mut State, id: &str) {
+        if let Some(mail) = state.store.mail(id) {
+            let calls = state.events.of_mail(&mail, &self.base_url);
+            self.bring(state, calls);
+        }
+    }
+
+    /// Tells of one event of a kept mail. False if it is not kept.
+    pub(crate) fn tell(&self, id: &str, kind: EventKind) -> bool {
+        let mut state = self.state();
+        let Some(mail) = state.store.mail(id) else {
+            return false;
+        };
+        let calls = state.events.of(&mail, kind, &self.base_url);
+        self.bring(&mut state, calls);
+        true
+    }
+
+    fn bring(&self, state: &mut State, calls: Vec<Call>) {
+        for call in calls {
+            state.events.stats.told += 1;
+            if !self.courier.bring(call) {
+                state.events.stats.lost += 1;
+            }
+        }
     }
 
     pub(crate) fn reset_connection(&self) -> bool {
@@ -174,6 +208,7 @@ impl Shared {
         let mut state = self.state();
         state.store.reset(Timestamp::now());
         state.faults.clear();
+        state.events.clear_faults();
         for provider in [Provider::Ses, Provider::Mailgun] {
             let meter = state.meter(provider);
             *meter = Meter::new(meter.limits().clone(), uptime);
@@ -193,6 +228,7 @@ impl Lookalike {
         let failed = |source| LookalikeError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let (courier, calls) = Courier::new();
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 store: Store::new(options.keep_max, options.ids_max, Timestamp::now()),
@@ -201,13 +237,17 @@ impl Lookalike {
                 mailgun: Meter::new(options.mailgun.limits, Duration::ZERO),
                 account: AccountAnswer::default(),
                 looks: 0,
+                events: Events::default(),
             }),
+            courier,
+            base_url: format!("http://{address}"),
             mailgun_key: options.mailgun.key,
             mailgun_domains: options.mailgun.domains,
             started_at: Instant::now(),
             held: watch::Sender::new(false),
             stopping: CancellationToken::new(),
         });
+        tokio::spawn(events::run(Arc::clone(&shared), calls));
         let service =
             control::router(Arc::clone(&shared)).into_make_service_with_connect_info::<ConnectionHandle>();
         let stopping = shared.stopping.clone();
@@ -249,6 +289,35 @@ impl Lookalike {
 
     pub fn clear_faults(&self) {
         self.shared.state().faults.clear();
+    }
+
+    /// From here on these are told what becomes of mail.
+    pub fn set_webhooks(&self, webhooks: Webhooks) {
+        self.shared.state().events.webhooks = webhooks;
+    }
+
+    /// The topic by which SES's events come: its ARN, and the CA of its signatures, PEM.
+    #[must_use]
+    pub fn topic(&self) -> (String, String) {
+        let topic = self.shared.state().events.topic();
+        (topic.arn().to_owned(), topic.ca().to_owned())
+    }
+
+    /// Adds a fault of events behind those in force. False if that would be too many.
+    pub fn add_event_fault(&self, fault: EventFault) -> bool {
+        self.shared.state().events.add_fault(fault)
+    }
+
+    /// Tells of one event of a kept mail. False if it is not kept.
+    #[must_use]
+    pub fn tell(&self, mail_id: &str, kind: EventKind) -> bool {
+        self.shared.tell(mail_id, kind)
+    }
+
+    /// How the calls of webhooks went.
+    #[must_use]
+    pub fn event_stats(&self) -> EventStats {
+        self.shared.state().events.stats
     }
 
     /// Replaces the limits of the SES account; the bucket starts full, the day anew.

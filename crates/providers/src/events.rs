@@ -4,7 +4,7 @@
 //! caller hashes and drops; IP addresses, user agents, links, the words of mailbox servers) is kept. What is read is bounded in
 //! length, number and depth, and whatever is not looked at is not judged: providers add fields as they like.
 
-mod fields;
+pub mod fields;
 pub mod mailgun;
 pub mod ses;
 
@@ -41,8 +41,6 @@ pub struct ProviderEvent {
     /// The class or the code of a bounce, a delay or a complaint, such as `Permanent/General 5.1.1`; at most 200 characters, never
     /// with words of a mailbox server. Empty where there is none.
     pub detail: String,
-    /// The provider says that a machine, not a person, opened or clicked.
-    pub machine: bool,
     /// Whose bounce, complaint or unsubscription it is. `Debug` shows none of it.
     pub recipients: Vec<Address>,
 }
@@ -88,6 +86,15 @@ fn attempt_tags<'a>(
         tenant: text("tenant")?,
         template: text("template")?,
     }))
+}
+
+/// What a machine did, where one did what `kind` says.
+const fn by_machine(kind: EventKind) -> EventKind {
+    match kind {
+        EventKind::Opened => EventKind::MachineOpened,
+        EventKind::Clicked => EventKind::MachineClicked,
+        other => other,
+    }
 }
 
 /// `text` where it is made of the characters of a code; what else a provider may have put there is dropped.

@@ -62,6 +62,6 @@ pub use suppressions::{Addressee, BucketState, SUPPRESSION_BUCKETS, Suppression}
 pub use tls::{Tls, TlsError, TlsParts};
 pub use types::{
     Change, ClaimItem, Claimant, Claimed, Claims, Depths, Enqueued, Entry, EntryBody, Evidence, Finding,
-    HandOff, HandOffError, NewMessage, Redrive, Report, Scrubbed, StreamDepth, TicketPage, Unrendered,
-    Verdict,
+    HandOff, HandOffError, Looked, NewMessage, Redrive, Report, Scrubbed, StreamDepth, TicketPage,
+    Unrendered, Verdict,
 };

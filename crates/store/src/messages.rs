@@ -11,7 +11,9 @@ use crate::batch::{Batch, Item, number, record};
 use crate::keys::{Stage, StreamKey};
 use crate::packed::{self, Unreadable, millis};
 use crate::script;
-use crate::{Change, Durability, Enqueued, Evidence, Finding, NewMessage, Redrive, Store, StoreError};
+use crate::{
+    Change, Durability, Enqueued, Evidence, Finding, Looked, NewMessage, Redrive, Store, StoreError,
+};
 
 impl Store {
     /// Accepts messages of one shard, each at most once, and answers, in order, once all of them are kept as durably as one of
@@ -65,6 +67,21 @@ impl Store {
             .map(|bytes| bytes.map(|bytes| packed::unpack(&bytes).map_err(unreadable)))
             .map(Option::transpose)
             .collect()
+    }
+
+    /// What stands under the ids of messages of one shard, in order, each judged for itself.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn inspect(&self, shard: u16, ids: &[MessageId]) -> Result<Vec<Looked>, StoreError> {
+        let keys = ids.iter().map(|&id| self.keys.record(shard, id)).collect();
+        let looked = |bytes: Option<Bytes>| match bytes.map(|bytes| packed::unpack(&bytes)) {
+            None => Looked::Missing,
+            Some(Ok(record)) => Looked::Record(Box::new(record)),
+            Some(Err(Unreadable::Newer)) => Looked::Newer,
+            Some(Err(Unreadable::Corrupt)) => Looked::Corrupt,
+        };
+        Ok(self.get_keys(keys).await?.into_iter().map(looked).collect())
     }
 
     /// The records of messages of one shard, in order; `None` for what is not there or can't be read by this release, so that

@@ -244,6 +244,17 @@ pub enum Finding {
     },
 }
 
+/// What stands under an id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Looked {
+    Record(Box<Record>),
+    Missing,
+    /// A record with a format of a newer release.
+    Newer,
+    /// The record can't be read.
+    Corrupt,
+}
+
 /// What the scrub found of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "short-lived, a page of them at a time")]

@@ -87,6 +87,16 @@ impl ServiceProcess {
         self.admin
     }
 
+    /// Where it answers strangers, if it does.
+    #[must_use]
+    pub fn web(&self) -> Option<SocketAddr> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.iter().find_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            (line.get("message")? == "serves web").then(|| line.get("web")?.as_str()?.parse().ok())?
+        })
+    }
+
     /// Its process id.
     ///
     /// # Errors

@@ -1,4 +1,8 @@
-//! The feedback service as a process against a real Redis and both databases.
+//! The feedback service as a process against a real Redis and both databases, and its parts beside stand-ins of the providers.
 
+mod look_alike;
 mod running;
+mod sns;
+mod subscribe;
 mod support;
+mod webhooks;

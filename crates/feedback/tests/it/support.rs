@@ -41,7 +41,7 @@ impl Feedback {
 /// A service on `redis` with the ledger at `url`.
 pub(crate) async fn start(redis: &TestRedis, url: &str, settings: &str) -> anyhow::Result<ServiceProcess> {
     let config = format!(
-        "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\naddress_key = \"{ADDRESS_KEY}\"\n\
+        "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\nweb.listen = \"127.0.0.1:0\"\naddress_key = \"{ADDRESS_KEY}\"\n\
          ledger.url = \"{url}\"\n{settings}\n[redis]\nurl = \"{}\"\ndurability = \"local\"\n",
         redis.url()
     );

@@ -22,9 +22,9 @@ impl Rule {
             "/paceline.v1.IngestService/Enqueue"
             | "/paceline.v1.IngestService/EnqueueBatch"
             | "/paceline.v1.IngestService/EnqueueStream" => Self::Scope(Scope::Enqueue),
-            "/paceline.v1.MessagesService/Get" | "/paceline.v1.MessagesService/Watch" => {
-                Self::Scope(Scope::Read)
-            }
+            "/paceline.v1.MessagesService/Get"
+            | "/paceline.v1.MessagesService/Watch"
+            | "/paceline.v1.EventsService/Subscribe" => Self::Scope(Scope::Read),
             "/paceline.v1.MessagesService/Cancel" => Self::Scope(Scope::Operate),
             "/paceline.v1.StopsService/Stop"
             | "/paceline.v1.StopsService/ListStops"

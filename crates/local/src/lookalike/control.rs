@@ -10,6 +10,10 @@
 //! | `GET`, `POST`, `DELETE /faults` | the faults in force; adds one fault or a list; clears them |
 //! | `GET`, `PUT /limits?provider=` | the limits of the account at `ses` (if absent) or `mailgun`; replaces them |
 //! | `GET`, `PUT /account` | how SES's `GetAccount` is answered, beside the limits; replaces it |
+//! | `GET`, `PUT /webhooks` | who is told what becomes of mail; replaces them |
+//! | `GET`, `POST`, `DELETE /event-faults` | how telling went; adds a fault of events; clears them |
+//! | `POST /events` | tells of one event of a kept mail: `{"mail": id, "kind": "open"}` |
+//! | `GET /sns/certificate.pem`, `/sns/ca.pem`, `/sns/confirm` | what SNS answers: the certificate of its signatures, its CA, a confirmation |
 //! | `POST /reset` | forgets mails, log, counters and faults |
 //! | `GET /` and below | the inbox page |
 
@@ -25,6 +29,7 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::events::{EventFault, EventKind, EventStats, Webhooks};
 use super::fault::{FAULTS_MAX, Fault};
 use super::limits::Limits;
 use super::store::Stats;
@@ -45,6 +50,15 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/faults", get(faults).post(add_faults).delete(clear_faults))
         .route("/limits", get(limits).put(set_limits))
         .route("/account", get(ses::answer).put(ses::set_answer))
+        .route("/webhooks", get(webhooks).put(set_webhooks))
+        .route(
+            "/event-faults",
+            get(event_stats).post(add_event_fault).delete(clear_event_faults),
+        )
+        .route("/events", post(tell))
+        .route("/sns/certificate.pem", get(sns_certificate))
+        .route("/sns/ca.pem", get(sns_ca))
+        .route("/sns/confirm", get(async || "confirmed"))
         .route("/reset", post(reset))
         .merge(inbox::router())
         .layer(middleware::from_fn(guard))
@@ -170,6 +184,55 @@ async fn set_limits(
 async fn reset(State(shared): State<Arc<Shared>>) -> StatusCode {
     shared.reset();
     StatusCode::NO_CONTENT
+}
+
+async fn webhooks(State(shared): State<Arc<Shared>>) -> Json<Webhooks> {
+    Json(shared.state().events.webhooks.clone())
+}
+
+async fn set_webhooks(State(shared): State<Arc<Shared>>, Json(webhooks): Json<Webhooks>) -> StatusCode {
+    shared.state().events.webhooks = webhooks;
+    StatusCode::NO_CONTENT
+}
+
+async fn event_stats(State(shared): State<Arc<Shared>>) -> Json<EventStats> {
+    Json(shared.state().events.stats)
+}
+
+async fn add_event_fault(State(shared): State<Arc<Shared>>, Json(fault): Json<EventFault>) -> StatusCode {
+    if shared.state().events.add_fault(fault) {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::BAD_REQUEST
+    }
+}
+
+async fn clear_event_faults(State(shared): State<Arc<Shared>>) -> StatusCode {
+    shared.state().events.clear_faults();
+    StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Told {
+    mail: String,
+    kind: EventKind,
+}
+
+async fn tell(State(shared): State<Arc<Shared>>, Json(told): Json<Told>) -> StatusCode {
+    if shared.tell(&told.mail, told.kind) {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::NOT_FOUND
+    }
+}
+
+async fn sns_certificate(State(shared): State<Arc<Shared>>) -> String {
+    shared.state().events.topic().certificate().to_owned()
+}
+
+async fn sns_ca(State(shared): State<Arc<Shared>>) -> String {
+    shared.state().events.topic().ca().to_owned()
 }
 
 #[cfg(test)]

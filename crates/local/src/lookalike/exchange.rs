@@ -125,6 +125,7 @@ fn decide<W: Wording>(
         return (refuse::<W>(&mut state.store, entry, &refusal), delay);
     }
     let id = state.store.accept(W::PROVIDER, email, traceparent, now, uptime);
+    shared.tell_of(&mut state, &id);
     let (answer, status, note) = taken(wording, fault.map(|fault| fault.action), &id);
     entry.accepted = Some(id);
     entry.status = status;

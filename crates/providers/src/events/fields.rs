@@ -29,13 +29,16 @@ impl EventError {
 
 /// A place in a document, whether there is something or not.
 #[derive(Clone, Debug)]
-pub(super) struct Field<'a> {
+pub struct Field<'a> {
     value: Option<&'a Value>,
     path: String,
 }
 
-/// A whole document. serde_json refuses what is nested deeper than 128.
-pub(super) fn document(bytes: &[u8], name: &str) -> Result<Value, EventError> {
+/// A whole document, an object, named `name` where it is none. serde_json refuses what is nested deeper than 128.
+///
+/// # Errors
+/// What is no JSON, or no object.
+pub fn document(bytes: &[u8], name: &str) -> Result<Value, EventError> {
     let value: Value = serde_json::from_slice(bytes).map_err(|error| {
         let problem = format!("is no JSON at line {}, column {}", error.line(), error.column());
         EventError::new(name, problem)
@@ -52,7 +55,8 @@ pub(super) fn document(bytes: &[u8], name: &str) -> Result<Value, EventError> {
 
 impl<'a> Field<'a> {
     /// The document itself; its fields are named without it.
-    pub(super) const fn root(document: &'a Value) -> Self {
+    #[must_use]
+    pub const fn root(document: &'a Value) -> Self {
         Self {
             value: Some(document),
             path: String::new(),
@@ -60,7 +64,8 @@ impl<'a> Field<'a> {
     }
 
     /// The field of an object; of anything else, a field that is not there. `null` is not there either.
-    pub(super) fn get(&self, name: &str) -> Self {
+    #[must_use]
+    pub fn get(&self, name: &str) -> Self {
         let value = self.value.and_then(|value| value.get(name));
         Self {
             value: value.filter(|value| !value.is_null()),
@@ -72,11 +77,14 @@ impl<'a> Field<'a> {
         }
     }
 
-    pub(super) const fn is_there(&self) -> bool {
+    /// True unless it is missing or `null`.
+    #[must_use]
+    pub const fn is_there(&self) -> bool {
         self.value.is_some()
     }
 
-    pub(super) fn error(&self, problem: impl Into<String>) -> EventError {
+    /// A refusal of this field, for a rule that its reader knows.
+    pub fn error(&self, problem: impl Into<String>) -> EventError {
         EventError::new(self.path.clone(), problem)
     }
 
@@ -85,7 +93,10 @@ impl<'a> Field<'a> {
     }
 
     /// A text of at most `chars_max` characters, if there is one.
-    pub(super) fn optional_text(&self, chars_max: usize) -> Result<Option<&'a str>, EventError> {
+    ///
+    /// # Errors
+    /// What is something else; names the field.
+    pub fn optional_text(&self, chars_max: usize) -> Result<Option<&'a str>, EventError> {
         let Some(value) = self.value else {
             return Ok(None);
         };
@@ -98,7 +109,10 @@ impl<'a> Field<'a> {
     }
 
     /// A text of 1 to `chars_max` characters.
-    pub(super) fn text(&self, chars_max: usize) -> Result<&'a str, EventError> {
+    ///
+    /// # Errors
+    /// What is something else; names the field.
+    pub fn text(&self, chars_max: usize) -> Result<&'a str, EventError> {
         match self.optional_text(chars_max)? {
             Some("") => Err(self.error("is empty")),
             Some(text) => Ok(text),
@@ -107,7 +121,10 @@ impl<'a> Field<'a> {
     }
 
     /// A text of 1 to `chars_max` printable characters of ASCII: an id.
-    pub(super) fn id(&self, chars_max: usize) -> Result<&'a str, EventError> {
+    ///
+    /// # Errors
+    /// What is something else; names the field.
+    pub fn id(&self, chars_max: usize) -> Result<&'a str, EventError> {
         let text = self.text(chars_max)?;
         if text.bytes().all(|byte| byte.is_ascii_graphic()) {
             Ok(text)
@@ -117,7 +134,8 @@ impl<'a> Field<'a> {
     }
 
     /// A text where there is one that is not too long, else an empty one: for what is nice to have.
-    pub(super) fn text_or_empty(&self) -> &'a str {
+    #[must_use]
+    pub fn text_or_empty(&self) -> &'a str {
         self.optional_text(TEXT_CHARS_MAX)
             .ok()
             .flatten()
@@ -125,12 +143,16 @@ impl<'a> Field<'a> {
     }
 
     /// A number where there is one.
-    pub(super) fn whole_number(&self) -> Option<i64> {
+    #[must_use]
+    pub fn whole_number(&self) -> Option<i64> {
         self.value.and_then(Value::as_i64)
     }
 
     /// A list of at most `max`; one that is not there is empty.
-    pub(super) fn list(&self, max: usize) -> Result<Vec<Self>, EventError> {
+    ///
+    /// # Errors
+    /// What is something else; names the field.
+    pub fn list(&self, max: usize) -> Result<Vec<Self>, EventError> {
         let Some(value) = self.value else {
             return Ok(Vec::new());
         };
@@ -146,7 +168,10 @@ impl<'a> Field<'a> {
     }
 
     /// A time as ISO 8601 has it.
-    pub(super) fn iso_time(&self) -> Result<Millis, EventError> {
+    ///
+    /// # Errors
+    /// What is something else; names the field.
+    pub fn iso_time(&self) -> Result<Millis, EventError> {
         let no_time = || self.error("is no time in ISO 8601 since 1970");
         let time: Timestamp = self.text(TEXT_CHARS_MAX)?.parse().map_err(|_| no_time())?;
         let millis = u64::try_from(time.as_millisecond()).map_err(|_| no_time())?;
@@ -156,7 +181,10 @@ impl<'a> Field<'a> {
     }
 
     /// Seconds since 1970, with a fraction.
-    pub(super) fn unix_time(&self) -> Result<Millis, EventError> {
+    ///
+    /// # Errors
+    /// What is something else; names the field.
+    pub fn unix_time(&self) -> Result<Millis, EventError> {
         let value = self.value.ok_or_else(|| self.error("is missing"))?;
         let seconds = value.as_f64().ok_or_else(|| self.wrong(value, "a number"))?;
         let millis = seconds * 1_000.0;

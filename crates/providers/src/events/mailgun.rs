@@ -10,7 +10,7 @@ use paceline_domain::delivery::EventKind;
 use paceline_domain::record::Provider;
 
 use super::fields::{EventError, Field, document};
-use super::{PROVIDER_ID_CHARS_MAX, ProviderEvent, WORD_CHARS_MAX, attempt_tags, word, words};
+use super::{PROVIDER_ID_CHARS_MAX, ProviderEvent, WORD_CHARS_MAX, attempt_tags, by_machine, word, words};
 
 /// Mailgun's tokens have 50 characters.
 const TOKEN_CHARS_MAX: usize = 100;
@@ -63,6 +63,8 @@ pub fn parse(json: &[u8]) -> Result<Webhook, EventError> {
 fn read(data: &Field<'_>) -> Result<ProviderEvent, EventError> {
     let name = data.get("event").text(WORD_CHARS_MAX)?;
     let kind = kind(data, name)?;
+    let is_machine = !data.get("client-info").get("bot").text_or_empty().is_empty();
+    let kind = if is_machine { by_machine(kind) } else { kind };
     let status = data.get("delivery-status");
     let code = status.get("code").whole_number().map(|code| code.to_string());
     let enhanced_code = status.get("enhanced-code").text_or_empty();
@@ -95,8 +97,6 @@ fn read(data: &Field<'_>) -> Result<ProviderEvent, EventError> {
         kind_name: word(name),
         at: data.get("timestamp").unix_time()?,
         detail,
-        machine: matches!(kind, EventKind::Opened | EventKind::Clicked)
-            && !data.get("client-info").get("bot").text_or_empty().is_empty(),
         recipients: Address::parse(data.get("recipient").text_or_empty())
             .into_iter()
             .collect(),

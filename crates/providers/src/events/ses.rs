@@ -9,8 +9,8 @@ use paceline_domain::record::Provider;
 
 use super::fields::{EventError, Field, document};
 use super::{
-    AttemptTags, PROVIDER_ID_CHARS_MAX, ProviderEvent, RECIPIENTS_MAX, WORD_CHARS_MAX, attempt_tags, word,
-    words,
+    AttemptTags, PROVIDER_ID_CHARS_MAX, ProviderEvent, RECIPIENTS_MAX, WORD_CHARS_MAX, attempt_tags,
+    by_machine, word, words,
 };
 
 /// SES gives all headers of a message; ours stand among them.
@@ -48,6 +48,7 @@ fn read(event: &Field<'_>) -> Result<ProviderEvent, EventError> {
     let mail = event.get("mail");
     let provider_id = mail.get("messageId").id(PROVIDER_ID_CHARS_MAX)?;
     let (part, kind) = part_of(event, name)?;
+    let kind = if is_machine(&part) { by_machine(kind) } else { kind };
     let time = part.get("timestamp");
     let at = if time.is_there() {
         time.iso_time()?
@@ -67,7 +68,6 @@ fn read(event: &Field<'_>) -> Result<ProviderEvent, EventError> {
         kind_name: word(name),
         at,
         detail: detail(&part, kind),
-        machine: matches!(kind, EventKind::Opened | EventKind::Clicked) && is_machine(&part),
         recipients: recipients(&part)?,
     })
 }

@@ -181,7 +181,6 @@ fn what_ses_documents_is_read_as_documented() {
         );
         assert_eq!(read.attempt, Some(attempt()), "{kind:?}");
         assert_eq!(read.kind_name, event["eventType"], "{kind:?}");
-        assert!(!read.machine, "{kind:?}");
         assert_eq!(
             read.provider_id,
             "EXAMPLE7c191be45-e9aedb9a-02f9-4d12-a87d-dd0099a07f8a-000000"
@@ -238,11 +237,12 @@ fn a_machine_is_one_where_the_provider_says_so() {
         ("Mozilla/5.0 (Windows NT 10.0)", "", false),
     ] {
         let open = json!({"timestamp": "2017-08-09T22:00:19.652Z", "userAgent": agent, "isBotEvent": bot});
-        assert_eq!(
-            of_ses(&ses("Open", "open", open)).machine,
-            machine,
-            "{agent} {bot}"
-        );
+        let kind = if machine {
+            EventKind::MachineOpened
+        } else {
+            EventKind::Opened
+        };
+        assert_eq!(of_ses(&ses("Open", "open", open)).kind, kind, "{agent} {bot}");
     }
 }
 
@@ -420,20 +420,20 @@ fn what_mailgun_documents_is_read_as_documented() {
 
 #[test]
 fn the_kinds_of_mailgun() {
-    for (name, severity, reason, bot, kind, machine) in [
-        ("accepted", "", "", "", EventKind::Sent, false),
-        ("delivered", "", "", "", EventKind::Delivered, false),
-        ("failed", "temporary", "generic", "", EventKind::Delayed, false),
-        ("failed", "permanent", "old", "", EventKind::BouncedSoft, false),
-        ("failed", "permanent", "bounce", "", EventKind::BouncedHard, false),
-        ("opened", "", "", "", EventKind::Opened, false),
-        ("opened", "", "", "apple", EventKind::Opened, true),
-        ("clicked", "", "", "generic", EventKind::Clicked, true),
-        ("delivered", "", "", "gmail", EventKind::Delivered, false),
-        ("unsubscribed", "", "", "", EventKind::Unsubscribed, false),
-        ("complained", "", "", "", EventKind::Complained, false),
-        ("rejected", "", "", "", EventKind::Rejected, false),
-        ("list_uploaded", "", "", "", EventKind::Other, false),
+    for (name, severity, reason, bot, kind) in [
+        ("accepted", "", "", "", EventKind::Sent),
+        ("delivered", "", "", "", EventKind::Delivered),
+        ("failed", "temporary", "generic", "", EventKind::Delayed),
+        ("failed", "permanent", "old", "", EventKind::BouncedSoft),
+        ("failed", "permanent", "bounce", "", EventKind::BouncedHard),
+        ("opened", "", "", "", EventKind::Opened),
+        ("opened", "", "", "apple", EventKind::MachineOpened),
+        ("clicked", "", "", "generic", EventKind::MachineClicked),
+        ("delivered", "", "", "gmail", EventKind::Delivered),
+        ("unsubscribed", "", "", "", EventKind::Unsubscribed),
+        ("complained", "", "", "", EventKind::Complained),
+        ("rejected", "", "", "", EventKind::Rejected),
+        ("list_uploaded", "", "", "", EventKind::Other),
     ] {
         let mut body = documented_failure();
         let data = &mut body["event-data"];
@@ -445,11 +445,7 @@ fn the_kinds_of_mailgun() {
         data["user-variables"] = json!([]);
         let event = mailgun::parse(body.to_string().as_bytes()).map(|webhook| webhook.event);
         let event = event.expect(name);
-        assert_eq!(
-            (event.kind, event.machine, event.attempt),
-            (kind, machine, None),
-            "{name} {severity}"
-        );
+        assert_eq!((event.kind, event.attempt), (kind, None), "{name} {severity}");
     }
 }
 
