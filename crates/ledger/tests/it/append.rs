@@ -1,3 +1,5 @@
+//! What the logs say is written once, whatever comes again.
+
 use paceline_domain::record::State;
 use paceline_ledger::{Act, Appended, Filter, Ledger, LedgerError};
 

@@ -1,3 +1,5 @@
+//! Outcomes: numbered in the order of their writing, and summed by day.
+
 use paceline_domain::lane::Lane;
 use paceline_domain::record::State;
 use paceline_ledger::{Ledger, Sum, SumFilter};

@@ -1,3 +1,5 @@
+//! Months that are over go, and nothing younger.
+
 use std::time::Duration;
 
 use paceline_domain::record::State;

@@ -1,3 +1,5 @@
+//! Messages are found by whom and what they were, and forgotten on demand.
+
 use std::time::Duration;
 
 use paceline_domain::record::State;
