@@ -11,6 +11,7 @@
 //!   the cut would leave, the rate goes to what it takes, at most down to the half at once.
 //! - A window of which a twentieth is refused already is not waited for: its cut comes at once, if the last one is a window ago.
 //! - A lone straggler does not cut a large flow: throttles must be 0.5 % of the window's sends.
+//! - Nor do throttles cut again that a cut does not lessen: they are the provider's noise and not its limit, at most 2 % of the sends.
 //! - A window with 1 % of errors (and at least 5) cuts once, too; errors carry no version, so after any cut they count again
 //!   only when the last send from before it must have timed out. Such a cut is taken from the most that was sent since those
 //!   sends began: a flow whose sends all wait for a timeout sends next to nothing when the errors come.
@@ -19,8 +20,10 @@
 //!   minute: it finds the same limit again with fewer rejections. It never rises above twice what was really sent.
 //! - An account that allows less cuts at once; one that allows more is only a higher cap.
 
+mod decision;
 mod limits;
 mod meter;
+mod noise;
 mod peak;
 mod plateau;
 mod window;
@@ -29,11 +32,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use decision::{CutReason, Decision, LimitedBy};
 pub use limits::{Limits, Mode};
 pub use meter::{Delta, Meter, Totals};
+use noise::Noise;
 use peak::Peak;
 use plateau::Plateau;
-use window::{Window, is_share};
+use window::{Window, count, is_share};
 
 use crate::exact;
 
@@ -87,6 +92,8 @@ pub struct Aimd {
     measured_before: f64,
     #[serde(default)]
     peak: Peak,
+    #[serde(default)]
+    noise: Noise,
     /// A static rate that is on its way back from an outage.
     #[serde(default)]
     restarted: bool,
@@ -115,70 +122,6 @@ pub enum Event {
     Tick { measured: f64, taken: f64 },
 }
 
-/// Why a rate was cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CutReason {
-    Throttled,
-    Errors,
-    /// The account allows less.
-    MaxSendRate,
-    /// The provider was away: it is tried again with less.
-    Breaker,
-}
-
-impl CutReason {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Throttled => "throttled",
-            Self::Errors => "errors",
-            Self::MaxSendRate => "max_send_rate",
-            Self::Breaker => "breaker",
-        }
-    }
-}
-
-/// A change of the rate.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Decision {
-    Cut {
-        reason: CutReason,
-        from: f64,
-        to: f64,
-        version: u64,
-    },
-    Raised {
-        from: f64,
-        to: f64,
-    },
-}
-
-/// What set the rate in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LimitedBy {
-    /// Nothing has changed it yet, or nothing may.
-    Start,
-    Aimd,
-    Ceiling,
-    /// The account's own limit.
-    Quota,
-    Floor,
-}
-
-impl LimitedBy {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Aimd => "aimd",
-            Self::Ceiling => "ceiling",
-            Self::Quota => "quota",
-            Self::Floor => "floor",
-        }
-    }
-}
-
 impl Aimd {
     /// The controller of a new key, or of a known one at its last good rate.
     #[must_use]
@@ -198,6 +141,7 @@ impl Aimd {
             window: Window::at(now),
             measured_before: 0.0,
             peak: Peak::default(),
+            noise: Noise::default(),
             restarted: false,
         }
     }
@@ -235,6 +179,12 @@ impl Aimd {
     #[must_use]
     pub const fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// The share of the sends that the provider refuses by chance, as far as that is known; it cuts nothing.
+    #[must_use]
+    pub fn noise(&self) -> f64 {
+        self.noise.share()
     }
 
     #[must_use]
@@ -304,13 +254,21 @@ impl Aimd {
             return false;
         }
         let sends = measured.max(self.measured_before) * window.as_secs_f64();
-        self.window.throttled as f64 >= (LOST_SHARE * sends.max(self.window.sent as f64)).max(1.0)
+        self.noise.is_exceeded(
+            self.window.throttled,
+            sends.max(self.window.sent as f64),
+            LOST_SHARE,
+        )
     }
 
     /// Ends the window and decides: one cut, one raise, or none.
     fn close(mut self, measured: f64, taken: f64, now: Duration) -> (Self, Option<Decision>) {
         // An answer may come a window later than its send, when the flow has ended already.
         let sent_lately = measured.max(self.measured_before);
+        if self.noise.hear(&self.window, self.rate) {
+            // The cuts until here were made for it: they say nothing of where the limit is.
+            self.plateau = None;
+        }
         let reason = self.cut_reason(now);
         self.peak.add(measured, now);
         let decision = match (self.limits.mode, reason) {
@@ -345,7 +303,7 @@ impl Aimd {
             ..
         } = self.window;
         let errors_settled = self.last_cut.is_none_or(|cut| now >= cut + ERRORS_SETTLE);
-        if is_share(throttled, sent, THROTTLED_SHARE) {
+        if self.noise.is_exceeded(throttled, count(sent), THROTTLED_SHARE) {
             Some(CutReason::Throttled)
         } else if self.limits.cut_on_errors
             && errors_settled
@@ -366,6 +324,9 @@ impl Aimd {
             .max(CUT_RATIO_MIN * base)
             .clamp(self.limits.bottom(), self.rate);
         self.plateau = self.plateau_of(base, now);
+        if reason == CutReason::Throttled {
+            self.noise.cut_at(self.rate.min(sent));
+        }
         self.lower(to, reason, now)
     }
 
@@ -404,7 +365,8 @@ impl Aimd {
             throttled_late,
             ..
         } = self.window;
-        let congested = is_share(throttled.saturating_add(throttled_late), sent, THROTTLED_SHARE);
+        let throttled = throttled.saturating_add(throttled_late);
+        let congested = self.noise.is_exceeded(throttled, count(sent), THROTTLED_SHARE);
         let from = self.rate;
         if congested || measured < UTILISATION_MIN * from {
             return None;

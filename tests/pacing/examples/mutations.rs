@@ -75,6 +75,27 @@ const MUTATIONS: &[Mutation] = &[
         told_by: &["is not within", "Bounds {"],
     },
     Mutation {
+        invariant: 5,
+        file: "crates/domain/src/aimd/noise.rs",
+        from: "            most.min(SHARE_MAX)\n",
+        to: "            most\n",
+        told_by: &["is taken for noise", "Noise("],
+    },
+    Mutation {
+        invariant: 5,
+        file: "crates/domain/src/aimd/noise.rs",
+        from: "if self.cut_at.is_some_and(|sent| rate <= BELOW * sent) {",
+        to: "if self.cut_at.is_some_and(|sent| rate <= 9.0 * sent) {",
+        told_by: &["of a limit alone is taken for noise"],
+    },
+    Mutation {
+        invariant: 5,
+        file: "crates/domain/src/aimd/noise.rs",
+        from: "count(throttled) >= expected + DEVIATIONS * expected.sqrt() + more",
+        to: "count(throttled) >= expected * 0.0 + more",
+        told_by: &["of what the limit leaves was taken"],
+    },
+    Mutation {
         invariant: 6,
         file: "crates/domain/src/lease/sender.rs",
         from: "if !self.is_live(now) || !is_newer || leaps || !(0.0..=1.0).contains(&ratio) {",

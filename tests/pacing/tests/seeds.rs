@@ -3,7 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use paceline_pacing::seeds::{Story, prove, run};
+use paceline_domain::aimd::Limits;
+use paceline_domain::controller::Settings;
+use paceline_domain::controller::quota::DailySend;
+use paceline_pacing::provider::{self, Limit};
+use paceline_pacing::seeds::{Story, plan, prove, run};
+use paceline_pacing::world::World;
 
 /// As many in an ordinary run of the tests.
 const SEEDS: u64 = 2_000;
@@ -54,4 +59,53 @@ fn the_worlds_are_not_idle() {
     let all = |of: fn(&Story) -> u64| stories.iter().map(of).sum::<u64>();
     assert!(all(|it| it.sent) > 40_000, "{}", all(|it| it.sent));
     assert!(all(|it| it.cuts as u64) > 20, "{}", all(|it| it.cuts as u64));
+}
+
+/// What was taken of a limit of 1,000/s, and what was refused of all calls, in the minute after the first 90 s.
+fn over_a_minute(seed: u64, throttles: f64) -> (f64, f64) {
+    let mut plan = plan(seed);
+    plan.settings = Settings {
+        limits: Limits {
+            start: 500.0,
+            ceiling: 5_000.0,
+            max_send_rate: None,
+            ..plan.settings.limits
+        },
+        daily: DailySend::Unlimited,
+        ..plan.settings
+    };
+    plan.provider = provider::Settings {
+        limit: Limit::Steady(1_000.0),
+        burst_secs: 1.0,
+        noise: 0.0,
+        throttles,
+        latency: (50, 250),
+    };
+    plan.wants = vec![250.0; 8];
+    plan.warm_up = false;
+    let mut world = World::new(seed, plan);
+    world.run(90_000).expect("holds");
+    let before = (
+        world.provider.accepted,
+        world.provider.throttled,
+        world.provider.offered,
+    );
+    world.run(60_000).expect("holds");
+    let taken = (world.provider.accepted - before.0) as f64 / 60_000.0;
+    let refused = (world.provider.throttled - before.1) as f64;
+    (taken, refused / (world.provider.offered - before.2) as f64)
+}
+
+#[test]
+fn whatever_a_provider_refuses_by_chance_its_limit_is_found() {
+    for seed in 0..4 {
+        let (taken, refused) = over_a_minute(seed, 0.01);
+        assert!(taken >= 0.95, "{taken} of what the limit leaves was taken");
+        assert!(refused <= 0.025, "{refused} of all calls were refused");
+        let (_, refused) = over_a_minute(seed, 0.0);
+        assert!(
+            refused <= 0.005,
+            "what is refused of a limit alone is taken for noise: {refused}"
+        );
+    }
 }

@@ -611,3 +611,76 @@ proptest! {
         prop_assert_eq!(state, replayed);
     }
 }
+
+/// Seconds of a provider that refuses each hundredth call whatever is sent, and what is above `limit`; says what was refused of how much.
+fn run(state: &mut Aimd, noise: u64, limit: f64, seconds: std::ops::Range<u64>) -> (f64, f64) {
+    let (mut sent_all, mut refused_all) = (0.0, 0.0);
+    for second in seconds {
+        let sent = state.rate();
+        let above = (sent - limit).max(0.0);
+        // Now more, now less.
+        let by_chance = sent * noise as f64 / 100.0 * [0.4, 1.6, 1.0, 0.7, 1.3][(second % 5) as usize];
+        let refused = (above + by_chance).round();
+        let events = [
+            Event::Sent(sent as u64),
+            Event::Throttled {
+                version: state.version(),
+                count: refused as u64,
+            },
+        ];
+        *state = events
+            .iter()
+            .fold(*state, |state, event| state.step(*event, ms(second * 1_000)).0);
+        let taken = sent - refused;
+        *state = state
+            .step(
+                Event::Tick {
+                    measured: sent,
+                    taken,
+                },
+                ms(second * 1_000),
+            )
+            .0;
+        (sent_all, refused_all) = (sent_all + sent, refused_all + refused);
+    }
+    (sent_all, refused_all)
+}
+
+#[test]
+fn what_a_cut_does_not_lessen_is_noise_and_cuts_no_more() {
+    for limit in [300.0, 1_000.0, 4_000.0] {
+        let mut state = at_rate(250.0);
+        run(&mut state, 1, limit, 1..600);
+        let (sent, refused) = run(&mut state, 1, limit, 600..700);
+        assert!(sent >= 95.0 * limit, "{sent} of {limit}");
+        assert!(refused <= 0.03 * sent, "{refused} of {sent} to {limit}");
+        assert!((0.005..=0.02).contains(&state.noise()), "{}", state.noise());
+    }
+}
+
+#[test]
+fn without_noise_none_is_seen() {
+    let mut state = at_rate(250.0);
+    for part in 1..50 {
+        run(
+            &mut state,
+            0,
+            1_000.0 - 10.0 * part as f64,
+            part * 20..part * 20 + 20,
+        );
+        assert!(state.noise() <= 0.0, "{} at {part}", state.noise());
+    }
+}
+
+#[test]
+fn noise_is_forgotten_with_its_cause_and_more_than_a_fiftieth_is_none() {
+    let mut state = at_rate(250.0);
+    run(&mut state, 1, 1_000.0, 1..200);
+    assert!(state.noise() > 0.0);
+    run(&mut state, 0, 2_000.0, 200..230);
+    assert!(state.noise() <= 0.0, "{}", state.noise());
+    let mut state = at_rate(1_000.0);
+    run(&mut state, 4, 9_000.0, 1..60);
+    assert!(state.noise() <= 0.0, "{}", state.noise());
+    assert_rate(&state, 10.0);
+}

@@ -34,6 +34,12 @@ impl Window {
     }
 }
 
+/// A count of one window, to reckon with.
+#[expect(clippy::cast_precision_loss, reason = "counts of one second")]
+pub(super) const fn count(n: u64) -> f64 {
+    n as f64
+}
+
 /// True if `count` is at least one and at least `share` of `sent`.
 #[expect(clippy::cast_precision_loss, reason = "counts of one second")]
 pub(super) fn is_share(count: u64, sent: u64, share: f64) -> bool {

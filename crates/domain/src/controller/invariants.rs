@@ -44,6 +44,8 @@ pub enum Broken {
     Cuts(Duration),
     #[error("a rate of {rate} is not within {bottom} and {top}")]
     Bounds { rate: f64, bottom: f64, top: f64 },
+    #[error("{0} of all sends is taken for noise")]
+    Noise(f64),
     #[error("a message raised a lease from {before} to {after}")]
     Push { before: f64, after: f64 },
     #[error("a share of {share} is not the fair {fair}")]
@@ -209,6 +211,17 @@ pub fn rate_within_bounds(rate: f64, bottom: f64, top: f64) -> Result<(), Broken
         return Ok(());
     }
     Err(Broken::Bounds { rate, bottom, top })
+}
+
+/// 5, what cuts nothing: of all sends at most 2 %, or no limit would be found any more.
+///
+/// # Errors
+/// If it is more.
+pub fn noise_is_small(share: f64) -> Result<(), Broken> {
+    if share <= 0.02 {
+        return Ok(());
+    }
+    Err(Broken::Noise(share))
 }
 
 /// 6: a broadcast alone never raises a lease.
@@ -384,6 +397,7 @@ pub fn controller_is_sound(controller: &Controller) -> Result<(), Broken> {
     numbers_are_sound([rate, aimd.rate()])?;
     rate_within_bounds(aimd.rate(), aimd.limits().bottom(), aimd.limits().top())?;
     rate_within_bounds(rate, 0.0, aimd.rate())?;
+    noise_is_small(aimd.noise())?;
     let may_go = match controller.standing() {
         Standing::Open => 0.0,
         Standing::HalfOpen | Standing::Closed => aimd.rate().max(1.0),

@@ -26,6 +26,20 @@ pub(crate) struct Steady {
     pub(crate) jain: f64,
 }
 
+/// A provider of the report's limit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taker {
+    pub(crate) burst_secs: f64,
+    /// The share of calls that it throttles for no reason.
+    pub(crate) throttles: f64,
+}
+
+/// One that refuses nothing below its limit, with a bucket of a second.
+pub(crate) const PLAIN: Taker = Taker {
+    burst_secs: 1.0,
+    throttles: 0.0,
+};
+
 pub(crate) fn plan(design: Design, burst_secs: f64) -> Plan {
     // Without a coordinator each sender starts with its part.
     let start = if design == Design::Coordinated {
@@ -69,14 +83,16 @@ fn run(world: &mut World, ms: u64) {
     world.run(ms).expect("the invariants hold");
 }
 
-pub(crate) fn settled(design: Design, burst_secs: f64, seed: u64) -> World {
-    let mut world = World::new(seed, plan(design, burst_secs));
+pub(crate) fn settled(design: Design, taker: Taker, seed: u64) -> World {
+    let mut plan = plan(design, taker.burst_secs);
+    plan.provider.throttles = taker.throttles;
+    let mut world = World::new(seed, plan);
     run(&mut world, CHANGE_MS);
     world
 }
 
-pub(crate) fn steady(design: Design, burst_secs: f64, seed: u64) -> Steady {
-    let mut world = settled(design, burst_secs, seed);
+pub(crate) fn steady(design: Design, taker: Taker, seed: u64) -> Steady {
+    let mut world = settled(design, taker, seed);
     let provider = (
         world.provider.accepted,
         world.provider.throttled,
@@ -205,7 +221,7 @@ fn is_shared(world: &World, senders: usize) -> bool {
 
 /// Seconds from the leader's death until another's lease is taken, and without any send.
 pub(crate) fn fails_over(seed: u64) -> [f64; 2] {
-    let mut world = settled(Design::Coordinated, 1.0, seed);
+    let mut world = settled(Design::Coordinated, PLAIN, seed);
     let epoch = world
         .senders
         .iter()

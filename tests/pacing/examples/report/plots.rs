@@ -6,7 +6,7 @@ use paceline_pacing::provider::Limit;
 use paceline_pacing::world::{Design, STEP_MS};
 use plotters::prelude::*;
 
-use crate::figures::{CHANGE_MS, LIMIT, settled};
+use crate::figures::{CHANGE_MS, LIMIT, PLAIN, settled};
 
 const BEFORE_SECS: i64 = 20;
 const AFTER_SECS: i64 = 40;
@@ -22,7 +22,7 @@ pub(crate) fn draw(folder: &Path) -> Drawn {
 
 /// (seconds after the fall, offered per second).
 fn line(design: Design, part: f64) -> Vec<(f64, f64)> {
-    let mut world = settled(design, 1.0, 1);
+    let mut world = settled(design, PLAIN, 1);
     world.provider.settings.limit = Limit::Steady(part * LIMIT);
     world
         .run(1_000 * AFTER_SECS.unsigned_abs())

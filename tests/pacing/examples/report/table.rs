@@ -8,7 +8,7 @@ use std::thread;
 use paceline_pacing::seeds;
 use paceline_pacing::world::Design;
 
-use crate::figures::{LIMIT, SENDERS, Steady, converges, fails_over, lag, rebalances, steady};
+use crate::figures::{LIMIT, SENDERS, Steady, Taker, converges, fails_over, lag, rebalances, steady};
 
 /// Of each row.
 const SEEDS: u64 = 20;
@@ -83,10 +83,14 @@ fn head() -> String {
 }
 
 fn compared(text: &mut String) {
-    let mut rows: Vec<Vec<String>> = vec![Vec::new(); 12];
+    let mut rows: Vec<Vec<String>> = vec![Vec::new(); 15];
     for (design, _) in DESIGNS {
-        for (index, burst_secs) in [(0, 1.0), (6, 10.0)] {
-            let steady: Vec<Steady> = over(SEEDS, |seed| steady(design, burst_secs, seed));
+        for (index, burst_secs, throttles) in [(0, 1.0, 0.0), (6, 10.0, 0.0), (12, 1.0, 0.01)] {
+            let taker = Taker {
+                burst_secs,
+                throttles,
+            };
+            let steady: Vec<Steady> = over(SEEDS, |seed| steady(design, taker, seed));
             let of = |of: fn(&Steady) -> f64| steady.iter().map(of).collect::<Vec<f64>>();
             let utilisation = of(|it| 100.0 * it.utilisation);
             rows[index].push(format!(
@@ -125,6 +129,9 @@ fn compared(text: &mut String) {
         ("limit halved: s until it is kept", "<= 3"),
         ("limit cut to a fifth: s", "<= 7"),
         ("limit cut to a tenth: s", "<= 12"),
+        ("1 % throttled by chance: accepted, % of the limit", ">= 95"),
+        ("1 % throttled by chance: throttled calls, %", ""),
+        ("1 % throttled by chance: busiest second / limit", ""),
     ];
     let heads: Vec<&str> = DESIGNS.iter().map(|(_, name)| *name).collect();
     let _ = writeln!(

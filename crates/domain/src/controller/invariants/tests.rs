@@ -13,6 +13,12 @@ fn ms(millis: u64) -> Duration {
 }
 
 #[test]
+fn noise_is_a_fiftieth_at_most() {
+    assert_eq!(noise_is_small(0.02), Ok(()));
+    assert!(noise_is_small(0.021).is_err());
+}
+
+#[test]
 fn what_is_held_is_within_the_books_and_they_within_the_rate() {
     assert_eq!(leases_within_rate(80.0, 90.0, [100.0, 50.0]), Ok(()));
     assert!(leases_within_rate(91.0, 90.0, [100.0]).is_err());
