@@ -179,13 +179,16 @@ async fn insert(
     Ok(new.into_iter().map(unsigned).collect())
 }
 
+/// Tenant, template, lane, day and kind of a sum.
+type SumKey = (String, String, i64, u64, String);
+
 async fn add_up(
     writing: &mut Transaction<'static, sqlx::Any>,
     events: &[Event],
     new: &BTreeSet<u64>,
     mut seen: Seen,
 ) -> Result<(), LedgerError> {
-    let mut sums: BTreeMap<(String, String, i64, u64, String), (i64, i64)> = BTreeMap::new();
+    let mut sums: BTreeMap<SumKey, (i64, i64)> = BTreeMap::new();
     for Event { event, .. } in events.iter().filter(|event| new.contains(&event.seq)) {
         let key = (
             event.tenant.clone(),
