@@ -164,6 +164,18 @@ impl Proxy {
         self.faults.is_silent(FROZEN - 1)
     }
 
+    /// Lets traffic go on after a freeze: the connections of then stay silent, new ones work. What was ordered and has not happened yet
+    /// does not happen any more.
+    ///
+    /// # Panics
+    /// If another use of the lock panicked.
+    pub fn thaw(&self) {
+        *self.faults.order.lock().expect("nobody panics under it") = None;
+        if self.is_frozen() {
+            self.silence();
+        }
+    }
+
     fn order(&self, words: &[&str], skip: usize, moment: Moment, fault: Fault) {
         let words = words.iter().map(|&word| word.to_owned()).collect();
         *self.faults.order.lock().expect("nobody panics under it") = Some(Order {

@@ -165,6 +165,13 @@ impl TestRedis {
         }
     }
 
+    /// Ends the server in order; its files stay.
+    pub async fn stop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
+    }
+
     /// Starts a server at the same place on what the crashed one has left; returns when it is loaded.
     ///
     /// # Panics
