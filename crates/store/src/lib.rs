@@ -56,6 +56,7 @@ pub use keys::{Stage, StreamKey};
 pub use listing::Listing;
 pub use packed::{FINAL_RECORD_BYTES, Transition};
 pub use runs::{Assertion, Hold, Run};
+pub use script::script_hash;
 pub use stops::{STOPS_MAX, StopWritten, Stopped};
 pub use store::Store;
 pub use suppressions::{Addressee, BucketState, SUPPRESSION_BUCKETS, Suppression};

@@ -51,6 +51,15 @@ macro_rules! scripts {
     ($($make:ident $name:ident = $file:literal;)*) => {
         $(pub(crate) static $name: LazyLock<Script> =
             LazyLock::new(|| Script::$make($file, include_str!(concat!("lua/", $file, ".lua"))));)*
+
+        /// The hash by which Redis knows the script of that name, as in its slow log; `None`: there is no such script.
+        #[must_use]
+        pub fn script_hash(name: &str) -> Option<&'static str> {
+            match name {
+                $($file => Some(&$name.hash),)*
+                _ => None,
+            }
+        }
     };
 }
 
