@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine: `make run` (a first email, to an inbox page) and `make test`.
 .DEFAULT_GOAL := help
 .PHONY: help setup run up-separate build test test-peers check fmt clippy tidy doc unit e2e screenshots cpu-per-email \
-  pacing-seeds pacing-seed pacing-mutations pacing-report cpu-over-streams cpu-at-scale cpu-by-durability enqueue-latency \
+  pacing-seeds pacing-seed pacing-mutations pacing-report chaos chaos-seed chaos-ground chaos-mutations chaos-report cpu-over-streams cpu-at-scale cpu-by-durability enqueue-latency \
   refresh-latency fairness-latency memory-per-message release clean
 
 STAGE := scripts/stage
@@ -29,7 +29,8 @@ test: setup ## Everything that CI runs, each stage with its seconds
 	@$(STAGE) doc env RUSTDOCFLAGS=--deny=warnings cargo doc --locked --workspace --no-deps --lib --quiet
 	@$(STAGE) build cargo build --locked --workspace --bins
 	@$(STAGE) peers tests/peers/run
-	@$(STAGE) tests cargo test --locked --workspace
+	@$(STAGE) tests cargo test --locked --workspace --exclude paceline-chaos
+	@$(STAGE) chaos cargo test --locked --package paceline-chaos
 
 check: ## What a commit should pass: formatting, lints, tidy
 	cargo fmt --all --check
@@ -53,6 +54,21 @@ pacing-mutations: ## Breaks the pacing's code, one rule at a time: the tests mus
 
 pacing-report: ## The pacing's figures beside those of other designs: docs/pacing.md and its plots
 	cargo run --locked --package paceline-pacing --example report
+
+chaos: setup build ## Every fault at every step, on each Redis, then faults by chance: MINUTES=10
+	cargo run --locked --package paceline-chaos --example chaos -- run $(or $(MINUTES),10)
+
+chaos-seed: setup build ## One story of chance again: SEED=17
+	cargo run --locked --package paceline-chaos --example chaos -- seed $(or $(SEED),0)
+
+chaos-ground: setup build ## The faults on one Redis whose names contain a text: GROUND=fsync FAULT="kill -9: sender"
+	cargo run --locked --package paceline-chaos --example chaos -- ground "$(or $(GROUND),fsync)" "$(FAULT)"
+
+chaos-mutations: setup ## Breaks the way of a message, one promise at a time: the suite must find each
+	cargo run --locked --package paceline-chaos --example mutations
+
+chaos-report: setup build ## All of it, and BullMQ under five of the faults (needs node): docs/reliability.md; MINUTES=10
+	cargo run --locked --package paceline-chaos --example chaos -- report $(or $(MINUTES),10)
 
 e2e: setup build ## Only the tests with separate processes
 	cargo test --locked --package paceline-e2e

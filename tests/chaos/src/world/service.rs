@@ -1,0 +1,148 @@
+//! One service's process, and what lies between it and the others.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use paceline_testkit::{Link, Proxy, ServiceProcess};
+
+use super::World;
+use crate::site::Site;
+
+const END_MAX: Duration = Duration::from_secs(60);
+
+/// What a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    Coordinator,
+    Ingest,
+    Renderer,
+    Sender,
+    Feedback,
+}
+
+impl Role {
+    /// In the order in which they start.
+    pub const ALL: [Self; 5] = [
+        Self::Coordinator,
+        Self::Ingest,
+        Self::Renderer,
+        Self::Sender,
+        Self::Feedback,
+    ];
+
+    /// How many run.
+    #[must_use]
+    pub const fn count(self) -> usize {
+        match self {
+            Self::Ingest | Self::Feedback => 1,
+            Self::Coordinator | Self::Renderer | Self::Sender => 2,
+        }
+    }
+
+    /// Its binary.
+    #[must_use]
+    pub const fn binary(self) -> &'static str {
+        match self {
+            Self::Coordinator => "throttle-coordinator",
+            Self::Ingest => "ingest",
+            Self::Renderer => "renderer",
+            Self::Sender => "sender",
+            Self::Feedback => "feedback",
+        }
+    }
+}
+
+/// A process in its place; the place outlives it.
+#[derive(Debug)]
+pub struct Service {
+    pub role: Role,
+    pub number: usize,
+    /// By which others reach it.
+    pub front: Link,
+    /// By which it reaches the provider.
+    pub provider: Link,
+    /// By which it reaches Redis, and what stops it at a command: on a single Redis alone.
+    pub redis: Option<(Link, Proxy)>,
+    pub(super) config: String,
+    process: Option<ServiceProcess>,
+}
+
+impl Service {
+    pub(super) async fn new(role: Role, number: usize, world: &World) -> Self {
+        let redis = match &world.site {
+            Site::Single(single) => {
+                let proxy = Proxy::start(single.redis.server().address().clone()).await;
+                Some((Link::to(([127, 0, 0, 1], proxy.port()).into()).await, proxy))
+            }
+            Site::Pair(_) | Site::Cluster(_) => None,
+        };
+        Self {
+            role,
+            number,
+            front: Link::start().await,
+            provider: Link::to(world.provider.address()).await,
+            redis,
+            config: String::new(),
+            process: None,
+        }
+    }
+
+    /// False after its end.
+    #[must_use]
+    pub const fn runs(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// # Panics
+    /// After its end.
+    #[must_use]
+    pub const fn process(&self) -> &ServiceProcess {
+        self.process.as_ref().expect("it runs")
+    }
+
+    /// Starts it, or starts it again.
+    ///
+    /// # Errors
+    /// If it does not get ready.
+    pub async fn start(&mut self) -> anyhow::Result<()> {
+        let process = ServiceProcess::start(self.role.binary(), &self.config).await?;
+        let reached_at = match self.role {
+            Role::Feedback => process.web().context("feedback serves web")?,
+            _ => process.grpc(),
+        };
+        self.front.lead_to(reached_at);
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Kills it, and waits until it is gone.
+    ///
+    /// # Errors
+    /// If it has ended already, by itself.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        let mut process = self.process.take().context("it runs")?;
+        process.kill()?;
+        process.wait(END_MAX).await?;
+        Ok(())
+    }
+
+    /// Asks it to drain, and waits until it has.
+    ///
+    /// # Errors
+    /// If it does not end, or not well.
+    pub async fn drain(&mut self) -> anyhow::Result<()> {
+        let mut process = self.process.take().context("it runs")?;
+        process.term()?;
+        let status = process.wait(END_MAX).await?;
+        anyhow::ensure!(status.success(), "{status}: {}", process.log_tail());
+        Ok(())
+    }
+
+    pub(super) fn log(&self) -> String {
+        let tail = self
+            .process
+            .as_ref()
+            .map_or_else(String::new, ServiceProcess::log_tail);
+        format!("-- {} {}\n{tail}", self.role.binary(), self.number)
+    }
+}

@@ -1,0 +1,88 @@
+//! The settings of each service in a world.
+
+use std::fmt::Write as _;
+
+use paceline_local::sns::TOPIC;
+
+use super::{Role, Service, World};
+
+/// At least 32 bytes.
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+const IDENTITY: &str = r#"
+[[identity]]
+name = "main"
+from_domains = ["example.com"]
+tenants = ["*"]
+
+[identity.ses]
+region = "eu-west-1"
+configuration_set = "paceline"
+"#;
+
+/// The settings as TOML.
+pub(super) fn of(world: &World, service: &Service) -> anyhow::Result<String> {
+    let mut text = String::from("listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n");
+    match service.role {
+        Role::Coordinator => write!(text, "advertise = \"http://{}\"\n", service.front.address())?,
+        Role::Ingest => write!(
+            text,
+            "digest_key = \"{KEY}\"\ntemplates.directory = {:?}\n",
+            templates()
+        )?,
+        Role::Renderer => write!(
+            text,
+            "name = \"renderer-{}\"\ntemplates.directory = {:?}\nwork.reclaim_idle = \"1s\"\n",
+            service.number,
+            templates()
+        )?,
+        Role::Sender => write!(
+            text,
+            "name = \"sender-{}\"\ndeliver = \"live\"\ncoordinators = {:?}\nread_ahead.reclaim_idle = \"1s\"\n\
+             ses.endpoint_url = \"http://{}\"\nses.credentials = \"look_alike\"\nses.connect_timeout = \"500ms\"\n\
+             ses.attempt_timeout = \"1s\"\n",
+            service.number,
+            coordinators(world),
+            service.provider.address(),
+        )?,
+        Role::Feedback => feedback(world, &mut text)?,
+    }
+    let redis = match &service.redis {
+        Some((link, _)) => format!("redis://{}", link.address()),
+        None => world.site.url(),
+    };
+    write!(
+        text,
+        "[redis]\nurl = {redis:?}\n{}",
+        world.site.settings(world.ground)
+    )?;
+    if matches!(service.role, Role::Ingest | Role::Sender) {
+        text.push_str(IDENTITY);
+    }
+    Ok(text)
+}
+
+fn feedback(world: &World, text: &mut String) -> anyhow::Result<()> {
+    let ca = world.directory.path().join("sns.pem");
+    std::fs::write(&ca, world.provider.topic().1)?;
+    write!(
+        text,
+        "address_key = \"{KEY}\"\nweb.listen = \"127.0.0.1:0\"\ncoordinators = {:?}\nledger.url = {:?}\n\
+         ledger.timeout = \"2s\"\nsns.topics = [{TOPIC:?}]\nsns.ca = {:?}\nsns.loopback = \"{}\"\n",
+        coordinators(world),
+        world.postgres.url(),
+        ca.display().to_string(),
+        world.provider.address(),
+    )?;
+    Ok(())
+}
+
+fn coordinators(world: &World) -> Vec<String> {
+    let all = world.of(Role::Coordinator);
+    all.map(|service| format!("http://{}", service.front.address()))
+        .collect()
+}
+
+fn templates() -> &'static str {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/templates")
+}
