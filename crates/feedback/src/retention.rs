@@ -9,16 +9,22 @@ use paceline_ledger::Ledger;
 /// Between two looks: months are made two ahead, so that a database that is away for days harms nothing.
 const EVERY: Duration = Duration::from_secs(3600);
 
+/// Makes the coming months. What is written before a month is made keeps it from being made, so it is done first of all; a failure is
+/// logged.
+pub(crate) async fn prepare(ledger: &Ledger, clock: &impl Clock) {
+    if let Err(error) = ledger.prepare_months(clock.wall()).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the ledger's coming months are not made"
+        );
+    }
+}
+
 /// Looks each hour until `stop`. Several processes may do so at one time.
 pub(crate) async fn keep(ledger: Ledger, clock: impl Clock, retention: Duration, stop: Shutdown) {
     loop {
+        prepare(&ledger, &clock).await;
         let now = clock.wall();
-        if let Err(error) = ledger.prepare_months(now).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the ledger's coming months are not made"
-            );
-        }
         if !retention.is_zero() {
             match ledger.retain(now - retention).await {
                 Ok(gone) if gone.partitions + gone.rows > 0 => {

@@ -52,6 +52,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let ledger = Ledger::connect(&config.ledger.connection())
         .await
         .context("the ledger can't be used")?;
+    retention::prepare(&ledger, &SystemClock).await;
     let store = redis::connect(&config.redis.store()?, &supervisor)
         .await
         .context("redis can't be used")?;

@@ -61,7 +61,12 @@ impl Ledger {
             Dialect::Postgres => &POSTGRES,
             Dialect::Sqlite => &SQLITE,
         };
-        migrator.run(&pool).await.map_err(LedgerError::Migrate)?;
+        let mut migrated = migrator.run(&pool).await;
+        if migrated.is_err() && dialect == Dialect::Sqlite {
+            // SQLite has no lock for it: another process may have been faster, and then there is nothing left to do.
+            migrated = migrator.run(&pool).await;
+        }
+        migrated.map_err(LedgerError::Migrate)?;
         Ok(Self {
             pool,
             dialect,

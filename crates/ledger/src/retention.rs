@@ -7,13 +7,16 @@ use paceline_domain::time::Millis;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::ledger::{Dialect, connection};
-use crate::rows::integer;
+use crate::rows::{integer, placeholders};
 use crate::{Ledger, LedgerError};
 
 /// The tables that are partitioned by the month of acceptance.
 const TABLES: [&str; 3] = ["messages", "transitions", "events"];
 /// Partitions are there for this month and as many after it.
 const MONTHS_AHEAD: u32 = 2;
+
+/// Rows that one statement deletes, so that none takes long, and none keeps writers waiting.
+const DELETED_MAX: i64 = 1_000;
 
 /// What a retention took away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,27 +28,34 @@ pub struct Retained {
 }
 
 impl Ledger {
-    /// Makes the partitions of `now`'s month and the next two, where the database has partitions. Repeating it changes nothing.
+    /// Makes the partitions of `now`'s month and the next two, where the database has partitions. Repeating it changes nothing. To be
+    /// called before anything is written: a month that has rows already can't be made any more, and its rows stay among the others.
     ///
     /// # Errors
-    /// If the database refuses or does not answer.
+    /// If the database refuses or does not answer, for any of the months; the others are made.
     pub async fn prepare_months(&self, now: Millis) -> Result<(), LedgerError> {
         if self.dialect == Dialect::Sqlite {
             return Ok(());
         }
+        let mut month = month(now);
+        let mut made = Ok(());
+        for _ in 0..=MONTHS_AHEAD {
+            made = made.and(self.prepare_month(month).await);
+            month = next(month);
+        }
+        made
+    }
+
+    async fn prepare_month(&self, month: Date) -> Result<(), LedgerError> {
+        let (from, until) = (integer(start(month).0), integer(start(next(month)).0));
         self.within(async {
             let (mut writing, _) = self.begin(0).await?;
-            let mut month = month(now);
-            for _ in 0..=MONTHS_AHEAD {
-                let (from, until) = (integer(start(month).0), integer(start(next(month)).0));
-                for table in TABLES {
-                    let sql = format!(
-                        "CREATE TABLE IF NOT EXISTS {table}_{name} PARTITION OF {table} FOR VALUES FROM ({from}) TO ({until})",
-                        name = name(month)
-                    );
-                    sqlx::query(AssertSqlSafe(sql)).execute(connection(&mut writing)).await?;
-                }
-                month = next(month);
+            for table in TABLES {
+                let sql = format!(
+                    "CREATE TABLE IF NOT EXISTS {table}_{name} PARTITION OF {table} FOR VALUES FROM ({from}) TO ({until})",
+                    name = name(month)
+                );
+                sqlx::query(AssertSqlSafe(sql)).execute(connection(&mut writing)).await?;
             }
             writing.commit().await?;
             Ok(())
@@ -53,8 +63,8 @@ impl Ledger {
         .await
     }
 
-    /// Takes away what was accepted before `before`: months that end by then as a whole, the rest row by row. Sums, acts and
-    /// suppressions stay.
+    /// Takes away what was accepted before `before`: in PostgreSQL months that end by then as a whole, and of what has no month, and in
+    /// SQLite, row by row. Sums, acts and suppressions stay.
     ///
     /// # Errors
     /// If the database refuses or does not answer: then some of it may be gone. The same call goes on.
@@ -71,19 +81,61 @@ impl Ledger {
                 retained.partitions += 1;
             }
         }
-        for table in TABLES.into_iter().chain(["conflicts"]) {
-            let sql = format!("DELETE FROM {table} WHERE accepted_at < $1");
-            retained.rows += self
-                .within(async {
-                    let (mut writing, _) = self.begin(0).await?;
-                    let query = sqlx::query(AssertSqlSafe(sql)).bind(integer(before.0));
-                    let gone = query.execute(connection(&mut writing)).await?.rows_affected();
-                    writing.commit().await?;
-                    Ok(gone)
-                })
-                .await?;
+        for table in TABLES {
+            retained.rows += match self.dialect {
+                Dialect::Postgres => self.delete(&format!("{table}_other"), before).await?,
+                Dialect::Sqlite => self.delete(table, before).await?,
+            };
         }
+        retained.rows += self.delete("conflicts", before).await?;
         Ok(retained)
+    }
+
+    async fn delete(&self, table: &str, before: Millis) -> Result<u64, LedgerError> {
+        let mut gone = 0;
+        loop {
+            let part = match self.dialect {
+                Dialect::Postgres => self.delete_some(table, before).await?,
+                Dialect::Sqlite => self.delete_found(table, before).await?,
+            };
+            gone += part;
+            if part < DELETED_MAX.unsigned_abs() {
+                return Ok(gone);
+            }
+        }
+    }
+
+    async fn delete_some(&self, table: &str, before: Millis) -> Result<u64, LedgerError> {
+        let sql = format!(
+            "DELETE FROM {table} WHERE ctid = ANY (ARRAY (SELECT ctid FROM {table} WHERE accepted_at < $1 LIMIT $2))"
+        );
+        self.within(async {
+            let query = sqlx::query(AssertSqlSafe(sql)).bind(integer(before.0));
+            Ok(query.bind(DELETED_MAX).execute(&self.pool).await?.rows_affected())
+        })
+        .await
+    }
+
+    /// Looks first, so that SQLite's one writer is kept waiting by the deletion alone.
+    async fn delete_found(&self, table: &str, before: Millis) -> Result<u64, LedgerError> {
+        self.within(async {
+            let sql = format!("SELECT rowid FROM {table} WHERE accepted_at < $1 LIMIT $2");
+            let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(integer(before.0));
+            let found: Vec<i64> = query.bind(DELETED_MAX).fetch_all(&self.pool).await?;
+            if found.is_empty() {
+                return Ok(0);
+            }
+            let sql = format!(
+                "DELETE FROM {table} WHERE rowid IN {}",
+                placeholders(0, 1, found.len())
+            );
+            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+            for rowid in found {
+                query = query.bind(rowid);
+            }
+            Ok(query.execute(&self.pool).await?.rows_affected())
+        })
+        .await
     }
 
     /// Partitions that end by `before`, with their tables.

@@ -187,6 +187,23 @@ async fn a_database_that_is_away_is_an_error_and_then_all_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_that_open_a_new_database_at_one_time_both_can() {
+    for round in 0..10 {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let url = format!("sqlite:{}", dir.path().join("ledger.db").display());
+        let open = |url: String| tokio::spawn(async move { Ledger::connect(&settings(url)).await });
+        for opened in [open(url.clone()), open(url.clone()), open(url)] {
+            let ledger = opened
+                .await
+                .expect("no panic")
+                .map_err(|error| format!("{error:?}"));
+            let ledger = ledger.unwrap_or_else(|error| panic!("round {round}: {error}"));
+            assert_eq!(ledger.newest_event().await.expect("answers"), 0);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_known_urls_are_opened() {
     let refused = Ledger::connect(&settings("mysql://localhost/ledger".to_owned())).await;
     assert!(matches!(refused, Err(LedgerError::Url)));

@@ -6,7 +6,7 @@ use paceline_domain::record::State;
 use paceline_domain::time::Millis;
 use paceline_ledger::{Filter, Retained};
 
-use crate::databases::{NOW, both, event, message, moved};
+use crate::databases::{NOW, both, event, message, moved, postgres};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -72,4 +72,38 @@ async fn what_is_past_the_retention_goes_and_the_rest_stays() {
             Retained::default()
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_one_statement_deletes_goes_too() {
+    for fresh in both().await {
+        let ledger = &fresh.ledger;
+        let mut moves = Vec::new();
+        for revision in 1..=2_300 {
+            let mut old = moved(1, revision, State::Queued);
+            old.accepted_at = NOW - DAY * 400;
+            moves.push(old);
+        }
+        ledger.append(&[], &moves, &[]).await.expect("written");
+        let retained = ledger.retain(NOW - DAY * 20).await.expect("done");
+        assert_eq!(retained.rows, 2_301, "the message and its transitions");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_month_that_can_t_be_made_any_more_keeps_no_other_from_being_made() {
+    let fresh = postgres().await;
+    let ledger = &fresh.ledger;
+    let early = vec![event("early", 1, "delivered")];
+    ledger.record_events(early).await.expect("written");
+    ledger
+        .prepare_months(NOW)
+        .await
+        .expect_err("this month's rows are elsewhere");
+    let mut later = message(2);
+    later.accepted_at = NOW + DAY * 20;
+    ledger.append(&[later], &[], &[]).await.expect("written");
+    let retained = ledger.retain(NOW + DAY * 60).await.expect("done");
+    assert_eq!(retained.partitions, 3, "December's");
+    assert_eq!(retained.rows, 1, "the early event");
 }
