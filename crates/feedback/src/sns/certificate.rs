@@ -15,8 +15,13 @@ use super::envelope::{Envelope, SignatureVersion};
 
 /// No chain is longer.
 const CERTIFICATES_MAX: usize = 8;
-/// The names of those who sign for SNS, besides the host's own.
-const NAMES: [&str; 2] = ["sns.amazonaws.com", "sns.amazonaws.com.cn"];
+/// The names of those who sign for SNS, besides the host's own and `sns-signing.REGION`: see `signingCertCommonName` of the AWS SDK
+/// for Java, version 2, which lists them by region. Both regions of GovCloud have the one name.
+const NAMES: [&str; 3] = [
+    "sns.amazonaws.com",
+    "sns.amazonaws.com.cn",
+    "sns-us-gov-west-1.amazonaws.com",
+];
 
 /// Why a certificate counts for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +69,12 @@ impl Signer {
             ServerName::try_from(name)
                 .is_ok_and(|name| end_entity.verify_is_valid_for_subject_name(&name).is_ok())
         };
-        if !NAMES.into_iter().chain([host]).any(has_name) {
+        let own = of_region(host);
+        if !NAMES
+            .into_iter()
+            .chain(own.iter().map(String::as_str))
+            .any(has_name)
+        {
             return Err(CertificateError::Name);
         }
         if !authorities.is_empty() {
@@ -106,5 +116,42 @@ impl Signer {
         UnparsedPublicKey::new(algorithm, &self.public_key)
             .verify(envelope.signed.as_bytes(), &envelope.signature)
             .is_ok()
+    }
+}
+
+/// The names of who signs for the SNS of one region, by the host that serves its certificate, `sns.REGION.amazonaws.com`.
+fn of_region(host: &str) -> Vec<String> {
+    let mut names = vec![host.to_owned()];
+    if let Some(region) = host.strip_prefix("sns.") {
+        // Regions that are opted in, and China's.
+        names.extend([format!("sns-signing.{region}"), format!("sns-{region}")]);
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of_region;
+
+    #[test]
+    fn each_region_s_names_are_those_of_the_aws_sdk() {
+        for (host, name) in [
+            (
+                "sns.af-south-1.amazonaws.com",
+                "sns-signing.af-south-1.amazonaws.com",
+            ),
+            (
+                "sns.mx-central-1.amazonaws.com",
+                "sns-signing.mx-central-1.amazonaws.com",
+            ),
+            (
+                "sns.cn-north-1.amazonaws.com.cn",
+                "sns-cn-north-1.amazonaws.com.cn",
+            ),
+            ("127.0.0.1", "127.0.0.1"),
+        ] {
+            assert!(of_region(host).iter().any(|own| own == name), "{host}");
+        }
+        assert_eq!(of_region("127.0.0.1").len(), 1);
     }
 }

@@ -35,10 +35,11 @@ pub enum SnsError {
 }
 
 impl SnsError {
-    /// True if the same message may be taken later: nothing was found out about it.
+    /// True if the same message may be taken later: nothing was found out about it. A certificate that does not count was served by a host of
+    /// SNS's nevertheless, so our clock, our CAs or a name that is new may be at fault, and SNS would take a refusal for delivered.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Fetch(_))
+        matches!(self, Self::Fetch(_) | Self::Certificate(_))
     }
 }
 

@@ -181,7 +181,10 @@ async fn a_certificate_counts_only_by_its_name_its_time_and_its_ca() {
         let sns = StandIn::start(&pem).await;
         let envelope = sns.envelope(message("notification_v2.json"), "other.pem");
         match sns.verifier().verify(&envelope).await {
-            Err(SnsError::Certificate(found)) => assert_eq!(found, expected),
+            Err(refused @ SnsError::Certificate(found)) => {
+                assert_eq!(found, expected);
+                assert!(refused.is_transient(), "SNS takes a 403 for delivered: {refused}");
+            }
             other => panic!("{expected:?}: {other:?}"),
         }
     }
