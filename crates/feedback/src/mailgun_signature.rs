@@ -5,6 +5,7 @@
 //! Mailgun repeats a call that was not answered 200; so a token counts as used once its event is durable.
 
 use std::collections::{BTreeSet, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -42,10 +43,13 @@ pub(crate) struct Signatures {
     used: Mutex<Used>,
 }
 
+/// Tokens by keyed hashes of 64 bits, so that some 50 bytes hold one: what is forgotten too soon keeps out calls that Mailgun
+/// repeats. That two have the same hash is as likely as that a caller guesses a key.
 #[derive(Default)]
 struct Used {
-    tokens: HashSet<String>,
-    by_time: BTreeSet<(Millis, String)>,
+    hasher: RandomState,
+    tokens: HashSet<u64>,
+    by_time: BTreeSet<(Millis, u64)>,
     /// Tokens of this time or before may have been forgotten.
     forgotten_until: Millis,
 }
@@ -74,7 +78,7 @@ impl Signatures {
             return Err(SignatureError::OutOfWindow);
         }
         let used = self.used();
-        if used.tokens.contains(&signature.token) {
+        if used.tokens.contains(&used.hasher.hash_one(&signature.token)) {
             Ok(Freshness::Used)
         } else if at <= used.forgotten_until {
             Err(SignatureError::OutOfWindow)
@@ -87,8 +91,9 @@ impl Signatures {
     pub(crate) fn use_up(&self, signature: &Signature, now: Millis) {
         let at = time_of(signature).unwrap_or_default();
         let mut used = self.used();
-        if used.tokens.insert(signature.token.clone()) {
-            used.by_time.insert((at, signature.token.clone()));
+        let token = used.hasher.hash_one(&signature.token);
+        if used.tokens.insert(token) {
+            used.by_time.insert((at, token));
         }
         while let Some((oldest, _)) = used.by_time.first() {
             let is_over = now.since(*oldest) > self.window;

@@ -19,7 +19,7 @@ pub struct MailgunWebhookSettings {
     /// For how long a call is taken after Mailgun signed it. Mailgun repeats for 8 hours what was not taken.
     #[serde(with = "humantime_serde")]
     pub window: Duration,
-    /// Calls whose signatures are remembered within the window, some 200 bytes each.
+    /// Calls whose signatures are remembered within the window, some 50 bytes each.
     pub tokens_max: usize,
 }
 
@@ -28,7 +28,7 @@ impl Default for MailgunWebhookSettings {
         Self {
             signing_keys: Vec::new(),
             window: Duration::from_secs(9 * 3_600),
-            tokens_max: 100_000,
+            tokens_max: 2_000_000,
         }
     }
 }
@@ -58,5 +58,17 @@ impl MailgunWebhookSettings {
     #[must_use]
     pub(crate) fn signatures(&self) -> Signatures {
         Signatures::new(self.signing_keys.clone(), self.window, self.tokens_max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MailgunWebhookSettings;
+
+    #[test]
+    fn by_default_sixty_events_a_second_are_remembered_for_the_whole_window() {
+        let settings = MailgunWebhookSettings::default();
+        let per_second = settings.tokens_max as u64 / settings.window.as_secs();
+        assert!(per_second >= 60, "{per_second}");
     }
 }
