@@ -31,16 +31,19 @@ pub(crate) async fn perform(
         page_token: String::new(),
     };
     let mut sum = MessageActDone::default();
-    loop {
-        let part = call(act.clone()).await?;
+    let ended = loop {
+        let part = match call(act.clone()).await {
+            Ok(part) => part,
+            Err(error) => break Err(error),
+        };
         sum.matched += part.matched;
         sum.changed += part.changed;
         sum.maybe_sent += part.maybe_sent;
         if part.next_page_token.is_empty() {
-            break;
+            break Ok(());
         }
         act.page_token = part.next_page_token;
-    }
+    };
     let maybe_sent = match sum.maybe_sent {
         0 => String::new(),
         count => format!(", {count} of them may have been sent before"),
@@ -50,5 +53,63 @@ pub(crate) async fn perform(
     } else {
         println!("{} of {} {what} {done}{maybe_sent}", sum.changed, sum.matched);
     }
+    // What was done before a call failed is told all the same.
+    ended?;
+    anyhow::ensure!(
+        act.message_id.is_empty() || sum.matched > 0,
+        "{} is none of the {what}",
+        act.message_id
+    );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use paceline_wire::v1::MessageActDone;
+
+    use super::perform;
+    use crate::args::{Arguments, Command, DeadCommand};
+
+    /// Whether `paceline dead discard` ends well, where its calls answer like this.
+    async fn discards(line: &[&str], answers: Vec<anyhow::Result<MessageActDone>>) -> anyhow::Result<()> {
+        let words = ["paceline", "dead", "discard", "--why", "test"];
+        let Arguments { target, command, .. } = Arguments::parse_from(words.iter().chain(line));
+        let Command::Dead(command) = command else {
+            panic!("another command was read")
+        };
+        let DeadCommand::Discard { act } = *command else {
+            panic!("another command was read")
+        };
+        let mut answers = answers.into_iter();
+        perform(&target, act, ("dead letters", "discarded"), async |_| {
+            answers.next().expect("as many calls as answers")
+        })
+        .await
+    }
+
+    fn done(matched: u64, next: &str) -> MessageActDone {
+        MessageActDone {
+            matched,
+            changed: matched,
+            next_page_token: next.to_owned(),
+            ..MessageActDone::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_id_that_is_not_there_is_a_failure_and_a_filter_that_fits_nothing_is_none() {
+        let id = "00000000000000000000000000";
+        assert!(discards(&[id], vec![Ok(done(1, ""))]).await.is_ok());
+        let none = discards(&[id], vec![Ok(done(0, ""))]).await;
+        let none = none.expect_err("a mistyped id").to_string();
+        assert_eq!(none, format!("{id} is none of the dead letters"));
+        assert!(discards(&["--all"], vec![Ok(done(0, ""))]).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_fails_after_others_is_a_failure() {
+        let answers = vec![Ok(done(3, "0.1.0")), Err(anyhow::anyhow!("unavailable"))];
+        assert!(discards(&["--all"], answers).await.is_err());
+    }
 }
