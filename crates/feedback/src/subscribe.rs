@@ -24,6 +24,8 @@ use tonic::{Code, Request, Response, Status};
 /// Subscribers of one process; each asks the ledger twice a second while there is nothing to tell.
 const SUBSCRIBERS_MAX: usize = 200;
 const EVENTS_MAX: u32 = 100;
+/// Numbers that one look goes through: some of another tenant or kind stand between those that are wanted.
+const NUMBERS_MAX: u64 = 20_000;
 const KINDS_MAX: usize = 32;
 const KIND_CHARS_MAX: usize = 64;
 /// Between two looks into the ledger that found nothing.
@@ -84,6 +86,7 @@ impl EventsService for EventsOf {
             tenant: request.tenant,
             kinds: request.kinds,
             cursor,
+            behind: false,
             answers,
             stop: self.stop.clone(),
             _seat: seat,
@@ -137,6 +140,8 @@ struct Subscriber {
     tenant: String,
     kinds: Vec<String>,
     cursor: u64,
+    /// True if there was more than one look goes through.
+    behind: bool,
     answers: mpsc::Sender<Answer>,
     stop: Shutdown,
     _seat: OwnedSemaphorePermit,
@@ -166,7 +171,11 @@ impl Subscriber {
                 }
                 told_at = Instant::now();
             }
-            let pause = if idle { LOOK_EVERY } else { Duration::ZERO };
+            let pause = if idle && !self.behind {
+                LOOK_EVERY
+            } else {
+                Duration::ZERO
+            };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.answers.closed() => return,
@@ -182,13 +191,14 @@ impl Subscriber {
         if newest <= self.cursor {
             return Ok(Vec::new());
         }
+        let until = newest.min(self.cursor.saturating_add(NUMBERS_MAX));
         let events = self
             .ledger
-            .events_since(&self.tenant, self.cursor, &self.kinds, EVENTS_MAX)
+            .events_between(&self.tenant, (self.cursor, until), &self.kinds, EVENTS_MAX)
             .await?;
-        let all = events.len() < EVENTS_MAX as usize;
-        let last = events.last().map_or(0, |event| event.seq);
-        self.cursor = last.max(if all { newest } else { self.cursor });
+        let full = events.len() >= EVENTS_MAX as usize;
+        self.cursor = events.last().filter(|_| full).map_or(until, |event| event.seq);
+        self.behind = self.cursor < newest;
         Ok(events)
     }
 

@@ -37,8 +37,7 @@ impl Ledger {
         .await
     }
 
-    /// Up to `count` events of a tenant after the number `seq`, by rising number; of `kinds`, or of all if there are none. They
-    /// come with the number to go on from, which moves also where nothing was of these kinds.
+    /// Up to `count` events of a tenant after the number `seq`, by rising number; of `kinds`, or of all if there are none.
     ///
     /// # Errors
     /// If the database refuses or does not answer.
@@ -49,18 +48,34 @@ impl Ledger {
         kinds: &[String],
         count: u32,
     ) -> Result<Vec<Event>, LedgerError> {
+        self.events_between(tenant, (seq, u64::MAX), kinds, count).await
+    }
+
+    /// The same after one number and up to another: where events of `kinds` are rare, finding `count` of them could take longer than a call
+    /// may.
+    ///
+    /// # Errors
+    /// If the database refuses or does not answer.
+    pub async fn events_between(
+        &self,
+        tenant: &str,
+        (after, until): (u64, u64),
+        kinds: &[String],
+        count: u32,
+    ) -> Result<Vec<Event>, LedgerError> {
         let chosen = if kinds.is_empty() {
             String::new()
         } else {
-            format!("AND kind IN {}", placeholders(3, 1, kinds.len()))
+            format!("AND kind IN {}", placeholders(4, 1, kinds.len()))
         };
         let sql = format!(
-            "SELECT {COLUMNS} FROM events WHERE tenant = $1 AND seq > $2 {chosen} ORDER BY seq LIMIT $3"
+            "SELECT {COLUMNS} FROM events WHERE tenant = $1 AND seq > $2 AND seq <= $3 {chosen} ORDER BY seq LIMIT $4"
         );
         self.within(async {
             let mut query = sqlx::query(AssertSqlSafe(sql))
                 .bind(tenant.to_owned())
-                .bind(integer(seq))
+                .bind(integer(after))
+                .bind(integer(until))
                 .bind(i64::from(count));
             for kind in kinds {
                 query = query.bind(kind.clone());

@@ -66,6 +66,9 @@ async fn a_reader_goes_on_from_its_number_and_sees_each_outcome_of_its_tenant() 
         assert_eq!(rest, all[2..]);
         let chosen = read(ledger, 0, &["opened".to_owned(), "accepted".to_owned()]).await;
         assert_eq!(chosen, [all[0].clone(), all[2].clone()]);
+        let between = ledger.events_between("shop", (all[0].0, all[1].0), &[], 10).await;
+        let between: Vec<_> = between.expect("answers").iter().map(|event| event.seq).collect();
+        assert_eq!(between, [all[1].0], "after the one and up to the other");
         assert_eq!(ledger.newest_event().await.expect("answers"), all[2].0);
     }
 }
