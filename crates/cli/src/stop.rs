@@ -78,14 +78,22 @@ async fn release(mut client: Client, request: ReleaseStopRequest) -> anyhow::Res
     let answer = answer.map_err(|status| client::explain(&status))?.into_inner();
     let stop = answer.stop.unwrap_or_default();
     let cancel = stop.release.as_ref().is_some_and(|release| release.cancel);
-    let verb = match (dry_run, cancel) {
-        (true, false) => "would be sent",
-        (true, true) => "would end as cancelled",
-        (false, false) => "go their way",
-        (false, true) => "end as cancelled",
+    let end = match (dry_run, cancel) {
+        (true, false) => "held messages would be sent",
+        (true, true) => "held, scheduled and deferred messages would end as cancelled",
+        (false, false) => "held messages go their way",
+        (false, true) => "held, scheduled and deferred messages end as cancelled",
     };
-    println!("{} held messages {verb}", answer.messages);
+    println!("{} {end}", count(answer.messages, answer.more));
     Ok(())
+}
+
+fn count(counted: u64, more: bool) -> String {
+    if more {
+        format!("at least {counted}")
+    } else {
+        counted.to_string()
+    }
 }
 
 /// A stop in one line.
@@ -110,7 +118,7 @@ fn print(stop: &Stop) {
     .map(|(name, value)| format!("{name} {value}"))
     .collect();
     let state = match &stop.release {
-        Some(release) if release.cancel => "released, ending what it held",
+        Some(release) if release.cancel => "released, ending what it kept back",
         Some(_) => "released, sending what it held",
         None if stop.cancel => "cancels",
         None => "holds",
@@ -119,7 +127,7 @@ fn print(stop: &Stop) {
         "{}  {state}  {}  {} held  by {} at {}: {}",
         stop.stop_id,
         given.join(", "),
-        stop.held,
+        count(stop.held, stop.more_held),
         stop.who,
         client::show_time(stop.at),
         stop.why

@@ -38,6 +38,7 @@ pub struct Subject<'a> {
     pub template: &'a str,
     pub lane: Lane,
     pub tags: Vec<(&'a str, &'a str)>,
+    pub accepted_at: Millis,
 }
 
 /// A person's word, kept with what it did.
@@ -55,16 +56,58 @@ pub struct Stop {
     pub selector: Selector,
     pub mode: StopMode,
     pub said: Said,
-    /// Set once it was released: it meets nothing more, and what it held goes its way, or ends.
+    /// Set once it was released: it meets nothing more, and what it held goes its way; or all that it kept back ends.
     pub release: Option<Release>,
 }
 
-/// What becomes of what a stop held, and who said so.
+/// What becomes of what a stop kept back, and who said so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
-    /// True if it ends as cancelled instead of being sent.
+    /// True if all that was accepted until then ends as cancelled instead of being sent, wherever it waits: what the stop had not
+    /// come to yet, and what is scheduled or deferred, as well as what it held.
     pub cancel: bool,
     pub said: Said,
+}
+
+/// What a release makes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freed<'a> {
+    pub stop: &'a Stop,
+    pub release: &'a Release,
+    /// True if the message ends instead of being sent.
+    pub cancel: bool,
+}
+
+impl Stop {
+    /// What becomes of a message by this stop; `None` if it does not meet it.
+    fn meets(&self, subject: &Subject<'_>) -> Option<StopMode> {
+        if !self.selector.fits(subject) {
+            return None;
+        }
+        match &self.release {
+            None => Some(self.mode),
+            Some(release) => release.ends(subject).then_some(StopMode::Cancel),
+        }
+    }
+
+    /// True while there may be something for it to meet.
+    fn is_meeting(&self) -> bool {
+        self.release.as_ref().is_none_or(|release| release.cancel)
+    }
+
+    fn is_cancelling(&self) -> bool {
+        match &self.release {
+            None => self.mode == StopMode::Cancel,
+            Some(release) => release.cancel,
+        }
+    }
+}
+
+impl Release {
+    /// What was accepted later is none of what the stop kept back.
+    fn ends(&self, subject: &Subject<'_>) -> bool {
+        self.cancel && subject.accepted_at <= self.said.at
+    }
 }
 
 impl Selector {
@@ -111,41 +154,58 @@ impl StopSet {
         self.0.is_empty()
     }
 
-    /// Those that meet messages.
-    pub fn standing(&self) -> impl Iterator<Item = &Stop> {
-        self.0.iter().filter(|stop| stop.release.is_none())
-    }
-
-    /// Those that were released, and what becomes of what they held.
+    /// Those that were released, and what becomes of what they kept back.
     pub fn released(&self) -> impl Iterator<Item = (&Stop, &Release)> {
         self.0
             .iter()
             .filter_map(|stop| Some((stop, stop.release.as_ref()?)))
     }
 
+    /// The stop that decides of a message, and what becomes of it; `None` if it may go on.
+    #[must_use]
+    pub fn met_by(&self, subject: &Subject<'_>) -> Option<(&Stop, StopMode)> {
+        let met = self
+            .0
+            .iter()
+            .filter_map(|stop| Some((stop, stop.meets(subject)?)));
+        // A cancellation is the last of the modes; among equals the later one decides.
+        met.max_by_key(|(_, mode)| *mode == StopMode::Cancel)
+    }
+
     /// What becomes of a message; `None` if it may go on.
     #[must_use]
     pub fn verdict(&self, subject: &Subject<'_>) -> Option<StopMode> {
-        let met = self.standing().filter(|stop| stop.selector.fits(subject));
-        // A cancellation is the last of the modes.
-        met.map(|stop| stop.mode)
-            .max_by_key(|mode| *mode == StopMode::Cancel)
+        self.met_by(subject).map(|(_, mode)| mode)
     }
 
-    /// The release of a held message: of a stop that fits, while no other stop meets it.
+    /// The release of a message: one that ends it, or else one that sends it while no stop that stands meets it.
     #[must_use]
-    pub fn release_of(&self, subject: &Subject<'_>) -> Option<(&Stop, &Release)> {
-        if self.verdict(subject).is_some() {
+    pub fn release_of(&self, subject: &Subject<'_>) -> Option<Freed<'_>> {
+        let fitting = || self.released().filter(|(stop, _)| stop.selector.fits(subject));
+        let ending = fitting().find(|(_, release)| release.ends(subject));
+        if ending.is_none() && self.verdict(subject).is_some() {
             return None;
         }
-        self.released().find(|(stop, _)| stop.selector.fits(subject))
+        let cancel = ending.is_some();
+        let (stop, release) = ending.or_else(|| fitting().next())?;
+        Some(Freed {
+            stop,
+            release,
+            cancel,
+        })
     }
 
     /// True if some message of this tenant and lane may be met.
     #[must_use]
     pub fn may_meet(&self, tenant: &str, lane: Lane) -> bool {
-        self.standing()
-            .any(|stop| stop.selector.fits_stream(tenant, lane))
+        let mut meeting = self.0.iter().filter(|stop| stop.is_meeting());
+        meeting.any(|stop| stop.selector.fits_stream(tenant, lane))
+    }
+
+    /// True if some message may end by one of them.
+    #[must_use]
+    pub fn may_cancel(&self) -> bool {
+        self.0.iter().any(Stop::is_cancelling)
     }
 
     /// True if tags have to be known to judge a message.
@@ -167,6 +227,7 @@ mod tests {
             template: "welcome",
             lane: Lane::Bulk,
             tags: vec![("campaign", "spring"), ("wave", "2")],
+            accepted_at: Millis(5),
         }
     }
 
@@ -262,5 +323,47 @@ mod tests {
             ..subject()
         };
         assert!(alone.release_of(&elsewhere).is_none());
+    }
+
+    #[test]
+    fn a_release_that_ends_meets_all_that_was_accepted_until_then_and_nothing_later() {
+        let mut released = stop(template("welcome"), StopMode::Hold);
+        released.release = Some(Release {
+            cancel: true,
+            said: Said {
+                at: Millis(5),
+                ..said()
+            },
+        });
+        let stops = StopSet::new(vec![released.clone()]);
+        assert_eq!(stops.verdict(&subject()), Some(StopMode::Cancel));
+        assert!(stops.may_meet("shop", Lane::Bulk) && stops.may_cancel());
+        let freed = stops.release_of(&subject()).expect("it was held");
+        assert!(freed.cancel);
+        let later = Subject {
+            accepted_at: Millis(6),
+            ..subject()
+        };
+        assert_eq!(stops.verdict(&later), None, "it was accepted after the release");
+        let freed = stops.release_of(&later).expect("no stop stands");
+        assert!(
+            !freed.cancel,
+            "held by a copy of before the release, it goes its way"
+        );
+
+        let mut sends = stop(tag("wave", None), StopMode::Hold);
+        sends.release = Some(Release {
+            cancel: false,
+            said: said(),
+        });
+        let holds = stop(tag("wave", None), StopMode::Hold);
+        for both in [
+            vec![sends.clone(), released.clone()],
+            vec![released.clone(), sends],
+            vec![released, holds],
+        ] {
+            let stops = StopSet::new(both);
+            assert!(stops.release_of(&subject()).expect("released").cancel);
+        }
     }
 }

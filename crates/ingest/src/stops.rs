@@ -4,6 +4,7 @@
 //! sees and sets only stops that name this tenant.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use paceline_domain::stop::{Release, Said, Selector, Stop, StopSet};
@@ -15,6 +16,7 @@ use paceline_store::{StopWritten, Store};
 use paceline_wire::status::{InvalidFields, RpcError, reason};
 use paceline_wire::v1::stops_service_server::StopsService;
 use paceline_wire::{stops, v1};
+use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
 use tracing::{Instrument as _, info_span};
 
@@ -25,8 +27,11 @@ use crate::operator;
 
 /// The longest text of a selector, in characters.
 const TEXT_MAX: usize = 256;
-/// Held messages that are counted at a time.
+/// Messages that are counted at a time, and messages whose requests are read at a time where tags are asked for.
 const PAGE: u32 = 512;
+const BATCH: usize = 64;
+/// How long messages are counted: what is wished for must not fail because there are so many of them.
+const COUNT_MAX: Duration = Duration::from_secs(5);
 /// How often a stop that others write at the same time is looked at anew.
 const LOOKS_MAX: u32 = 5;
 
@@ -34,11 +39,16 @@ const LOOKS_MAX: u32 = 5;
 pub(crate) struct StopsOf {
     store: Store,
     clock: Arc<dyn Clock>,
+    count_max: Duration,
 }
 
 impl StopsOf {
     pub(crate) fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+        Self {
+            store,
+            clock,
+            count_max: COUNT_MAX,
+        }
     }
 
     async fn all(&self) -> Result<Vec<(Stop, Bytes)>, RpcError> {
@@ -86,14 +96,17 @@ impl StopsOf {
         all.retain(|stop| tenant.is_empty() || stop.selector.tenant.as_deref() == Some(tenant));
         let set = StopSet::new(all.clone());
         let mut held = vec![0; all.len()];
-        self.each_held(&set, |stored| {
+        let until = Instant::now() + self.count_max;
+        let count = |stored: &copies::Stored| {
             for (stop, held) in all.iter().zip(&mut held) {
                 *held += u64::from(stop.selector.fits(&stored.subject()));
             }
-        })
-        .await?;
+        };
+        let more = !all.is_empty() && !self.each(Set::Held, &set, until, count).await?;
         let shown = all.iter().zip(held);
-        Ok(shown.map(|(stop, held)| stops::show(stop, held)).collect())
+        Ok(shown
+            .map(|(stop, held)| stops::show(stop, (held, more)))
+            .collect())
     }
 
     async fn release(
@@ -103,6 +116,7 @@ impl StopsOf {
         release: Release,
         dry_run: bool,
     ) -> Result<v1::ReleaseStopResponse, RpcError> {
+        let until = Instant::now() + self.count_max;
         for _ in 0..LOOKS_MAX {
             let all = self.all().await?;
             let found = all.iter().find(|(stop, _)| stop.id == id);
@@ -110,15 +124,10 @@ impl StopsOf {
                 return Err(no_such_stop());
             };
             let mut stop = stop.clone();
-            stop.release.get_or_insert_with(|| release.clone());
+            let cancel = stop.release.get_or_insert_with(|| release.clone()).cancel;
             let others = all.iter().map(|(other, _)| other).filter(|other| other.id != id);
             let set = StopSet::new(others.chain([&stop]).cloned().collect());
-            let mut messages = 0;
-            self.each_held(&set, |stored| {
-                let freed = set.release_of(&stored.subject());
-                messages += u64::from(freed.is_some_and(|(freed, _)| freed.id == id));
-            })
-            .await?;
+            let (messages, more) = self.freed(&set, id, cancel, until).await?;
             let packed = stops::pack(&stop);
             let written = if dry_run || packed == *seen {
                 Ok(StopWritten::Written)
@@ -127,29 +136,78 @@ impl StopsOf {
             };
             if written.map_err(|failure| error::of_store(&failure))? == StopWritten::Written {
                 return Ok(v1::ReleaseStopResponse {
-                    stop: Some(stops::show(&stop, messages)),
+                    stop: Some(stops::show(&stop, (messages, more))),
                     messages,
+                    more,
                 });
             }
         }
         Err(error::overloaded())
     }
 
-    /// Looks at every held message.
-    async fn each_held(&self, set: &StopSet, mut look: impl FnMut(&copies::Stored)) -> Result<(), RpcError> {
+    /// How many messages the release of a stop lets go, or ends, and whether there may be more.
+    async fn freed(
+        &self,
+        set: &StopSet,
+        id: &str,
+        cancel: bool,
+        until: Instant,
+    ) -> Result<(u64, bool), RpcError> {
+        let mut messages = 0;
+        let mut all = true;
+        let sets = if cancel { &Set::ALL[..] } else { &[Set::Held] };
+        for &which in sets {
+            let count = |stored: &copies::Stored| {
+                let freed = set.release_of(&stored.subject());
+                messages += u64::from(freed.is_some_and(|freed| freed.stop.id == id));
+            };
+            all &= self.each(which, set, until, count).await?;
+        }
+        Ok((messages, !all))
+    }
+
+    /// Looks at every message of a set, until its time is over: then false.
+    async fn each(
+        &self,
+        which: Set,
+        set: &StopSet,
+        until: Instant,
+        mut look: impl FnMut(&copies::Stored),
+    ) -> Result<bool, RpcError> {
         let of_store = |failure| error::of_store(&failure);
         for shard in 0..self.store.shards() {
             let mut place = Some(Place::default());
             while let Some(from) = place {
-                let page = self.store.held_from(shard, from, PAGE).await.map_err(of_store)?;
+                if Instant::now() >= until {
+                    return Ok(false);
+                }
+                let page = match which {
+                    Set::Held => self.store.held_from(shard, from, PAGE).await,
+                    Set::Later => self.store.later_from(shard, from, PAGE).await,
+                };
+                let page = page.map_err(of_store)?;
                 let ids: Vec<_> = page.ids.iter().map(|(id, _)| *id).collect();
-                let stored = copies::stored(&self.store, shard, &ids, set.asks_for_tags()).await;
-                stored.map_err(of_store)?.iter().for_each(&mut look);
+                for ids in ids.chunks(BATCH) {
+                    let stored = copies::stored(&self.store, shard, ids, set.asks_for_tags()).await;
+                    stored.map_err(of_store)?.iter().for_each(&mut look);
+                }
                 place = page.next;
             }
         }
-        Ok(())
+        Ok(true)
     }
+}
+
+/// Where stopped messages wait.
+#[derive(Clone, Copy)]
+enum Set {
+    Held,
+    /// Scheduled and deferred.
+    Later,
+}
+
+impl Set {
+    const ALL: [Self; 2] = [Self::Held, Self::Later];
 }
 
 /// True if the stop is this caller's to see and to end.
@@ -219,7 +277,7 @@ impl StopsService for StopsOf {
             .instrument(span)
             .await?;
         Ok(Response::new(v1::StopResponse {
-            stop: Some(stops::show(&stop, 0)),
+            stop: Some(stops::show(&stop, (0, false))),
         }))
     }
 
@@ -264,5 +322,64 @@ impl StopsService for StopsOf {
             .instrument(span)
             .await?;
         Ok(Response::new(answer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use paceline_domain::stop::{Release, Said, Selector};
+    use paceline_kit::access::Caller;
+    use paceline_kit::clock::{Clock as _, SystemClock};
+    use paceline_store::{Durability, Store, StoreConfig};
+    use paceline_testkit::TestRedis;
+
+    use super::StopsOf;
+
+    fn said() -> Said {
+        Said {
+            who: "ops".to_owned(),
+            why: "test".to_owned(),
+            at: SystemClock.wall(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_too_much_to_count_is_listed_and_released_all_the_same() {
+        let redis = TestRedis::start().await;
+        let config = StoreConfig {
+            url: redis.url().to_owned(),
+            shards: 1,
+            command_timeout: Duration::from_secs(2),
+            durability: Durability::Fsync,
+            replicas: 0,
+            allow_unsafe: true,
+            tls: None,
+            allow_plaintext_password: false,
+            log_entries_max: 1_000,
+        };
+        let stops = StopsOf {
+            store: Store::connect(&config).await.expect("a safe redis"),
+            clock: Arc::new(SystemClock),
+            count_max: Duration::ZERO,
+        };
+        let selector = Selector {
+            tenant: Some("shop".to_owned()),
+            ..Selector::default()
+        };
+        let stop = stops.set(selector, false, said()).await.expect("set");
+        let listed = stops.list("shop").await.expect("listed");
+        assert_eq!((listed[0].held, listed[0].more_held), (0, true));
+        let release = Release {
+            cancel: true,
+            said: said(),
+        };
+        let answer = stops.release(&Caller::anyone(), &stop.id, release, false).await;
+        let answer = answer.expect("released");
+        assert_eq!((answer.messages, answer.more), (0, true));
+        let all = stops.all().await.expect("told");
+        assert!(all[0].0.release.is_some(), "it stands written");
     }
 }

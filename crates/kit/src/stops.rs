@@ -127,11 +127,15 @@ pub struct Stored {
 impl Stored {
     #[must_use]
     pub fn subject(&self) -> Subject<'_> {
-        let of_request = |request| stops::subject_of_request(request, self.record.lane);
+        let Record {
+            lane, accepted_at, ..
+        } = self.record;
+        let of_request = |request| stops::subject_of_request(request, lane, accepted_at);
         Subject {
             tenant: &self.record.tenant,
             template: &self.record.template,
-            lane: self.record.lane,
+            lane,
+            accepted_at,
             tags: self
                 .request
                 .as_ref()

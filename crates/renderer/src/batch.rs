@@ -174,7 +174,8 @@ impl Batch {
         };
         let mut free = Vec::with_capacity(asked.len());
         for (job, request) in asked {
-            match stops.verdict(&subject_of_request(&request, job.stream.lane)) {
+            let subject = subject_of_request(&request, job.stream.lane, job.ticket.accepted_at);
+            match stops.verdict(&subject) {
                 Some(mode) => fates.stop.push(job.stopped(mode)),
                 None => free.push((job, request)),
             }

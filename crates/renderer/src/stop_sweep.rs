@@ -1,21 +1,24 @@
-//! Brings stops to everything that waits, wherever it does, and lets go what a released stop held.
+//! Brings stops to everything that waits, wherever it does, and lets go, or ends, what a released stop kept back.
 //!
 //! That nothing stopped is sent does not depend on it: nobody claims without a young copy of the stops. It makes a cancellation
 //! final for what is scheduled, deferred and held, clears streams that nobody reads, and releases. Any renderer may do it; the
 //! scripts let only the first one in. It goes through each shard in turn, a page at a time, and once more every half a minute
 //! while a stop stands: what another release, or a process that was frozen, put there meanwhile is found then.
+//!
+//! A turn may take long, and people change their mind: before each script it looks whether the stops that it goes by are still
+//! those of the copy. If not, it breaks off, and the next one begins with the new ones.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use paceline_domain::id::MessageId;
 use paceline_domain::record::State;
-use paceline_domain::stop::{Release, StopMode, StopSet};
+use paceline_domain::stop::{Freed, StopMode, StopSet};
 use paceline_kit::Shutdown;
 use paceline_kit::stops::{self, Stored};
-use paceline_store::waiting_all::{Page, Place};
+use paceline_store::waiting_all::Place;
 use paceline_store::{Change, Entry, EntryBody, Stage, Stopped, StoreError, StreamKey};
 use paceline_wire::{convert, v1};
 use prost::Message as _;
@@ -85,17 +88,42 @@ impl Sweep {
         if self.released.is_empty() && self.swept.as_ref().is_some_and(same) {
             return Ok(());
         }
-        let mut freed = 0;
+        let mut turn = Turn::by(stops);
+        let mut failed = None;
+        // A shard that does not answer keeps nothing back in the others.
         for shard in 0..self.shared.store.shards() {
-            self.sweep_streams(shard, &stops).await?;
-            self.sweep_later(shard, &stops).await?;
-            freed += self.sweep_held(shard, &stops).await?;
+            if let Err(error) = self.sweep(shard, &mut turn).await {
+                failed = Some(error);
+            }
         }
-        if freed == 0 && !self.stop.is_requested() {
-            self.forget(&stops, now).await?;
+        if let Some(error) = failed {
+            return Err(error);
         }
-        self.swept = Some((stops, now));
+        if turn.is_broken_off {
+            return Ok(());
+        }
+        if turn.is_whole && turn.freed == 0 {
+            self.forget(&turn.stops, now).await?;
+        }
+        self.swept = Some((turn.stops, now));
         Ok(())
+    }
+
+    /// In the order in which messages move on, so that none gets past.
+    async fn sweep(&self, shard: u16, turn: &mut Turn) -> Result<(), StoreError> {
+        if turn.stops.may_cancel() {
+            self.sweep_set(shard, turn, Set::Later).await?;
+        }
+        self.sweep_streams(shard, turn).await?;
+        self.sweep_set(shard, turn, Set::Held).await
+    }
+
+    /// False once the turn must break off.
+    fn goes_on(&self, turn: &mut Turn) -> bool {
+        let current = self.shared.stops.current();
+        let is_current = current.is_some_and(|current| Arc::ptr_eq(&current, &turn.stops));
+        turn.is_broken_off |= self.stop.is_requested() || !is_current;
+        !turn.is_broken_off
     }
 
     /// Forgets released stops after a turn, begun at `began`, that found nothing of theirs.
@@ -111,41 +139,55 @@ impl Sweep {
         Ok(())
     }
 
-    async fn sweep_streams(&self, shard: u16, stops: &StopSet) -> Result<(), StoreError> {
+    async fn sweep_streams(&self, shard: u16, turn: &mut Turn) -> Result<(), StoreError> {
         for stream in self.shared.store.active(shard).await? {
-            if !stops.may_meet(&stream.tenant, stream.lane) {
-                continue;
-            }
-            let mut after: Option<String> = None;
-            for _ in 0..PAGES_MAX {
-                let store = &self.shared.store;
-                let entries = store.look(shard, &stream, after.as_deref(), PAGE).await?;
-                for entries in entries.chunks(BATCH) {
-                    self.stop_entries(shard, stops, &stream, entries).await?;
-                }
-                if entries.len() < PAGE as usize || self.stop.is_requested() {
-                    break;
-                }
-                after = entries.into_iter().next_back().map(|entry| entry.entry_id);
+            if turn.stops.may_meet(&stream.tenant, stream.lane) {
+                self.sweep_stream(shard, turn, &stream).await?;
             }
         }
+        Ok(())
+    }
+
+    async fn sweep_stream(&self, shard: u16, turn: &mut Turn, stream: &StreamKey) -> Result<(), StoreError> {
+        let mut after: Option<String> = None;
+        for _ in 0..PAGES_MAX {
+            let store = &self.shared.store;
+            let entries = store.look(shard, stream, after.as_deref(), PAGE).await?;
+            for entries in entries.chunks(BATCH) {
+                if !self.goes_on(turn) {
+                    return Ok(());
+                }
+                self.stop_entries(shard, turn, stream, entries).await?;
+            }
+            if entries.len() < PAGE as usize {
+                return Ok(());
+            }
+            after = entries.into_iter().next_back().map(|entry| entry.entry_id);
+        }
+        turn.is_whole = false;
         Ok(())
     }
 
     async fn stop_entries(
         &self,
         shard: u16,
-        stops: &StopSet,
+        turn: &mut Turn,
         stream: &StreamKey,
         entries: &[Entry],
     ) -> Result<(), StoreError> {
         let ids: Vec<MessageId> = entries.iter().filter_map(id_of).collect();
-        let stored = stops::stored(&self.shared.store, shard, &ids, stops.asks_for_tags()).await?;
-        let met: HashMap<MessageId, StopMode> = stored
+        let with_tags = turn.stops.asks_for_tags();
+        let stored = stops::stored(&self.shared.store, shard, &ids, with_tags).await?;
+        let mut met = HashMap::new();
+        for stored in stored
             .iter()
             .filter(|stored| stored.record.state == State::Queued)
-            .filter_map(|stored| Some((stored.id, stops.verdict(&stored.subject())?)))
-            .collect();
+        {
+            if let Some((stop, mode)) = turn.stops.met_by(&stored.subject()) {
+                met.insert(stored.id, mode);
+                turn.freed += u64::from(stop.release.is_some());
+            }
+        }
         let stopped = |entry: &Entry| match &entry.body {
             EntryBody::Message { id, ticket, .. } => Some(Stopped {
                 stream: entry.stream.clone(),
@@ -165,92 +207,126 @@ impl Sweep {
         Ok(())
     }
 
-    /// Only a cancellation reaches what waits for its time: what is to be held is met when it is due.
-    async fn sweep_later(&self, shard: u16, stops: &StopSet) -> Result<(), StoreError> {
-        if !stops.standing().any(|stop| stop.mode == StopMode::Cancel) {
-            return Ok(());
-        }
+    /// Ends what a cancellation meets; of what is held, what was released goes its way. What is scheduled or deferred, and to be
+    /// held, is met when it is due.
+    async fn sweep_set(&self, shard: u16, turn: &mut Turn, set: Set) -> Result<(), StoreError> {
         let mut place = Place::default();
         for _ in 0..PAGES_MAX {
-            let page = self.shared.store.later_from(shard, place, PAGE).await?;
-            for stored in self.stored(shard, stops, &page).await? {
-                let cancelled = stored
-                    .iter()
-                    .filter(|stored| stops.verdict(&stored.subject()) == Some(StopMode::Cancel));
-                let ids: Vec<MessageId> = cancelled.map(|stored| stored.id).collect();
-                self.cancel(shard, &ids, Bytes::new()).await?;
+            let page = match set {
+                Set::Later => self.shared.store.later_from(shard, place, PAGE).await?,
+                Set::Held => self.shared.store.held_from(shard, place, PAGE).await?,
+            };
+            let ids: Vec<MessageId> = page.ids.iter().map(|(id, _)| *id).collect();
+            let mut gone = HashSet::new();
+            for ids in ids.chunks(BATCH) {
+                if !self.goes_on(turn) {
+                    return Ok(());
+                }
+                let with_tags = turn.stops.asks_for_tags();
+                let stored = stops::stored(&self.shared.store, shard, ids, with_tags).await?;
+                self.free(shard, turn, &stored, &mut gone).await?;
             }
-            match page.next {
-                Some(next) if !self.stop.is_requested() => place = next,
-                _ => break,
+            match page.next_without(|id| gone.contains(id)) {
+                Some(next) => place = next,
+                None => return Ok(()),
             }
         }
+        turn.is_whole = false;
         Ok(())
     }
 
-    /// Ends what a cancellation meets, and what was released goes its way; returns how many messages were.
-    async fn sweep_held(&self, shard: u16, stops: &StopSet) -> Result<u64, StoreError> {
-        let mut place = Place::default();
-        let mut freed = 0;
-        for _ in 0..PAGES_MAX {
-            let page = self.shared.store.held_from(shard, place, PAGE).await?;
-            for stored in self.stored(shard, stops, &page).await? {
-                freed += self.free(shard, stops, &stored).await?;
-            }
-            match page.next {
-                Some(next) if !self.stop.is_requested() => place = next,
-                _ => break,
-            }
-        }
-        Ok(freed)
-    }
-
-    async fn free(&self, shard: u16, stops: &StopSet, stored: &[Stored]) -> Result<u64, StoreError> {
+    /// Notes in `gone` what has left its set.
+    async fn free(
+        &self,
+        shard: u16,
+        turn: &mut Turn,
+        stored: &[Stored],
+        gone: &mut HashSet<MessageId>,
+    ) -> Result<(), StoreError> {
         let mut ended = Vec::new();
-        let mut released: BTreeMap<&str, (&Release, Vec<MessageId>)> = BTreeMap::new();
+        let mut released: BTreeMap<(&str, bool), (Freed<'_>, Vec<MessageId>)> = BTreeMap::new();
         for stored in stored {
             let subject = stored.subject();
-            if stops.verdict(&subject) == Some(StopMode::Cancel) {
-                ended.push(stored.id);
-            } else if let Some((stop, release)) = stops.release_of(&subject) {
-                let ids = released.entry(&stop.id).or_insert_with(|| (release, Vec::new()));
-                ids.1.push(stored.id);
+            let freed = turn.stops.release_of(&subject);
+            match freed.filter(|freed| freed.cancel || stored.record.state == State::Held) {
+                Some(freed) => {
+                    let key = (freed.stop.id.as_str(), freed.cancel);
+                    released
+                        .entry(key)
+                        .or_insert((freed, Vec::new()))
+                        .1
+                        .push(stored.id);
+                }
+                None if turn.stops.verdict(&subject) == Some(StopMode::Cancel) => ended.push(stored.id),
+                None => {}
             }
         }
-        self.cancel(shard, &ended, Bytes::new()).await?;
-        let mut freed = ended.len();
-        for (release, ids) in released.values() {
-            freed += ids.len();
-            let act = act(release, ids);
-            if release.cancel {
-                self.cancel(shard, ids, act).await?;
-            } else {
-                let changes = self.shared.store.release(shard, ids, act).await?;
-                let moved = changes.iter().filter(|change| matches!(change, Change::Moved(_)));
-                self.shared.metrics.released(moved.count());
-                self.shared.store.hint(Stage::Queued);
+        self.cancel(shard, &ended, Bytes::new(), gone).await?;
+        let mut freed_now = 0;
+        for (freed, ids) in released.values() {
+            freed_now += ids.len() as u64;
+            let act = act(freed, ids);
+            if freed.cancel {
+                self.cancel(shard, ids, act, gone).await?;
+                continue;
             }
+            let changes = self.shared.store.release(shard, ids, act).await?;
+            let before = gone.len();
+            gone.extend(moved(ids, &changes));
+            self.shared.metrics.released(gone.len() - before);
+            self.shared.store.hint(Stage::Queued);
         }
-        Ok(freed as u64)
+        drop(released);
+        turn.freed += freed_now;
+        Ok(())
     }
 
-    async fn cancel(&self, shard: u16, ids: &[MessageId], act: Bytes) -> Result<(), StoreError> {
+    async fn cancel(
+        &self,
+        shard: u16,
+        ids: &[MessageId],
+        act: Bytes,
+        gone: &mut HashSet<MessageId>,
+    ) -> Result<(), StoreError> {
         if !ids.is_empty() {
             let changes = self.shared.store.cancel_stopped(shard, ids, act).await?;
             self.shared.metrics.stopped(&changes);
+            gone.extend(moved(ids, &changes));
         }
         Ok(())
     }
+}
 
-    /// The messages of a page, a script's worth at a time.
-    async fn stored(&self, shard: u16, stops: &StopSet, page: &Page) -> Result<Vec<Vec<Stored>>, StoreError> {
-        let ids: Vec<MessageId> = page.ids.iter().map(|(id, _)| *id).collect();
-        let mut all = Vec::new();
-        for ids in ids.chunks(BATCH) {
-            all.push(stops::stored(&self.shared.store, shard, ids, stops.asks_for_tags()).await?);
+/// Once through everything.
+struct Turn {
+    stops: Arc<StopSet>,
+    /// Messages that were found and that a released stop lets go, or ends.
+    freed: u64,
+    /// False if something lies behind the bound of pages.
+    is_whole: bool,
+    is_broken_off: bool,
+}
+
+impl Turn {
+    const fn by(stops: Arc<StopSet>) -> Self {
+        Self {
+            stops,
+            freed: 0,
+            is_whole: true,
+            is_broken_off: false,
         }
-        Ok(all)
     }
+}
+
+#[derive(Clone, Copy)]
+enum Set {
+    Later,
+    Held,
+}
+
+fn moved<'a>(ids: &'a [MessageId], changes: &'a [Change]) -> impl Iterator<Item = MessageId> + 'a {
+    let both = ids.iter().zip(changes);
+    both.filter_map(|(id, change)| matches!(change, Change::Moved(_)).then_some(*id))
 }
 
 const fn id_of(entry: &Entry) -> Option<MessageId> {
@@ -261,12 +337,13 @@ const fn id_of(entry: &Entry) -> Option<MessageId> {
 }
 
 /// What the log says of a release.
-fn act(release: &Release, ids: &[MessageId]) -> Bytes {
+fn act(freed: &Freed<'_>, ids: &[MessageId]) -> Bytes {
+    let said = &freed.release.said;
     v1::LoggedAct {
-        at: Some(convert::timestamp(release.said.at)),
-        act: if release.cancel { "cancel" } else { "release" }.to_owned(),
-        who: release.said.who.clone(),
-        why: release.said.why.clone(),
+        at: Some(convert::timestamp(said.at)),
+        act: if freed.cancel { "cancel" } else { "release" }.to_owned(),
+        who: said.who.clone(),
+        why: said.why.clone(),
         tenant: String::new(),
         message_ids: ids.iter().map(|id| Bytes::copy_from_slice(&id.0)).collect(),
     }

@@ -99,13 +99,14 @@ async fn attempt<P: Provider>(
         Ok(()) => {
             let (clock, call_max) = (Arc::clone(&shared.clock), shared.limits.attempt_timeout);
             let (stands, shard) = (admission.stands(), Arc::clone(shard));
-            let (stops, parts, lane) = (shared.stops.clone(), Arc::clone(&rendered), record.lane);
+            let (stops, parts) = (shared.stops.clone(), Arc::clone(&rendered));
+            let (lane, accepted_at) = (record.lane, record.accepted_at);
             let gate = WriteGate::new(move || {
                 let now = clock.boot();
                 stands()
                     && !run_out(now, call_max, deadlines)
                     && shard.standing.may_write(now)
-                    && stops.let_go(&subject_of_rendered(&parts, lane))
+                    && stops.let_go(&subject_of_rendered(&parts, lane, accepted_at))
             });
             call(shared, (id, &record), &rendered, admission, gate).await
         }

@@ -15,7 +15,12 @@ pub(crate) fn verdict(stops: &StopSet, held: &Held) -> Option<StopMode> {
         return None;
     }
     let rendered = rendered::unpack(&held.rendered).ok()?;
-    stops.verdict(&stops::subject_of_rendered(&rendered, held.stream.lane))
+    let accepted_at = held.ticket.accepted_at;
+    stops.verdict(&stops::subject_of_rendered(
+        &rendered,
+        held.stream.lane,
+        accepted_at,
+    ))
 }
 
 /// Those of `items` that no stop meets; the others are held or ended.

@@ -48,6 +48,20 @@ impl Place {
     }
 }
 
+impl Page {
+    /// Where to go on for who has taken those that are `gone` out of the set: what was behind them has moved up.
+    #[must_use]
+    pub fn next_without(&self, gone: impl Fn(&MessageId) -> bool) -> Option<Place> {
+        let next = self.next?;
+        let same = self.ids.iter().filter(|(id, at)| *at == next.from && gone(id));
+        let same = u32::try_from(same.count()).unwrap_or(u32::MAX);
+        Some(Place {
+            skip: next.skip.saturating_sub(same),
+            ..next
+        })
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.from.0, self.skip)

@@ -7,6 +7,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use paceline_local::private_redis::Address;
 use tokio::io::{
@@ -15,6 +16,7 @@ use tokio::io::{
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// Above the number of every connection.
 const FROZEN: u64 = u64::MAX;
@@ -53,6 +55,8 @@ struct Faults {
     connections: AtomicU64,
     /// Connections with a smaller number are silent.
     silent_below: AtomicU64,
+    /// Milliseconds that each answer is kept back.
+    slow_by: AtomicU64,
     /// The connections of now end.
     ended: Notify,
 }
@@ -193,6 +197,15 @@ impl Proxy {
         self.faults.silent_below.store(now, Ordering::SeqCst);
     }
 
+    /// From now on each answer comes so much later, and the next command of its connection after it.
+    ///
+    /// # Panics
+    /// For more than half an eternity.
+    pub fn slow_down(&self, by: Duration) {
+        let millis = u64::try_from(by.as_millis()).expect("a time that somebody waits for");
+        self.faults.slow_by.store(millis, Ordering::SeqCst);
+    }
+
     /// How many connections were made.
     #[must_use]
     pub fn connections(&self) -> u64 {
@@ -287,6 +300,8 @@ where
             }
             continue;
         }
+        let slow_by = Duration::from_millis(faults.slow_by.load(Ordering::SeqCst));
+        tokio::time::sleep_until(Instant::now() + slow_by).await;
         client.write_all(&answer).await?;
         client.flush().await?;
     }

@@ -61,7 +61,7 @@ pub fn unpack(id: &str, bytes: &[u8]) -> Result<Stop, Unreadable> {
 
 /// The stop as the contract shows it.
 #[must_use]
-pub fn show(stop: &Stop, held: u64) -> v1::Stop {
+pub fn show(stop: &Stop, (held, more_held): (u64, bool)) -> v1::Stop {
     v1::Stop {
         stop_id: stop.id.clone(),
         selector: Some(selector(&stop.selector)),
@@ -71,6 +71,7 @@ pub fn show(stop: &Stop, held: u64) -> v1::Stop {
         at: convert::timestamp_if_set(stop.said.at),
         release: stop.release.as_ref().map(release),
         held,
+        more_held,
     }
 }
 
@@ -96,25 +97,27 @@ pub fn read_selector(selector: &v1::StopSelector) -> Result<Selector, paceline_d
     })
 }
 
-/// What a stop looks at of an accepted message. The lane is that of its record.
+/// What a stop looks at of an accepted message. Lane and acceptance are those of its record.
 #[must_use]
-pub fn subject_of_request(request: &v1::StoredRequest, lane: Lane) -> Subject<'_> {
+pub fn subject_of_request(request: &v1::StoredRequest, lane: Lane, accepted_at: Millis) -> Subject<'_> {
     Subject {
         tenant: &request.tenant,
         template: &request.template,
         lane,
         tags: tags(&request.tags),
+        accepted_at,
     }
 }
 
-/// What a stop looks at of a rendered message. The lane is that of its stream.
+/// What a stop looks at of a rendered message. The lane is that of its stream, the acceptance that of its entry.
 #[must_use]
-pub fn subject_of_rendered(rendered: &v1::RenderedMessage, lane: Lane) -> Subject<'_> {
+pub fn subject_of_rendered(rendered: &v1::RenderedMessage, lane: Lane, accepted_at: Millis) -> Subject<'_> {
     Subject {
         tenant: &rendered.tenant,
         template: &rendered.template,
         lane,
         tags: tags(&rendered.tags),
+        accepted_at,
     }
 }
 

@@ -39,11 +39,11 @@ pub(crate) struct SetOptions {
 pub(crate) enum StopCommand {
     /// All stops, and how much each holds.
     List,
-    /// Ends a stop: what it held is sent, or with --cancel ends.
+    /// Ends a stop: what it held is sent, or with --cancel all that it kept back ends.
     Release {
         /// The stop's id.
         id: String,
-        /// What is held ends as cancelled instead of being sent.
+        /// What is held ends as cancelled instead of being sent, and so does what is scheduled, deferred or not held yet.
         #[arg(long)]
         cancel: bool,
         /// Only tells how many messages it would be.

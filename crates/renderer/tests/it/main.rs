@@ -5,4 +5,5 @@ mod fairness;
 mod fates;
 mod promote;
 mod scrub;
+mod stops;
 mod support;

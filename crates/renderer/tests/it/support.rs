@@ -56,11 +56,16 @@ impl Bench {
 
     /// Runs a renderer with these settings beside the usual ones; it drains when the value is dropped or stopped.
     pub(crate) fn renderer(&self, own: &str) -> Renderer {
+        self.renderer_by(self.redis.url(), own)
+    }
+
+    /// The same, with the Redis at `url`: a proxy before it.
+    pub(crate) fn renderer_by(&self, url: &str, own: &str) -> Renderer {
         let text = format!(
             "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[templates]\ndirectory = {:?}\nmissing_wait = \"1s\"\n\
              [redis]\nurl = {:?}\ndurability = \"local\"\n{own}",
             self.folder.path(),
-            self.redis.url()
+            url
         );
         let file = self.folder.path().join("renderer.toml");
         std::fs::write(&file, text).expect("writable");

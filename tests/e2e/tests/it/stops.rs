@@ -22,19 +22,27 @@ use crate::stack::{PATIENCE, Stack, TENANT, templates, welcome};
 /// Recipients per second, so that the flood lasts.
 const RATE: f64 = 200.0;
 const FLOOD: usize = 3_000;
+/// Mail of the size that stops are for, and a rate at which little of it is gone before it is stopped.
+const MANY: usize = 20_000;
+const MANY_SCHEDULED: usize = 2_000;
+const SLOW: f64 = 50.0;
 /// How many are let go before somebody notices.
 const NOTICED: u64 = 100;
 /// Within this time of the command's answer nothing more may go.
 const STOPPED_AFTER: Duration = Duration::from_secs(2);
 
 async fn stack() -> anyhow::Result<Stack> {
+    stack_at(RATE).await
+}
+
+async fn stack_at(rate: f64) -> anyhow::Result<Stack> {
     let options = LookalikeOptions {
         keep_max: 4 * FLOOD,
         ..LookalikeOptions::default()
     };
     let stack = Stack::start(2, options).await?;
     let lasts = Duration::from_secs(3_600);
-    set_by_hand(&stack, Action::Cap(Cap { rate: RATE }), lasts).await?;
+    set_by_hand(&stack, Action::Cap(Cap { rate }), lasts).await?;
     Ok(stack)
 }
 
@@ -290,6 +298,68 @@ async fn what_a_stop_cancels_is_never_sent_scheduled_mail_too() -> anyhow::Resul
     for part in ["cancels", "tag campaign=wrong", "by ops", "the wrong email"] {
         ensure!(listed.contains(part), "no {part} in {listed}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stopped_and_then_cancelled_ends_wherever_it_waits_however_much_it_is() -> anyhow::Result<()>
+{
+    let stack = stack_at(SLOW).await?;
+    let in_an_hour = wall_clock() + Duration::from_secs(3_600);
+    let scheduled = (MANY..MANY + MANY_SCHEDULED).map(|number| EnqueueRequest {
+        send_at: Some(in_an_hour.into()),
+        ..welcome(number)
+    });
+    let scheduled = enqueue(&stack, scheduled.collect()).await?;
+    let flood = enqueue(&stack, (0..MANY).map(welcome).collect()).await?;
+    is_noticed(&stack).await;
+    let why = ["--why", "the wrong email"];
+    says(&stack, &[&["stop", "--template", "welcome"], &why[..]].concat()).await?;
+    let stopped_at = wall_clock();
+    // At once: most of it is not held yet.
+    let stop_id = stops(&stack).await.map_err(anyhow::Error::msg)?[0]
+        .stop_id
+        .clone();
+    says(
+        &stack,
+        &[&["stop", "release", &stop_id, "--cancel"], &why[..]].concat(),
+    )
+    .await?;
+    eventually("the stop is done", PATIENCE, async || {
+        let stops = stops(&stack).await?;
+        stops.is_empty().then_some(()).ok_or_else(|| format!("{stops:?}"))
+    })
+    .await;
+    let took = wall_clock().duration_since(stopped_at)?;
+
+    let arrived = arrived(&stack)?;
+    let mut cancelled = 0;
+    for id in flood.iter().chain(&scheduled) {
+        let message = stack.message(id).await?;
+        let state = message.state();
+        match arrived.get(id) {
+            Some((count, at)) => {
+                let after = at.duration_since(stopped_at).unwrap_or_default();
+                ensure!(
+                    *count == 1 && after < STOPPED_AFTER,
+                    "{id} went {count} times, last {after:?} after the stop"
+                );
+            }
+            None => {
+                ensure!(state == MessageState::Cancelled, "{message:?}");
+                cancelled += 1;
+            }
+        }
+    }
+    ensure!(cancelled > MANY / 2, "the flood was over before the stop");
+    ensure!(
+        scheduled.iter().all(|id| !arrived.contains_key(id)),
+        "scheduled mail was sent"
+    );
+    println!(
+        "{cancelled} messages ended in {took:?}, {:?} each",
+        took / u32::try_from(cancelled)?
+    );
     Ok(())
 }
 
