@@ -1,8 +1,10 @@
 //! What people did, and to which messages.
 
-use sqlx::{AssertSqlSafe, Transaction};
+use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row as _, Transaction};
 
 use crate::ledger::connection;
+use crate::query::millis;
 use crate::rows::{ROWS_MAX, integer, placeholders};
 use crate::{Act, Ledger, LedgerError};
 
@@ -17,6 +19,35 @@ impl Ledger {
             write(&mut writing, std::slice::from_ref(act)).await?;
             writing.commit().await?;
             Ok(())
+        })
+        .await
+    }
+
+    /// The newest `count` acts of a tenant, the newest first, without the messages that they were about.
+    ///
+    /// # Errors
+    /// If the database refuses or does not answer.
+    pub async fn acts(&self, tenant: &str, count: u32) -> Result<Vec<Act>, LedgerError> {
+        let sql =
+            "SELECT id, at, act, who, why, tenant FROM acts WHERE tenant = $1 ORDER BY at DESC, id LIMIT $2";
+        self.within(async {
+            let rows = sqlx::query(sql)
+                .bind(tenant.to_owned())
+                .bind(i64::from(count))
+                .fetch_all(&self.pool)
+                .await?;
+            let act = |row: &AnyRow| {
+                Ok(Act {
+                    id: row.try_get(0)?,
+                    at: millis(row, 1)?,
+                    act: row.try_get(2)?,
+                    who: row.try_get(3)?,
+                    why: row.try_get(4)?,
+                    tenant: row.try_get(5)?,
+                    messages: Vec::new(),
+                })
+            };
+            rows.iter().map(act).collect()
         })
         .await
     }

@@ -14,10 +14,15 @@ mod ledger;
 mod query;
 mod retention;
 mod rows;
+mod suppressions;
 mod types;
 
 pub use error::{ErrorClass, LedgerError};
 pub use ledger::{Ledger, LedgerSettings};
 pub use query::{Filter, Page, Timeline};
 pub use retention::Retained;
+pub use suppressions::{
+    NewSuppression, StandingSuppression, Suppressing, SuppressionDeed, SuppressionFilter, SuppressionKey,
+    SuppressionPage, SuppressionRemoval, SuppressionRemoved, SuppressionRow, SuppressionsChanged,
+};
 pub use types::{Act, Appended, Event, LoggedMessage, MessageRow, Move, NewEvent, Sum, SumFilter};

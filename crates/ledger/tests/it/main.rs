@@ -5,3 +5,4 @@ mod databases;
 mod outcomes;
 mod retention;
 mod search;
+mod suppressions;
