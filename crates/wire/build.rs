@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "dead_letters",
         "doubt",
         "events",
+        "suppression",
         "stored",
     ]
     .map(|name| root.join(format!("paceline/v1/{name}.proto")));

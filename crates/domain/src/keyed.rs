@@ -53,6 +53,13 @@ pub fn user_hash(key: &[u8], tenant: &str, user_id: &str) -> UserHash {
     ))
 }
 
+/// Tells keys apart and nothing else of them: what processes compare that must have the same one.
+#[must_use]
+pub fn key_fingerprint(key: &[u8]) -> String {
+    let hash = hash(key, &[b"fingerprint"]);
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Each part with its length, so that no two lists of parts are the same bytes.
 fn hash(key: &[u8], parts: &[&[u8]]) -> [u8; HASH_BYTES] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
@@ -68,7 +75,7 @@ fn hash(key: &[u8], parts: &[&[u8]]) -> [u8; HASH_BYTES] {
 
 #[cfg(test)]
 mod tests {
-    use super::{address_hash, user_hash};
+    use super::{address_hash, key_fingerprint, user_hash};
     use crate::address::Address;
 
     const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
@@ -96,6 +103,13 @@ mod tests {
         assert_ne!(check("shop", "27"), check("shop2", "7"));
         // Composed and decomposed are one.
         assert_eq!(check("shop", "\u{e9}"), check("shop", "e\u{301}"));
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_keys_own() {
+        assert_eq!(key_fingerprint(KEY), key_fingerprint(KEY));
+        assert_ne!(key_fingerprint(KEY), key_fingerprint(b"another"));
+        assert_eq!(key_fingerprint(KEY).len(), 32);
     }
 
     const KNOWN: &str = "95ba253a95d99d12fee76eb0683bdbaa";

@@ -4,6 +4,7 @@
 //! settings before any socket opens, and leaves with 0 after a drain, 1 after a failure and 64 on a bad configuration.
 
 pub mod access;
+pub mod address_key;
 pub mod admin;
 pub mod client;
 pub mod clock;

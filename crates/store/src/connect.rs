@@ -246,6 +246,12 @@ pub(crate) async fn check_stored(
     })
 }
 
+/// Whether any process has set a setting that all share.
+pub(crate) async fn has_stored(link: &Link, field: &str) -> Result<bool, StoreError> {
+    let stored: Option<String> = link.ask(link.client().hget(META, field)).await?;
+    Ok(stored.is_some())
+}
+
 /// Looks first: a full Redis refuses every plain write, and a sender must be able to start on one.
 async fn stored_or_set(client: &Client, link: &Link, field: &str, ours: &str) -> Result<String, StoreError> {
     if let Some(stored) = link.ask(client.hget(META, field)).await? {

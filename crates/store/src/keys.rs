@@ -20,7 +20,7 @@
 //! | `{pl1:S}:wait` | string | nothing, for a second: the write that a wait for durability begins with | waits | nobody |
 //! | `{pl1:stop}` | hash: id | stops (a format byte and protobuf) | operators, renderer | renderer, sender, ingest |
 //! | `{pl1:stop}:wait` | string | as `wait` above | waits | nobody |
-//! | `{pl1:sup:B}` | hash | suppressed addresses by their keyed hash, B its first byte, and the `run` of Redis for which the bucket is complete: see `suppressions.rs` | feedback | sender |
+//! | `{pl1:sup:B}` | hash | suppressed addresses by their keyed hash, B its first byte, and the `run` of Redis for which the bucket is complete: see `suppressions.rs` | feedback | sender, feedback |
 //! | `{pl1:sup:B}:wait` | string | as `wait` above | waits | nobody |
 //! | `{pl1:meta}` | hash | `shards`, `format`, `address_key`: set once, checked at each start | connect | connect |
 //! | `{pl1:tpl}:<sha256>` | string | a template bundle, 400 days after its last use | renderer, ingest | renderer |

@@ -59,7 +59,7 @@ pub use runs::{Assertion, Hold, Run};
 pub use script::script_hash;
 pub use stops::{STOPS_MAX, StopWritten, Stopped};
 pub use store::Store;
-pub use suppressions::{Addressee, BucketState, SUPPRESSION_BUCKETS, Suppression};
+pub use suppressions::{Addressee, BucketState, Lookup, SUPPRESSION_BUCKETS, Suppression};
 pub use tls::{Tls, TlsError, TlsParts};
 pub use types::{
     Change, ClaimItem, Claimant, Claimed, Claims, Depths, Enqueued, Entry, EntryBody, Evidence, Finding,

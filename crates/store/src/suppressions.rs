@@ -39,6 +39,8 @@ const VALUE_BYTES: usize = 14;
 const REVISION_MAX: u64 = (1 << 48) - 1;
 const ADDRESSEE_FORMAT: u8 = 1;
 const DESPITE_COMPLAINT: u8 = 1;
+/// The field for the run of Redis on which a bucket was complete.
+const RUN: &str = "run";
 
 /// The number of buckets.
 pub const SUPPRESSION_BUCKETS: u16 = 256;
@@ -65,6 +67,15 @@ pub struct Addressee {
     pub category: String,
     /// The template's wish: transactional mail goes although the person complained.
     pub despite_complaint: bool,
+}
+
+/// What a look-up found of one addressee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lookup {
+    pub suppressed: Suppressed,
+    /// False where Redis may lack suppressions of this address, since nobody has said that all of them were written: it came back empty,
+    /// or nobody keeps any.
+    pub complete: bool,
 }
 
 /// Whether a bucket has all that the ledger has.
@@ -113,13 +124,13 @@ impl Store {
     ///
     /// # Errors
     /// If Redis does not answer: then nothing is known, and nothing may be sent.
-    pub async fn suppressed(&self, asked: &[(&str, &Addressee)]) -> Result<Vec<Suppressed>, StoreError> {
+    pub async fn suppressed(&self, asked: &[(&str, &Addressee)]) -> Result<Vec<Lookup>, StoreError> {
         let mut fields = BTreeMap::<u8, Vec<Value>>::new();
         // In which bucket, and which of its fields, the answers stand.
         let mut places = Vec::with_capacity(asked.len());
         for (tenant, to) in asked {
             let bucket = to.address.0[0];
-            let entry = fields.entry(bucket).or_default();
+            let entry = fields.entry(bucket).or_insert_with(|| vec![RUN.into()]);
             places.push((bucket, entry.len(), !to.category.is_empty()));
             entry.push(bytes(field(&to.address, tenant, "")));
             if !to.category.is_empty() {
@@ -127,12 +138,16 @@ impl Store {
             }
         }
         let found = self.look_up(fields).await?;
-        let read = |bucket: u8, at: usize| reason(found.get(&bucket)?.get(at)?);
+        let of = |bucket: u8, at: usize| found.get(&bucket)?.get(at);
+        let read = |bucket: u8, at: usize| reason(of(bucket, at)?);
         Ok(places
             .into_iter()
-            .map(|(bucket, at, has_category)| Suppressed {
-                tenant: read(bucket, at),
-                category: has_category.then(|| read(bucket, at + 1)).flatten(),
+            .map(|(bucket, at, has_category)| Lookup {
+                suppressed: Suppressed {
+                    tenant: read(bucket, at),
+                    category: has_category.then(|| read(bucket, at + 1)).flatten(),
+                },
+                complete: of(bucket, 0).is_some_and(|run| !run.is_empty()),
             })
             .collect())
     }
@@ -164,6 +179,14 @@ impl Store {
     /// If it is another key, or Redis does not answer.
     pub async fn check_address_key(&self, fingerprint: &str) -> Result<(), StoreError> {
         crate::connect::check_stored(&self.commands, "address_key", fingerprint, "address_key").await
+    }
+
+    /// Whether some process knows people by hashes here, and so may suppress them.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn has_address_key(&self) -> Result<bool, StoreError> {
+        crate::connect::has_stored(&self.commands, "address_key").await
     }
 
     async fn mark(&self, bucket: u8, run: String) -> Result<(Run, BucketState), StoreError> {

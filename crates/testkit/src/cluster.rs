@@ -120,11 +120,14 @@ impl RedisCluster {
     ///
     /// # Panics
     /// If a node can't be reached or answers an error.
-    pub async fn on_every_node<A: AsRef<[u8]>>(&self, arguments: &[A]) {
+    pub async fn on_every_node<A: AsRef<[u8]>>(&self, arguments: &[A]) -> Vec<Reply> {
+        let mut replies = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
             let reply = command(node, arguments).await;
             assert!(!matches!(reply, Reply::Error(_)), "{reply:?}");
+            replies.push(reply);
         }
+        replies
     }
 
     /// Changes a setting of every node.

@@ -354,9 +354,10 @@ impl TestRedis {
     ///
     /// # Panics
     /// If the server can't be reached or answers an error.
-    pub async fn on_every_node<A: AsRef<[u8]>>(&self, arguments: &[A]) {
+    pub async fn on_every_node<A: AsRef<[u8]>>(&self, arguments: &[A]) -> Vec<Reply> {
         let reply = self.command(arguments).await;
         assert!(!matches!(reply, Reply::Error(_)), "{reply:?}");
+        vec![reply]
     }
 
     /// Changes a setting of the running server.

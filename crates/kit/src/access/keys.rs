@@ -39,6 +39,8 @@ pub enum Scope {
     Templates,
     /// Leasing rates: for senders.
     Throttle,
+    /// Reading addresses that are kept sealed, in clear, beside the scope of the call.
+    Addresses,
 }
 
 impl Scope {
@@ -50,6 +52,7 @@ impl Scope {
             Self::Operate => "operate",
             Self::Templates => "templates",
             Self::Throttle => "throttle",
+            Self::Addresses => "addresses",
         }
     }
 }

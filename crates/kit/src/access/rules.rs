@@ -24,7 +24,10 @@ impl Rule {
             | "/paceline.v1.IngestService/EnqueueStream" => Self::Scope(Scope::Enqueue),
             "/paceline.v1.MessagesService/Get"
             | "/paceline.v1.MessagesService/Watch"
-            | "/paceline.v1.EventsService/Subscribe" => Self::Scope(Scope::Read),
+            | "/paceline.v1.EventsService/Subscribe"
+            | "/paceline.v1.SuppressionService/ListSuppressions"
+            | "/paceline.v1.SuppressionService/CheckSuppression"
+            | "/paceline.v1.SuppressionService/ExportSuppressions" => Self::Scope(Scope::Read),
             "/paceline.v1.MessagesService/Cancel" => Self::Scope(Scope::Operate),
             "/paceline.v1.StopsService/Stop"
             | "/paceline.v1.StopsService/ListStops"
@@ -34,7 +37,10 @@ impl Rule {
             | "/paceline.v1.DeadLettersService/RedriveDeadLetters"
             | "/paceline.v1.DeadLettersService/DiscardDeadLetters"
             | "/paceline.v1.DoubtService/ListDoubts"
-            | "/paceline.v1.DoubtService/SettleDoubts" => Self::Scope(Scope::Operate),
+            | "/paceline.v1.DoubtService/SettleDoubts"
+            | "/paceline.v1.SuppressionService/AddSuppressions"
+            | "/paceline.v1.SuppressionService/RemoveSuppression"
+            | "/paceline.v1.SuppressionService/ImportSuppressions" => Self::Scope(Scope::Operate),
             "/paceline.v1.MessagesService/Queue"
             | "/paceline.v1.ThrottleService/Describe"
             | "/paceline.v1.ThrottleService/Journal" => Self::AllTenants(Scope::Read),

@@ -35,7 +35,20 @@ fn to(first: u8, category: &str) -> Addressee {
 async fn found(store: &Store, tenant: &str, to: &Addressee) -> Suppressed {
     let found = store.suppressed(&[(tenant, to)]).await.expect("redis is there");
     assert_eq!(found.len(), 1);
-    found[0]
+    found[0].suppressed
+}
+
+/// How often all nodes together were asked for a command since the statistics began, by scripts too.
+async fn calls_of(bench: &Bench, command: &str) -> u64 {
+    let name = format!("cmdstat_{command}:calls=");
+    let mut calls = 0;
+    for stats in bench.redis.on_every_node(&["INFO", "commandstats"]).await {
+        let stats = String::from_utf8_lossy(&stats.bytes()).into_owned();
+        let line = stats.lines().find_map(|line| line.strip_prefix(&name));
+        let count = line.and_then(|line| line.split(',').next());
+        calls += count.map_or(0, |count| count.parse::<u64>().expect("a count"));
+    }
+    calls
 }
 
 #[tokio::test]
@@ -105,7 +118,10 @@ async fn a_batch_over_all_buckets_is_answered_in_order() {
     let asked: Vec<(&str, &Addressee)> = asked.iter().map(|to| ("acme", to)).collect();
     let found = bench.store.suppressed(&asked).await.expect("redis is there");
     let expected: Vec<bool> = (0..=255_u8).rev().flat_map(|first| [first % 3 == 0; 2]).collect();
-    let suppressed: Vec<bool> = found.iter().map(|found| found.tenant.is_some()).collect();
+    let suppressed: Vec<bool> = found
+        .iter()
+        .map(|found| found.suppressed.tenant.is_some())
+        .collect();
     assert_eq!(suppressed, expected);
     assert!(
         bench
@@ -116,6 +132,56 @@ async fn a_batch_over_all_buckets_is_answered_in_order() {
             .is_empty()
     );
     bench.store.suppress(&[]).await.expect("nothing to write");
+}
+
+#[tokio::test]
+async fn a_look_up_says_whether_it_knows_everything() {
+    let bench = Bench::start().await;
+    let store = &bench.store;
+    let asked = [to(1, ""), to(2, "")];
+    let asked: Vec<(&str, &Addressee)> = asked.iter().map(|to| ("acme", to)).collect();
+    let known = async || {
+        let found = store.suppressed(&asked).await.expect("redis is there");
+        found.iter().map(|found| found.complete).collect::<Vec<_>>()
+    };
+    assert_eq!(known().await, [false, false]);
+    let (run, _) = store.suppression_bucket(2).await.expect("redis is there");
+    store
+        .suppression_bucket_complete(2, &run)
+        .await
+        .expect("redis is there");
+    assert_eq!(known().await, [false, true]);
+    // Complete on a run before this one: what may lack is what came last, and is being written.
+    let foreign = ["HSET", "{pl1:sup:1}", "run", "another"];
+    bench.redis.command(&foreign).await;
+    assert_eq!(known().await, [true, true]);
+}
+
+#[tokio::test]
+async fn what_is_there_already_is_not_written_again() {
+    let bench = Bench::start().await;
+    let rows = [row(7, "", 5, Some(SuppressionReason::HardBounce))];
+    bench.store.suppress(&rows).await.expect("redis is there");
+    bench.redis.on_every_node(&["CONFIG", "RESETSTAT"]).await;
+    bench.store.suppress(&rows).await.expect("redis is there");
+    assert_eq!(calls_of(&bench, "hset").await, 0);
+}
+
+#[tokio::test]
+async fn a_batch_is_looked_up_in_one_command_or_on_a_cluster_in_one_for_each_bucket() {
+    let bench = Bench::start().await;
+    let asked: Vec<Addressee> = (0..64_u8).map(|number| to(number % 40, "news")).collect();
+    let asked: Vec<(&str, &Addressee)> = asked.iter().map(|to| ("acme", to)).collect();
+    bench
+        .store
+        .suppressed(&asked)
+        .await
+        .expect("the script is loaded");
+    bench.redis.on_every_node(&["CONFIG", "RESETSTAT"]).await;
+    bench.store.suppressed(&asked).await.expect("redis is there");
+    let commands = if SHARDS == 1 { 1 } else { 40 };
+    assert_eq!(calls_of(&bench, "evalsha").await, commands);
+    assert_eq!(calls_of(&bench, "hmget").await, 40);
 }
 
 #[tokio::test]
