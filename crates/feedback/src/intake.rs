@@ -1,5 +1,5 @@
-//! The effects of providers' events, each durable before it is answered: evidence in Redis, then a row in the ledger, then counts for
-//! the coordinator.
+//! The effects of providers' events, each durable before it is answered: evidence in Redis, then who is not written to any more, then
+//! a row in the ledger, then counts for the coordinator.
 //!
 //! Events come one by one and are written in batches: while one is under way, the next gathers. Everything is idempotent by the
 //! event, so whatever fails is answered as failed, and the provider's repetition does it again. A call that nobody waits for any
@@ -12,6 +12,7 @@ use paceline_domain::delivery::EventKind;
 use paceline_domain::id::MessageId;
 use paceline_domain::lane::Lane;
 use paceline_domain::record::Record;
+use paceline_domain::suppression::SuppressionReason;
 use paceline_kit::Shutdown;
 use paceline_kit::clock::Clock;
 use paceline_ledger::{Ledger, LedgerError, NewEvent};
@@ -23,10 +24,12 @@ use tokio::sync::{mpsc, oneshot};
 use crate::counts::Counts;
 use crate::event_metrics::Metrics;
 use crate::evidence;
+use crate::suppressions::{Deed, Suppress, Suppressions, SuppressionsError};
 
 /// Events that wait; the caller of a further one is told to come again.
 const WAITING_MAX: usize = 4_096;
 const BATCH_MAX: usize = 64;
+const NOT_SPAM: &str = "not-spam";
 
 /// Why an event is not durable. It may be later.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -39,6 +42,8 @@ pub(crate) enum IntakeError {
     Store(Arc<StoreError>),
     #[error("the ledger: {0}")]
     Ledger(Arc<LedgerError>),
+    #[error("suppressions: {0}")]
+    Suppressions(#[from] SuppressionsError),
     #[error("the record has a format of a newer release")]
     Newer,
 }
@@ -75,6 +80,7 @@ pub(crate) struct IntakeWorker {
 pub(crate) struct Effects {
     pub(crate) store: Store,
     pub(crate) ledger: Ledger,
+    pub(crate) suppressions: Suppressions,
     pub(crate) counts: Arc<Counts>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
@@ -205,37 +211,64 @@ impl Effects {
         }
     }
 
-    /// Writes the ledger's rows of those whose evidence is durable, and counts what is new.
+    /// Suppresses whom the events say, writes the ledger's rows of those whose effects so far are durable, and counts what is new.
     async fn write(&self, jobs: &[Job], known: Vec<Result<Option<Record>, IntakeError>>) -> Vec<Answer> {
-        let mut rows = Vec::new();
-        let mut origins = Vec::new();
-        for (job, record) in jobs.iter().zip(&known) {
-            if let Ok(record) = record {
-                let origin = self.origin(&job.tags, record.as_ref()).await;
-                rows.push(row(job, &origin, &*self.clock));
-                origins.push(origin);
-            }
+        let mut found = Vec::with_capacity(jobs.len());
+        for (job, record) in jobs.iter().zip(known) {
+            found.push(match record {
+                Ok(record) => Ok(self.origin(&job.tags, record.as_ref()).await),
+                Err(error) => Err(error),
+            });
         }
+        self.suppress(jobs, &mut found).await;
+        let of = |(job, origin): (&Job, &Result<Origin, IntakeError>)| {
+            Some(row(job, origin.as_ref().ok()?, &*self.clock))
+        };
+        let rows = jobs.iter().zip(&found).filter_map(of).collect();
         let written = self.ledger.record_events(rows).await;
         let failed = written.as_ref().err().is_some();
         let (new, error) = match written {
             Ok(new) => (new, None),
             Err(error) => (Vec::new(), Some(IntakeError::Ledger(Arc::new(error)))),
         };
-        let mut new = new.into_iter().zip(origins);
-        let answers = jobs.iter().zip(known).map(|(job, record)| {
-            record?;
+        let mut new = new.into_iter();
+        let answers = jobs.iter().zip(found).map(|(job, origin)| {
+            let origin = origin?;
             if failed {
                 return Err(error.clone().unwrap_or(IntakeError::Stopping));
             }
-            let Some((true, origin)) = new.next() else {
+            if new.next() != Some(true) {
                 return Ok(Taken::Again);
-            };
+            }
             self.counts
                 .add(job.event.provider, &origin.identity, job.event.kind);
             Ok(Taken::New)
         });
         answers.collect()
+    }
+
+    /// Suppresses in one step whom these events say; where it fails, those events have failed. They come first, so that the
+    /// repetition of an event that failed here counts once, and as new.
+    async fn suppress(&self, jobs: &[Job], found: &mut [Result<Origin, IntakeError>]) {
+        let mut asked = Vec::new();
+        let mut items = Vec::new();
+        for (index, (job, origin)) in jobs.iter().zip(found.iter()).enumerate() {
+            if let (Some(reason), Ok(origin)) = (suppression(&job.event), origin) {
+                asked.push(index);
+                items.extend(suppress(job, origin, reason));
+            }
+        }
+        let deed = Deed {
+            source: "event",
+            who: "provider".to_owned(),
+            why: String::new(),
+            act: None,
+        };
+        if let Err(error) = self.suppressions.add(items, deed).await {
+            for index in asked {
+                found[index] = Err(error.clone().into());
+            }
+        }
     }
 
     /// By the record while there is one of this acceptance, then by the ledger, else by the tags alone.
@@ -275,6 +308,40 @@ struct Origin {
     template: String,
     identity: String,
     lane: Lane,
+}
+
+/// For what an event's recipients are suppressed.
+fn suppression(event: &ProviderEvent) -> Option<SuppressionReason> {
+    match event.kind {
+        EventKind::BouncedHard => Some(SuppressionReason::HardBounce),
+        // RFC 5965's report of mail that was taken for spam and is none.
+        EventKind::Complained if event.detail.split(' ').any(|word| word == NOT_SPAM) => None,
+        EventKind::Complained => Some(SuppressionReason::Complaint),
+        // The provider's own link is of no category of ours.
+        EventKind::Unsubscribed => Some(SuppressionReason::Unsubscribe),
+        _ => None,
+    }
+}
+
+/// Those who are named by an event, in the tenant whose mail it was. Mail of ours names its tenant.
+fn suppress(job: &Job, origin: &Origin, reason: SuppressionReason) -> Vec<Suppress> {
+    if origin.tenant.is_empty() {
+        tracing::warn!(
+            kind = job.event.kind.as_str(),
+            "an event of no tenant suppresses nobody"
+        );
+        return Vec::new();
+    }
+    let recipients = job.event.recipients.iter();
+    recipients
+        .map(|address| Suppress {
+            tenant: origin.tenant.clone(),
+            category: String::new(),
+            address: address.clone(),
+            reason,
+            at: job.event.at,
+        })
+        .collect()
 }
 
 fn row(job: &Job, origin: &Origin, clock: &dyn Clock) -> NewEvent {

@@ -8,10 +8,13 @@ mod evidence;
 mod health;
 mod intake;
 mod mailgun_signature;
+mod people;
 mod retention;
 mod run;
 pub mod sns;
 mod subscribe;
+mod suppression_service;
+mod suppressions;
 mod webhooks;
 
 pub use config::{Config, CopySettings, DEFAULTS, LedgerSettings};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use paceline_kit::address_key::AddressKey;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::health::Health;
 use paceline_kit::{
@@ -11,19 +12,24 @@ use paceline_kit::{
 use paceline_ledger::Ledger;
 use paceline_store::Store;
 use paceline_wire::v1::events_service_server::EventsServiceServer;
+use paceline_wire::v1::suppression_service_server::SuppressionServiceServer;
 
 use crate::config::Config;
 use crate::coordinators::Coordinators;
 use crate::counts::Counts;
 use crate::event_metrics::Metrics;
-use crate::intake::{Effects, Intake, IntakeWorker};
+use crate::intake::{Effects, Intake};
+use crate::people::People;
 use crate::sns::Verifier;
 use crate::subscribe::EventsOf;
+use crate::suppression_service::SuppressionsOf;
+use crate::suppressions::Suppressions;
+use crate::suppressions::keeper::Keeper;
 use crate::webhooks::Webhooks;
 use crate::{health, retention};
 
 /// What reflection lists beside health: the services that this process serves.
-const SERVICES: [&str; 1] = ["paceline.v1.EventsService"];
+const SERVICES: [&str; 2] = ["paceline.v1.EventsService", "paceline.v1.SuppressionService"];
 
 /// Under which meter its instruments are.
 const METER: &str = "paceline_feedback";
@@ -56,6 +62,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let store = redis::connect(&config.redis.store()?, &supervisor)
         .await
         .context("redis can't be used")?;
+    let suppressions = suppressions(&config, &store, &ledger).await?;
     let meter = context.telemetry.meter(METER);
     redis_connections::export(&meter, &store);
 
@@ -63,7 +70,17 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let months = supervisor.spawn("retention", months);
     let counts = Arc::new(Counts::default());
     let metrics = Metrics::new(&meter);
-    let (intake, worker) = intake(&store, &ledger, &counts, &metrics);
+    let keeper = Keeper::new(suppressions.clone(), stop.clone());
+    let keeper = supervisor.spawn("suppressions", keeper.run());
+    let suppressing = SuppressionsOf::new(suppressions.clone());
+    let (intake, worker) = Intake::new(Effects {
+        store: store.clone(),
+        ledger: ledger.clone(),
+        suppressions,
+        counts: Arc::clone(&counts),
+        clock: Arc::new(SystemClock),
+        metrics: metrics.clone(),
+    });
     let webhooks = webhooks(&config, intake, metrics.clone())?;
     let worker = supervisor.spawn("intake", worker.run(stop.clone()));
     let coordinators = Coordinators::new(config.coordinators.clone(), config.client.read()?);
@@ -77,7 +94,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         .add_service(health_server)
         .add_service(reflection::current(&SERVICES)?)
         .add_service(reflection::older(&SERVICES)?)
-        .add_service(EventsServiceServer::new(events));
+        .add_service(EventsServiceServer::new(events))
+        .add_service(SuppressionServiceServer::new(suppressing));
     context.serves_web(web_address);
     context.ready(Bound {
         grpc: grpc_address,
@@ -90,6 +108,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     stop.trigger();
     looking.await?;
     worker.await?;
+    keeper.await?;
     telling.await?;
     months.abort();
     store.close().await;
@@ -99,14 +118,18 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     Ok(supervisor.outcome()?)
 }
 
-fn intake(store: &Store, ledger: &Ledger, counts: &Arc<Counts>, metrics: &Metrics) -> (Intake, IntakeWorker) {
-    Intake::new(Effects {
-        store: store.clone(),
-        ledger: ledger.clone(),
-        counts: Arc::clone(counts),
-        clock: Arc::new(SystemClock),
-        metrics: metrics.clone(),
-    })
+/// What changes suppressions, once Redis is known to have hashes under the same key.
+async fn suppressions(config: &Config, store: &Store, ledger: &Ledger) -> anyhow::Result<Suppressions> {
+    let key = AddressKey::read(&config.address_key)?.context("address_key is empty")?;
+    AddressKey::agree(Some(&key), store)
+        .await
+        .context("address_key can't be used")?;
+    Ok(Suppressions::new(
+        store.clone(),
+        ledger.clone(),
+        People::new(key),
+        Arc::new(SystemClock),
+    ))
 }
 
 fn webhooks(config: &Config, intake: Intake, metrics: Metrics) -> Result<Webhooks, SettingsError> {

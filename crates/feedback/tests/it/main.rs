@@ -5,4 +5,5 @@ mod running;
 mod sns;
 mod subscribe;
 mod support;
+mod suppressions;
 mod webhooks;

@@ -1,5 +1,6 @@
 //! A feedback service with its Redis and its ledger.
 
+use std::path::Path;
 use std::time::Duration;
 
 use paceline_ledger::Ledger;
@@ -14,7 +15,7 @@ pub(crate) struct Feedback {
     pub(crate) process: ServiceProcess,
     pub(crate) redis: TestRedis,
     pub(crate) url: String,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Feedback {
@@ -28,8 +29,13 @@ impl Feedback {
             process,
             redis,
             url,
-            _dir: dir,
+            dir,
         }
+    }
+
+    /// Where its ledger lies.
+    pub(crate) fn directory(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Its ledger, through a connection of the test's own.

@@ -14,14 +14,14 @@ use bench::{Bench, SIGNING_KEY};
 
 const SOON: Duration = Duration::from_secs(20);
 
-fn tags(record: &Record, id: MessageId) -> Value {
+pub(crate) fn tags(record: &Record, id: MessageId) -> Value {
     json!({
         "paceline_id": [id.to_string()], "paceline_accepted": [record.accepted_at.0.to_string()],
         "paceline_attempt": [record.attempt.to_string()], "paceline_tenant": ["acme"],
     })
 }
 
-fn ses(kind: &str, part: &str, content: Value, tags: Value) -> String {
+pub(crate) fn ses(kind: &str, part: &str, content: Value, tags: Value) -> String {
     let mut event = json!({
         "eventType": kind,
         "mail": {"timestamp": "2026-01-02T03:04:05.678Z", "messageId": "0102-known", "tags": tags},

@@ -16,16 +16,18 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use paceline_domain::id::MessageId;
+use paceline_domain::keyed::AddressHash;
 use paceline_domain::lane::Lane;
 use paceline_domain::machine::Outcome;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::{DoubtPolicy, Nonce, Provider, Record, State};
+use paceline_domain::suppression::SuppressionReason;
 use paceline_domain::time::Millis;
 use paceline_kit::clock::{Clock, SystemClock};
 use paceline_local::sns::{TOPIC, Topic};
 use paceline_store::{
-    ClaimItem, Claimant, Claimed, Durability, Enqueued, EntryBody, HandOff, NewMessage, Report, Stage, Store,
-    StoreConfig, Verdict,
+    Addressee, BucketState, ClaimItem, Claimant, Claimed, Durability, Enqueued, EntryBody, HandOff,
+    NewMessage, Report, Stage, Store, StoreConfig, Verdict,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -186,6 +188,43 @@ impl Beside {
             .await
             .expect("redis is there")
             .expect("it is there")
+    }
+
+    /// What senders see of an address in all of a tenant's mail.
+    pub(crate) async fn suppressed(&self, tenant: &str, address: AddressHash) -> Option<SuppressionReason> {
+        let to = Addressee {
+            address,
+            category: String::new(),
+            despite_complaint: false,
+        };
+        let found = self.store.suppressed(&[(tenant, &to)]).await;
+        found.expect("redis is there")[0].suppressed.tenant
+    }
+
+    /// One bucket that may lack something, if any does.
+    pub(crate) async fn incomplete(&self) -> Option<u8> {
+        for bucket in 0..=255 {
+            let (_, state) = self
+                .store
+                .suppression_bucket(bucket)
+                .await
+                .expect("redis is there");
+            if state != BucketState::Complete {
+                return Some(bucket);
+            }
+        }
+        None
+    }
+
+    /// Leaves an address's bucket as a failover to a replica does that was behind; answers with what it was suppressed for.
+    pub(crate) async fn fall_back(&self, tenant: &str, address: AddressHash) -> Option<SuppressionReason> {
+        let before = self.suppressed(tenant, address).await;
+        let bucket = format!("{{pl1:sup:{}}}", address.0[0]);
+        let field = [&address.0, tenant.as_bytes()].concat();
+        let redis = &self.feedback.redis;
+        redis.command(&[b"HDEL", bucket.as_bytes(), &field]).await;
+        redis.command(&["HSET", &bucket, "run", "another"]).await;
+        before
     }
 
     /// A message that waits for its renderer.
