@@ -22,7 +22,7 @@ use prost::Message as _;
 use tokio::time::Instant;
 use tracing::Span;
 
-use crate::render;
+use crate::render::{self, Rendered};
 use crate::shared::{Shared, pause_after_error};
 
 /// Deliveries made alone before an entry that never comes to an end is buried. The first delivery, in company, is not counted.
@@ -216,16 +216,17 @@ impl Batch {
                 None => fates.put_off.push(job.unrendered(Reason::BundleMissing)),
             }
         }
-        let metrics = self.shared.metrics.clone();
+        let shared = Arc::clone(&self.shared);
         // Rendering is work for a processor: not on the runtime's own threads, and no more at a time than there are cores.
         // The semaphore is never closed.
         let _core = self.shared.cores.acquire().await;
         let rendered = tokio::task::spawn_blocking(move || {
             let render = |(job, request, template): (Job, StoredRequest, Arc<Template>)| {
                 let began = Instant::now();
+                let key = shared.address_key.as_ref();
                 let rendered =
-                    traced(&job, &request).in_scope(|| render::render(job.id, request, &template, now));
-                metrics.rendered_in(began.elapsed());
+                    traced(&job, &request).in_scope(|| render::render(job.id, request, &template, now, key));
+                shared.metrics.rendered_in(began.elapsed());
                 (job, rendered)
             };
             work.into_iter().map(render).collect::<Vec<_>>()
@@ -416,7 +417,7 @@ impl Job {
         }
     }
 
-    fn hand_off(self, rendered: bytes::Bytes) -> HandOff {
+    fn hand_off(self, rendered: Rendered) -> HandOff {
         let Self {
             stream,
             entry_id,
@@ -428,8 +429,8 @@ impl Job {
             entry_id,
             id,
             ticket,
-            rendered,
-            to: None,
+            rendered: rendered.parts,
+            to: rendered.to,
         }
     }
 }

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use paceline_kit::access::AccessSettings;
+use paceline_kit::address_key::AddressKey;
 use paceline_kit::entrance::{Callers, Entrance};
 use paceline_kit::listen::ListenAddress;
 use paceline_kit::redis::RedisSettings;
+use paceline_kit::secret::Secret;
 use paceline_kit::telemetry::TelemetrySettings;
 use paceline_kit::tls::ServerTlsSettings;
 use paceline_kit::{Settings, SettingsError};
@@ -28,6 +30,7 @@ pub struct Config {
     pub access: AccessSettings,
     #[serde(with = "humantime_serde")]
     pub drain_max: Duration,
+    pub address_key: Secret,
     pub templates: TemplateSettings,
     pub work: WorkSettings,
     pub scrub: ScrubSettings,
@@ -86,6 +89,7 @@ pub struct ScrubSettings {
 impl Settings for Config {
     fn validate(&self) -> Result<(), SettingsError> {
         self.entrance()?;
+        AddressKey::read(&self.address_key)?;
         let refuse = |key, problem: &str| Err(SettingsError::invalid(key, problem));
         if self.name.len() > 128 || !self.name.bytes().all(|byte| byte.is_ascii_graphic()) {
             return refuse("name", "must be at most 128 printable ASCII characters");

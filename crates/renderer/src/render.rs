@@ -1,11 +1,25 @@
 //! From a stored request to the compressed parts that a sender reads: no Redis here.
 
 use bytes::Bytes;
+use paceline_domain::address::Address;
 use paceline_domain::canonical;
 use paceline_domain::id::MessageId;
+use paceline_domain::lane::Lane;
+use paceline_domain::suppression::BULK_CATEGORY;
 use paceline_domain::time::Millis;
+use paceline_kit::address_key::AddressKey;
+use paceline_store::Addressee;
 use paceline_templates::{Manifest, RenderError, RenderInput, Template};
 use paceline_wire::{convert, rendered, v1};
+
+/// What senders are handed.
+#[derive(Debug)]
+pub(crate) struct Rendered {
+    /// Compressed.
+    pub(crate) parts: Bytes,
+    /// Whom it is for, as the suppressed are looked up; `None` without a key for that.
+    pub(crate) to: Option<Addressee>,
+}
 
 /// A message that can't be rendered, for good.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +45,8 @@ pub(crate) fn render(
     request: v1::StoredRequest,
     template: &Template,
     now: Millis,
-) -> Result<Bytes, RenderFailure> {
+    key: Option<&AddressKey>,
+) -> Result<Rendered, RenderFailure> {
     let lane = convert::lane(request.lane)
         .ok()
         .flatten()
@@ -49,8 +64,10 @@ pub(crate) fn render(
     let reply_to = request
         .reply_to
         .or_else(|| manifest.reply_to.as_ref().map(v1::Mailbox::from));
+    let recipient = request.recipient.ok_or(RenderFailure::NoRecipient)?;
+    let to = key.and_then(|key| addressee(key, &recipient.address, manifest, lane));
     let parts = v1::RenderedMessage {
-        recipient: Some(request.recipient.ok_or(RenderFailure::NoRecipient)?),
+        recipient: Some(recipient),
         from: Some(from.ok_or(RenderFailure::NoFrom)?),
         reply_to,
         subject: parts.subject,
@@ -64,7 +81,20 @@ pub(crate) fn render(
         template: request.template,
         rendered_at: Some(convert::timestamp(now)),
     };
-    Ok(rendered::pack(&parts)?)
+    Ok(Rendered {
+        parts: rendered::pack(&parts)?,
+        to,
+    })
+}
+
+/// Bulk mail is of a category in any case, also where only its request says that it is bulk.
+fn addressee(key: &AddressKey, address: &str, manifest: &Manifest, lane: Lane) -> Option<Addressee> {
+    let of_lane = if lane == Lane::Bulk { BULK_CATEGORY } else { "" };
+    Some(Addressee {
+        address: key.hash(&Address::parse(address).ok()?),
+        category: manifest.category.as_deref().unwrap_or(of_lane).to_owned(),
+        despite_complaint: manifest.despite_complaint,
+    })
 }
 
 /// The template's headers, but for those that the request has its own of, and the request's.

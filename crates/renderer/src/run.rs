@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use paceline_kit::address_key::AddressKey;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::health::Health;
 use paceline_kit::stops::Stops;
@@ -60,9 +61,13 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let store = redis::connect(&config.redis.store()?, &supervisor)
         .await
         .context("redis can't be used")?;
+    let address_key = AddressKey::read(&config.address_key)?;
+    AddressKey::agree(address_key.as_ref(), &store)
+        .await
+        .context("address_key can't be used")?;
 
     let drain_max = config.drain_max;
-    let shared = Arc::new(shared(config, &store, &context));
+    let shared = Arc::new(shared(config, address_key, &store, &context));
     tracing::info!(name = shared.name, "renderer starts");
     let mut tasks = JoinSet::new();
     for shard in 0..store.shards() {
@@ -111,12 +116,13 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     Ok(supervisor.outcome()?)
 }
 
-fn shared(config: Config, store: &Store, context: &Context) -> Shared {
+fn shared(config: Config, address_key: Option<AddressKey>, store: &Store, context: &Context) -> Shared {
     let cache_max = usize::try_from(config.templates.cache_max.as_u64()).unwrap_or(usize::MAX);
     Shared {
         store: store.clone(),
         stops: Stops::new(Arc::new(SystemClock)),
         clock: Arc::new(SystemClock),
+        address_key,
         bundles: Bundles::new(store.clone(), cache_max),
         room: Room::new(store.clone(), &config.work),
         cores: Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get)),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paceline_kit::Shutdown;
+use paceline_kit::address_key::AddressKey;
 use paceline_kit::clock::Clock;
 use paceline_kit::stops::Stops;
 use paceline_store::Store;
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stops: Stops,
+    /// By which recipients are looked up among the suppressed, if there are any.
+    pub(crate) address_key: Option<AddressKey>,
     pub(crate) bundles: Bundles,
     pub(crate) room: Room,
     /// One permit for each core: more batches at a time would only take turns.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use paceline_domain::id::MessageId;
 use paceline_domain::lane::{Lane, LaneTurns};
 use paceline_domain::record::Ticket;
-use paceline_store::StreamKey;
+use paceline_store::{Addressee, StreamKey};
 
 /// An entry in hand: read, still pending in its stream, not claimed.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub(crate) struct Held {
     pub(crate) ticket: Ticket,
     /// The rendered parts, compressed.
     pub(crate) rendered: Bytes,
+    /// Whom it is for; `None` where a renderer of another release has not noted it.
+    pub(crate) to: Option<Addressee>,
     /// On the boot-time clock.
     pub(crate) read_at: Duration,
 }
@@ -221,6 +223,7 @@ pub(crate) mod tests {
                 generation: 1,
             },
             rendered: Bytes::from(vec![0; 10]),
+            to: None,
             read_at: Duration::ZERO,
         }
     }

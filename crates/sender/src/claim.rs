@@ -15,13 +15,13 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::attempt::{self, Claim};
 use crate::buffer::Held;
-use crate::deliver::Deliver;
 use crate::outcome;
 use crate::pacing::Admission;
 use crate::provider::Provider;
 use crate::results::{self, Finished};
 use crate::shared::{Shard, Shared};
 use crate::stopped;
+use crate::suppressed;
 
 /// The pause between two looks at claims of unknown fate, doubled up to the bound.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -49,11 +49,20 @@ pub(crate) async fn claim<P: Provider>(
         return;
     };
     let picked = stopped::part(&shared, &shard, &stops, picked, |picked| &picked.held).await;
+    let (picked, verdicts, unknown) = suppressed::part(&shared, picked).await;
+    if !unknown.is_empty() {
+        put_back(&shard, unknown);
+        suppressed::pause(&shard);
+    }
+    if picked.is_empty() {
+        return;
+    }
     let nonce = Nonce(rand::random());
     let asked_at = shared.clock.boot();
-    let items = picked.iter().map(|picked| item(&shared.deliver, &picked.held));
-    let items: Vec<ClaimItem> = items.collect();
-    let verdicts: Vec<Verdict> = items.iter().map(|item| item.verdict).collect();
+    let both = picked.iter().zip(&verdicts);
+    let items: Vec<ClaimItem> = both
+        .map(|(picked, verdict)| item(&picked.held, *verdict))
+        .collect();
     let lease = shared.limits.claim_lease;
     let run = shard.standing.run();
     let claimant = Claimant {
@@ -180,13 +189,13 @@ async fn give_up<P>(shared: &Shared<P>, shard: &Shard, picked: Picked, record: &
     results::hand_over(shard, finished).await;
 }
 
-fn item(deliver: &Deliver, held: &Held) -> ClaimItem {
+fn item(held: &Held, verdict: Verdict) -> ClaimItem {
     ClaimItem {
         stream: held.stream.clone(),
         entry_id: held.entry_id.clone(),
         id: held.id,
         ticket: held.ticket,
-        verdict: deliver.verdict(&held.rendered),
+        verdict,
     }
 }
 

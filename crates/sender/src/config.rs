@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use paceline_kit::access::AccessSettings;
+use paceline_kit::address_key::AddressKey;
 use paceline_kit::client::ClientSettings;
 use paceline_kit::entrance::{Callers, Entrance};
 use paceline_kit::identity::{self, IdentitySettings};
 use paceline_kit::listen::ListenAddress;
 use paceline_kit::redis::RedisSettings;
+use paceline_kit::secret::Secret;
 use paceline_kit::telemetry::TelemetrySettings;
 use paceline_kit::tls::ServerTlsSettings;
 use paceline_kit::{Settings, SettingsError};
@@ -40,6 +42,7 @@ pub struct Config {
     pub drain_max: Duration,
     pub deliver: DeliverMode,
     pub allow_list: Vec<String>,
+    pub address_key: Secret,
     pub coordinators: Vec<String>,
     pub in_flight_max: NonZeroU32,
     pub in_flight_per_identity_max: NonZeroU32,
@@ -150,6 +153,7 @@ impl Settings for Config {
     fn validate(&self) -> Result<(), SettingsError> {
         self.entrance()?;
         self.deliver()?;
+        AddressKey::read(&self.address_key)?;
         let refuse = |key, problem: &str| Err(SettingsError::invalid(key, problem));
         if self.name.len() > 128 || !self.name.bytes().all(|byte| byte.is_ascii_graphic()) {
             return refuse("name", "must be at most 128 printable ASCII characters");

@@ -42,6 +42,7 @@ mod shared;
 pub mod sightings;
 mod standing;
 mod stopped;
+mod suppressed;
 mod sweep;
 mod unread;
 

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use opentelemetry::metrics::Meter;
+use paceline_kit::address_key::AddressKey;
 use paceline_kit::clock::Clock;
 use paceline_kit::identity::IdentitySettings;
 use paceline_kit::stops::Stops;
@@ -39,6 +40,8 @@ pub struct Parts<P> {
     pub limits: Limits,
     /// To whom mail may go.
     pub deliver: Deliver,
+    /// By which the suppressed are looked up; `None` where nobody is.
+    pub address_key: Option<AddressKey>,
     /// What people have stopped; the pipeline keeps the copy young.
     pub stops: Stops,
     pub meter: Meter,
@@ -108,6 +111,8 @@ impl<P: Provider> Pipeline<P> {
             Some("results can't be written")
         } else if !self.shared.shards.iter().all(|shard| shard.standing.stands()) {
             Some("redis was replaced, nothing is claimed for some seconds")
+        } else if self.shared.shards.iter().any(|shard| shard.blind.get() > 0) {
+            Some("it is not known who is suppressed: feedback has not written all of them to this redis")
         } else if self.shared.stops.current().is_none() {
             Some("the stops are not known, nothing is claimed")
         } else if !*self.answered.borrow() {
@@ -187,6 +192,7 @@ fn share<P>(parts: Parts<P>) -> (Arc<Shared<P>>, Inboxes) {
         identities,
         limits,
         deliver,
+        address_key,
         stops,
         meter,
     } = parts;
@@ -220,6 +226,7 @@ fn share<P>(parts: Parts<P>) -> (Arc<Shared<P>>, Inboxes) {
             .collect(),
         limits,
         deliver,
+        address_key,
         metrics: Metrics::new(&meter),
         in_flight: Arc::new(Semaphore::new(permits)),
         shards,

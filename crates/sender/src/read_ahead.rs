@@ -252,7 +252,10 @@ impl<P: Send + Sync + 'static> Reader<P> {
         for entry in entries {
             match entry.body {
                 EntryBody::Message {
-                    id, ticket, rendered, ..
+                    id,
+                    ticket,
+                    rendered,
+                    to,
                 } => {
                     // Without its parts it is claimed all the same, and ends among the dead letters.
                     let rendered = rendered.unwrap_or_default();
@@ -263,6 +266,7 @@ impl<P: Send + Sync + 'static> Reader<P> {
                         id,
                         ticket,
                         rendered,
+                        to,
                         read_at,
                     });
                 }

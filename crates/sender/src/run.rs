@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use paceline_kit::address_key::AddressKey;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::health::Health;
 use paceline_kit::stops::Stops;
@@ -46,6 +47,10 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let store = redis::connect(&config.redis.store()?, &supervisor)
         .await
         .context("can't use redis")?;
+    let address_key = AddressKey::read(&config.address_key)?;
+    AddressKey::agree(address_key.as_ref(), &store)
+        .await
+        .context("address_key can't be used")?;
     let provider = Providers::connect(&config.identity, &config.ses, &config.mailgun()).await?;
     let limits = Limits::new(&config, name(&config));
     let deliver = config.deliver()?;
@@ -59,6 +64,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         identities: config.identity,
         limits,
         deliver,
+        address_key,
         stops: Stops::new(Arc::new(SystemClock)),
         meter: meter.clone(),
     };

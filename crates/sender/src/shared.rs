@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
+use paceline_kit::address_key::AddressKey;
 use paceline_kit::clock::Clock;
 use paceline_kit::identity::IdentitySettings;
 use paceline_kit::stops::Stops;
@@ -64,6 +65,8 @@ pub(crate) struct Shared<P> {
     pub(crate) identities: HashMap<String, IdentitySettings>,
     pub(crate) limits: Limits,
     pub(crate) deliver: Deliver,
+    /// By which the suppressed are looked up; `None` where nobody is.
+    pub(crate) address_key: Option<AddressKey>,
     pub(crate) stops: Stops,
     pub(crate) metrics: Metrics,
     pub(crate) meter: Meter,
@@ -101,6 +104,8 @@ pub(crate) struct Shard {
     pub(crate) unwritable: AtomicBool,
     /// Claims of which nobody knows yet whether they were made: nothing more is claimed.
     pub(crate) unsettled: Counter,
+    /// Batches of which it was just not known who is suppressed: nothing more is claimed for a moment.
+    pub(crate) blind: Counter,
     pub(crate) standing: Standing,
     /// A claim has met another Redis than the one that was claimed on.
     pub(crate) replaced: Notify,
@@ -118,6 +123,7 @@ impl Shard {
             results,
             unwritable: AtomicBool::new(false),
             unsettled: Counter::default(),
+            blind: Counter::default(),
             standing,
             replaced: Notify::new(),
         }
@@ -146,8 +152,8 @@ impl Shard {
         !self.unwritable.load(Ordering::Relaxed) && self.unsettled.get() == 0
     }
 
-    /// True while, besides, what is claimed can be stood by.
+    /// True while, besides, it is known who is suppressed, and what is claimed can be stood by.
     pub(crate) fn may_claim(&self) -> bool {
-        self.is_writable() && self.standing.may_claim()
+        self.is_writable() && self.blind.get() == 0 && self.standing.may_claim()
     }
 }

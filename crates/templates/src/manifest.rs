@@ -10,6 +10,7 @@ use paceline_domain::address::Mailbox;
 use paceline_domain::identity::IdentityFields;
 use paceline_domain::lane::Lane;
 use paceline_domain::record::DoubtPolicy;
+use paceline_domain::suppression::{BULK_CATEGORY, check_category};
 use serde::Deserialize;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -73,6 +74,10 @@ pub struct Manifest {
     pub reply_to: Option<Mailbox>,
     /// Name and value, sorted by name. A header of the request replaces one of the same name.
     pub headers: Vec<(String, String)>,
+    /// What of a person's mail one can unsubscribe from; `None` for mail that must come, such as a password reset.
+    pub category: Option<String>,
+    /// True if it goes although its recipient complained of some other mail.
+    pub despite_complaint: bool,
 }
 
 /// The file as it is written.
@@ -106,6 +111,12 @@ struct File {
     reply_to: Option<FileMailbox>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    /// What one can unsubscribe from: 1 to 64 of `[a-z0-9_-]`. "bulk" by default in the bulk lane; transactional mail without a
+    /// category comes to those too who unsubscribed from everything.
+    category: Option<String>,
+    /// For transactional mail that must come, such as a password reset: it goes although its recipient reported some mail as spam.
+    #[serde(default)]
+    despite_complaint: bool,
 }
 
 #[derive(Deserialize)]
@@ -140,6 +151,10 @@ impl Manifest {
             from,
             reply_to,
             headers: file.headers.into_iter().collect(),
+            category: file
+                .category
+                .or_else(|| (file.lane == Lane::Bulk).then(|| BULK_CATEGORY.to_owned())),
+            despite_complaint: file.despite_complaint,
         })
     }
 }
@@ -180,6 +195,16 @@ impl File {
                 let days = most.as_secs() / DAY.as_secs();
                 wrong.push(format!("{key} must be 1m to {days}d"));
             }
+        }
+        if let Some(Err(problem)) = self.category.as_deref().map(check_category) {
+            wrong.push(format!("category {problem}"));
+        }
+        if self.despite_complaint && (self.lane == Lane::Bulk || self.category.is_some()) {
+            wrong.push(
+                "despite_complaint is for transactional mail without a category: nobody who complained gets what one can \
+                 unsubscribe from"
+                    .to_owned(),
+            );
         }
         if self.in_doubt == DoubtPolicy::Resend && self.in_doubt_window() >= self.time_to_live() {
             wrong.push(
@@ -269,6 +294,8 @@ mod tests {
         assert_eq!(manifest.tries_max, 8);
         let bulk = parse("name = \"a\"\nversion = 1\nlane = \"bulk\"").expect("bulk");
         assert_eq!(bulk.dedupe_window, Duration::from_secs(86_400));
+        assert_eq!((manifest.category, manifest.despite_complaint), (None, false));
+        assert_eq!(bulk.category.as_deref(), Some("bulk"));
     }
 
     #[test]
@@ -292,6 +319,10 @@ mod tests {
             ("Shop@example.com", Some("Shop"))
         );
         assert_eq!(manifest.headers, [("X-Kind".to_owned(), "receipt".to_owned())]);
+        let digest = parse(&with("category = \"digest\"")).expect("transactional mail may have one");
+        assert_eq!(digest.category.as_deref(), Some("digest"));
+        let reset = parse(&with("despite_complaint = true")).expect("complete");
+        assert!(reset.despite_complaint);
     }
 
     #[test]
@@ -315,6 +346,11 @@ mod tests {
             ("headers = { \"X: y\" = \"x\" }", "printable"),
             ("headers = { X-A = \"x\\r\\nBcc: y\" }", "control characters"),
             ("headers = { X-A = \"x\", x-a = \"y\" }", "twice"),
+            ("category = \"News!\"", "category must be"),
+            (
+                "category = \"news\"\ndespite_complaint = true",
+                "despite_complaint",
+            ),
         ] {
             let wrong = parse(&with(lines)).expect_err(lines).join("; ");
             assert!(wrong.contains(expected), "{lines}: {wrong}");

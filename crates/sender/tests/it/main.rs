@@ -18,6 +18,7 @@ mod redis_trouble;
 mod routing;
 mod sent_once;
 mod support;
+mod suppressed;
 mod tries;
 mod unread;
 mod unreadable;

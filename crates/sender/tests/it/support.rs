@@ -21,7 +21,8 @@ use paceline_providers::{OutgoingMessage, SendOutcome};
 use paceline_sender::leases::LeaseError;
 use paceline_sender::{Deliver, LeaseSource, Limits, Parts, Pipeline, Provider, ReadAheadSettings};
 use paceline_store::{
-    Durability, Enqueued, EntryBody, HandOff, NewMessage, Stage, Store, StoreConfig, StoreError, StreamKey,
+    Addressee, Durability, Enqueued, EntryBody, HandOff, NewMessage, Stage, Store, StoreConfig, StoreError,
+    StreamKey,
 };
 use paceline_testkit::{TestRedis, eventually};
 use paceline_wire::v1;
@@ -115,6 +116,34 @@ impl<R> World<R> {
         wish: Record,
         rendered: fn(MessageId) -> Bytes,
     ) -> Vec<MessageId> {
+        self.ready_by(
+            count,
+            wish,
+            Rendering {
+                rendered,
+                to: |_| None,
+            },
+        )
+        .await
+    }
+
+    /// The same, with addressees as the renderer notes them.
+    pub(crate) async fn ready_to(
+        &self,
+        count: usize,
+        wish: Record,
+        to: impl Fn(MessageId) -> Addressee,
+    ) -> Vec<MessageId> {
+        let to = |id| Some(to(id));
+        self.ready_by(count, wish, Rendering { rendered, to }).await
+    }
+
+    async fn ready_by<T: Fn(MessageId) -> Option<Addressee>>(
+        &self,
+        count: usize,
+        wish: Record,
+        rendering: Rendering<T>,
+    ) -> Vec<MessageId> {
         let first = self.accepted.fetch_add(count, Ordering::SeqCst);
         let ids: Vec<MessageId> = (first..first + count).map(id).collect();
         let message = |&id: &MessageId| NewMessage {
@@ -133,7 +162,7 @@ impl<R> World<R> {
                 "{answers:?}"
             );
         }
-        self.render(rendered).await.expect("redis is there");
+        self.render(&rendering).await.expect("redis is there");
         ids
     }
 
@@ -152,10 +181,17 @@ impl<R> World<R> {
             .filter_map(|(id, record)| Some((id, StreamKey::of(&record?, Stage::Queued))))
             .collect();
         self.store.promote(0, &items).await?;
-        self.render(rendered).await
+        self.render(&Rendering {
+            rendered,
+            to: |_| None,
+        })
+        .await
     }
 
-    async fn render(&self, rendered: fn(MessageId) -> Bytes) -> Result<(), StoreError> {
+    async fn render<T: Fn(MessageId) -> Option<Addressee>>(
+        &self,
+        rendering: &Rendering<T>,
+    ) -> Result<(), StoreError> {
         loop {
             let streams = self.store.active(0).await?;
             let entries = self
@@ -174,8 +210,8 @@ impl<R> World<R> {
                     entry_id: entry.entry_id,
                     id,
                     ticket,
-                    rendered: rendered(id),
-                    to: None,
+                    rendered: (rendering.rendered)(id),
+                    to: (rendering.to)(id),
                 }
             });
             let answers = self.store.hand_off(0, items.collect()).await?;
@@ -323,6 +359,12 @@ pub(crate) fn wish() -> Record {
         identity: "main".to_owned(),
         digests: Vec::new(),
     }
+}
+
+/// What the renderer makes of a message.
+struct Rendering<T> {
+    rendered: fn(MessageId) -> Bytes,
+    to: T,
 }
 
 fn rendered(id: MessageId) -> Bytes {
@@ -538,6 +580,7 @@ pub(crate) fn parts<P: Provider>(store: Store, provider: P, limits: Limits) -> P
         identities: vec![identity("main"), identity("other")],
         limits,
         deliver: Deliver::live(),
+        address_key: None,
         stops: Stops::new(Arc::new(SystemClock)),
         meter: meter(),
     }
