@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup run up-separate build test test-peers check fmt clippy tidy doc unit e2e screenshots cpu-per-email \
   pacing-seeds pacing-seed pacing-mutations pacing-report chaos chaos-seed chaos-ground chaos-mutations chaos-report cpu-over-streams cpu-at-scale cpu-by-durability enqueue-latency \
-  refresh-latency fairness-latency memory-per-message release clean
+  refresh-latency fairness-latency memory-per-message suppression-import release clean
 
 STAGE := scripts/stage
 DATA ?= .run/paceline
@@ -82,6 +82,9 @@ cpu-per-email: setup release ## CPU per email of services and Redis: BENCH=<the 
 
 memory-per-message: setup ## What a message costs in Redis's memory, by state and size: N=20000, SERVER=redis-server or valkey
 	@cargo run --locked --package paceline-store --example memory_per_message -- $(or $(N),20000) $(or $(SERVER),redis-server)
+
+suppression-import: setup release ## How fast a list comes in, into SQLite and PostgreSQL: N=100000 lines
+	@cargo run --locked --release --package paceline-e2e --example suppression_import -- $(or $(N),100000)
 
 cpu-over-streams: setup release ## The same over 50 identities with 20 tenants each, beside one stream
 	tests/load/run $(BENCH) --n=20000

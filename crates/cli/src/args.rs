@@ -9,6 +9,7 @@ use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, S
 mod dead;
 mod send;
 mod stop;
+mod suppression;
 mod throttle;
 mod up;
 mod warmup;
@@ -16,6 +17,10 @@ mod warmup;
 pub(crate) use dead::{ActOptions, DeadCommand, DoubtCommand, DoubtOptions, FilterOptions, TemplateVersion};
 pub(crate) use send::{FileOptions, Format, SendOptions};
 pub(crate) use stop::{SetOptions, StopCommand, StopOptions};
+pub(crate) use suppression::{
+    AddOptions, CheckOptions, ExportOptions, ImportOptions, ListOptions, RemoveOptions, SuppressionCommand,
+    SuppressionOptions,
+};
 pub(crate) use throttle::{ByHand, Kind, ShowOptions, ThrottleCommand, ThrottleOptions, Way};
 pub(crate) use up::UpOptions;
 pub(crate) use warmup::{WarmupCommand, WarmupOptions};
@@ -104,6 +109,8 @@ pub(crate) enum Command {
     Dead(Box<DeadCommand>),
     /// Lists messages whose outcome is unknown and what is awaited, and settles them.
     Doubt(Box<DoubtOptions>),
+    /// Shows who is not written to any more, and changes it.
+    Suppression(Box<SuppressionOptions>),
     /// Shows how much waits: per stage, lane, identity and tenant.
     Queue,
     /// Shows how the rates stand and how they came to it, and sets them by hand.
@@ -124,6 +131,20 @@ pub(crate) struct Asked {
         value_name = "URL"
     )]
     pub(crate) coordinator: String,
+}
+
+/// Which feedback service to ask.
+#[derive(Args)]
+pub(crate) struct AskedFeedback {
+    /// Where feedback listens.
+    #[arg(
+        long,
+        global = true,
+        env = "PACELINE_FEEDBACK",
+        default_value = "http://127.0.0.1:7074",
+        value_name = "URL"
+    )]
+    pub(crate) feedback: String,
 }
 
 #[derive(Args)]

@@ -11,9 +11,11 @@ mod dead;
 mod doubt;
 mod key;
 mod queue;
+mod records;
 mod send;
 mod status;
 mod stop;
+mod suppression;
 mod throttle;
 mod up;
 mod warmup;
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
             Command::Dead(command) => dead::run(&arguments.target, *command).await,
             Command::Doubt(options) => doubt::run(&arguments.target, *options).await,
             Command::Stop(options) => stop::run(&arguments.target, *options).await,
+            Command::Suppression(options) => suppression::run(&arguments.target, *options).await,
             Command::Queue => queue::run(&arguments.target).await,
             Command::Throttle(options) => throttle::run(&arguments.target, &options).await,
             Command::Warmup(options) => warmup::run(&arguments.target, &options).await,

@@ -1,18 +1,14 @@
-//! Rows as CSV (RFC 4180) under a header, read with a bound on the row: what is longer is skipped, not loaded.
-//!
-//! Above `csv-core`, since the reader of the crate `csv` grows with a row: one quote that is never closed would load the file.
+//! Rows as CSV under a header that names their fields.
 
-use std::io::{self, BufRead};
+use std::io::BufRead;
 use std::ops::ControlFlow;
 
 use anyhow::{Context as _, bail, ensure};
-use csv_core::{ReadRecordResult, Reader};
 use serde_json::{Map, Value, value::to_raw_value};
 
 use super::ROW_BYTES_MAX;
 use super::row::{Row, Wrong};
-
-const COLUMNS_MAX: usize = 1_024;
+use crate::records::{Next, Records};
 
 /// What a column gives.
 enum Column {
@@ -33,14 +29,17 @@ pub(super) fn read(
     input: impl BufRead,
     mut each: impl FnMut(u64, Result<Row, Wrong>) -> ControlFlow<()>,
 ) -> anyhow::Result<()> {
-    let mut records = Records::new(input);
+    let mut records = Records::new(input, ROW_BYTES_MAX);
     let columns = match records.next()? {
         Next::End => bail!("the file is empty; its first line names the columns"),
         Next::Record(_, Ok(())) => header(&records.fields().map_err(sentence).context("the header")?)?,
         Next::Record(_, Err(wrong)) => return Err(sentence(wrong)).context("the header"),
     };
     while let Next::Record(line, read) = records.next()? {
-        let row = read.and_then(|()| row(&columns, &records.fields()?));
+        let fields = read.and_then(|()| records.fields());
+        let row = fields
+            .map_err(Wrong::row)
+            .and_then(|fields| row(&columns, &fields));
         if each(line, row).is_break() {
             break;
         }
@@ -48,8 +47,8 @@ pub(super) fn read(
     Ok(())
 }
 
-fn sentence(wrong: Wrong) -> anyhow::Error {
-    anyhow::anyhow!(wrong.reason)
+fn sentence(wrong: String) -> anyhow::Error {
+    anyhow::anyhow!(wrong)
 }
 
 fn header(names: &[&str]) -> anyhow::Result<Vec<Column>> {
@@ -146,109 +145,6 @@ fn insert(data: &mut Map<String, Value>, path: &[String], field: &str) {
             }
         }
     }
-}
-
-/// The records of a file, one at a time, in buffers that are used again.
-struct Records<I> {
-    input: I,
-    reader: Reader,
-    /// The fields of the record, one after another, and where each ends.
-    text: Vec<u8>,
-    ends: Vec<usize>,
-    used: usize,
-    newlines: u64,
-}
-
-enum Next {
-    End,
-    /// The line on which it begins; whether it could be read.
-    Record(u64, Result<(), Wrong>),
-}
-
-impl<I: BufRead> Records<I> {
-    fn new(input: I) -> Self {
-        Self {
-            input,
-            reader: Reader::new(),
-            text: vec![0; 8 << 10],
-            ends: vec![0; COLUMNS_MAX],
-            used: 0,
-            newlines: 0,
-        }
-    }
-
-    fn next(&mut self) -> io::Result<Next> {
-        self.skip_empty_lines()?;
-        let line = self.newlines + 1;
-        let (mut out, mut columns) = (0, 0);
-        let mut wrong = None;
-        loop {
-            let input = self.input.fill_buf()?;
-            let (result, read, written, ended) =
-                self.reader
-                    .read_record(input, &mut self.text[out..], &mut self.ends[columns..]);
-            self.newlines += newlines(&input[..read]);
-            self.input.consume(read);
-            out += written;
-            columns += ended;
-            match result {
-                ReadRecordResult::InputEmpty => {}
-                ReadRecordResult::OutputFull if self.text.len() < ROW_BYTES_MAX => {
-                    self.text.resize((2 * self.text.len()).min(ROW_BYTES_MAX), 0);
-                }
-                // What follows is read over what is there: the row is refused.
-                ReadRecordResult::OutputFull => {
-                    out = 0;
-                    wrong = Some(Wrong::row(format!(
-                        "is more than {ROW_BYTES_MAX} bytes long; is a quote not closed?"
-                    )));
-                }
-                ReadRecordResult::OutputEndsFull => {
-                    columns = 0;
-                    wrong = Some(Wrong::row(format!("has more than {COLUMNS_MAX} columns")));
-                }
-                ReadRecordResult::Record => {
-                    self.used = columns;
-                    return Ok(Next::Record(line, wrong.map_or(Ok(()), Err)));
-                }
-                ReadRecordResult::End => return Ok(Next::End),
-            }
-        }
-    }
-
-    /// The reader would skip them too, but not say on which line a record begins.
-    fn skip_empty_lines(&mut self) -> io::Result<()> {
-        loop {
-            let input = self.input.fill_buf()?;
-            let empty = input
-                .iter()
-                .take_while(|byte| matches!(byte, b'\r' | b'\n'))
-                .count();
-            let is_over = empty < input.len() || input.is_empty();
-            self.newlines += newlines(&input[..empty]);
-            self.input.consume(empty);
-            if is_over {
-                return Ok(());
-            }
-        }
-    }
-
-    /// The fields of the record that was read last.
-    fn fields(&self) -> Result<Vec<&str>, Wrong> {
-        let mut start = 0;
-        let mut fields = Vec::with_capacity(self.used);
-        for (index, end) in self.ends[..self.used].iter().enumerate() {
-            let field = std::str::from_utf8(&self.text[start..*end])
-                .map_err(|_| Wrong::row(format!("is not UTF-8: column {}", index + 1)))?;
-            fields.push(field);
-            start = *end;
-        }
-        Ok(fields)
-    }
-}
-
-fn newlines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod sender_ends;
 mod slow_store;
 mod stack;
 mod stops;
+mod suppression;
 mod throttle_command;
 mod times;
 mod up;
