@@ -47,6 +47,20 @@ const MUTATIONS: &[Mutation] = &[
         told_by: &["all_identities_together_never_hold_more_than_the_account_allows ... FAILED"],
     },
     Mutation {
+        invariant: 3,
+        file: "crates/domain/src/controller/account.rs",
+        from: "let left = (outstanding + free.min(0.0) + more).max(0.0);",
+        to: "let left = outstanding + free.max(0.0) + more;",
+        told_by: &["identities hold"],
+    },
+    Mutation {
+        invariant: 3,
+        file: "tests/pacing/src/coordinator.rs",
+        from: "let may_grow = all_known || key.books.is_learning(at);",
+        to: "let may_grow = all_known || true;",
+        told_by: &["identities hold"],
+    },
+    Mutation {
         invariant: 4,
         file: "crates/domain/src/lease/sender.rs",
         from: "if (grant.epoch, grant.version) < (self.epoch, self.version) {",
@@ -122,6 +136,13 @@ const MUTATIONS: &[Mutation] = &[
         from: "learning_until: elected_at + in_books(TTL),",
         to: "learning_until: elected_at + 2 * in_books(TTL),",
         told_by: &["while a leader learns"],
+    },
+    Mutation {
+        invariant: 8,
+        file: "tests/pacing/src/redis.rs",
+        from: "kept.fits = kept.table_rev == Some(kept.rev) && kept.run == self.run && !is_behind;",
+        to: "kept.fits = kept.table_rev == Some(kept.rev) && !is_behind;",
+        told_by: &["senders hold", "while a leader learns"],
     },
     Mutation {
         invariant: 9,

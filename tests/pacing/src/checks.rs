@@ -13,20 +13,26 @@ use paceline_domain::lease::{CLOCK_DRIFT_MAX, TTL, in_books};
 use crate::redis::{Redis, Term};
 use crate::world::{STEP_MS, World};
 
+/// What is remembered of a key.
+#[derive(Debug, Default)]
+pub struct OfKey {
+    /// When each rate came into force, by what was written.
+    pub rates: Vec<(u64, f64)>,
+    passed: Passed,
+    /// Since when nothing may go, by a pause or an open breaker.
+    stopped_at: Option<u64>,
+    half_open: Option<u64>,
+    last_sent_at: u64,
+}
+
 /// What the checks remember.
 #[derive(Debug, Default)]
 pub struct Checks {
-    /// When each rate came into force, by what was written.
-    pub rates: Vec<(u64, f64)>,
+    pub keys: Vec<OfKey>,
+    /// Since when the account allows so much, by what its leaders know.
+    account: Vec<(u64, f64)>,
     /// Cuts by the provider's answers.
     pub cuts: usize,
-    passed: Passed,
-    bursts: (f64, f64),
-    /// Since when nothing may go, by a pause or an open breaker.
-    stopped_at: Option<u64>,
-    pub stopped: bool,
-    half_open: Option<u64>,
-    last_sent_at: u64,
     /// Since when somebody could lead, and who could.
     vacant_since: u64,
     fit: Vec<usize>,
@@ -37,29 +43,55 @@ pub struct Checks {
     pub digest: u64,
 }
 
+/// How long a lease counts in the books, in milliseconds.
+fn books_ms() -> u64 {
+    u64::try_from(in_books(TTL).as_millis()).unwrap_or(u64::MAX)
+}
+
 fn millis(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
 impl Checks {
-    /// 4: Redis takes no write of an older epoch than one that it took in the same run.
-    pub fn writes(&mut self, redis: &mut Redis, epoch: u64) -> Result<(), Broken> {
-        invariants::never_older([(redis.written, 0), (epoch, 0)])?;
-        redis.written = epoch;
+    pub fn new(identities: usize, account: Option<f64>) -> Self {
+        Self {
+            keys: (0..identities).map(|_| OfKey::default()).collect(),
+            account: account.map(|rate| (0, rate)).into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// 4: of a key Redis takes no write of an older epoch than one that it took in the same run.
+    pub fn writes(&mut self, redis: &mut Redis, key: usize, epoch: u64) -> Result<(), Broken> {
+        let written = redis.written.entry(key).or_default();
+        invariants::never_older([(*written, 0), (epoch, 0)])?;
+        *written = epoch;
         Ok(())
+    }
+
+    /// A leader knows that the account allows so much.
+    pub fn account(&mut self, rate: f64, now: u64) {
+        if self
+            .account
+            .last()
+            .is_none_or(|(_, last)| last.to_bits() != rate.to_bits())
+        {
+            self.account.push((now, rate));
+        }
     }
 
     /// What came into force is written.
     pub fn in_force(
         &mut self,
-        rates: &[f64],
+        (key, rates): (usize, &[f64]),
         half_opens: bool,
         controller: Option<&Controller>,
         now: u64,
     ) -> Result<(), Broken> {
-        self.rates.extend(rates.iter().map(|rate| (now, *rate)));
+        let of_key = &mut self.keys[key];
+        of_key.rates.extend(rates.iter().map(|rate| (now, *rate)));
         if half_opens {
-            self.half_open = Some(0);
+            of_key.half_open = Some(0);
         }
         let Some(controller) = controller else {
             return Ok(());
@@ -67,28 +99,15 @@ impl Checks {
         let by = controller.in_force().by;
         let standing = controller.standing();
         if standing != Standing::HalfOpen {
-            self.half_open = None;
+            of_key.half_open = None;
         }
-        self.stopped = matches!(by, LimitedBy::Paused) || standing == Standing::Open;
+        let stopped = matches!(by, LimitedBy::Paused) || standing == Standing::Open;
         // What was granted between two pauses goes out with the second.
-        let since = self.stopped_at.filter(|_| rates.iter().all(|rate| *rate <= 0.0));
-        self.stopped_at = self.stopped.then(|| since.unwrap_or(now));
+        let since = of_key
+            .stopped_at
+            .filter(|_| rates.iter().all(|rate| *rate <= 0.0));
+        of_key.stopped_at = stopped.then(|| since.unwrap_or(now));
         invariants::controller_is_sound(controller)
-    }
-
-    fn since(&self, ms: u64, now: u64) -> impl Iterator<Item = f64> + '_ {
-        let horizon = now.saturating_sub(ms);
-        let first = self.rates.iter().rposition(|(at, _)| *at <= horizon).unwrap_or(0);
-        self.rates[first..].iter().map(|(_, rate)| *rate)
-    }
-
-    /// The most that all bursts came to in the last one to two seconds.
-    fn bursts_lately(&mut self, bursts: f64, now: u64) -> f64 {
-        if now.is_multiple_of(1_000) {
-            self.bursts = (0.0, self.bursts.0);
-        }
-        self.bursts.0 = self.bursts.0.max(bursts);
-        self.bursts.0.max(self.bursts.1)
     }
 
     fn note(&mut self, number: u64) {
@@ -96,44 +115,68 @@ impl Checks {
     }
 }
 
+/// What was in force at any time in the last `ms`.
+fn lately(rates: &[(u64, f64)], ms: u64, now: u64) -> impl Iterator<Item = f64> + '_ {
+    let horizon = now.saturating_sub(ms);
+    let first = rates.iter().rposition(|(at, _)| *at <= horizon).unwrap_or(0);
+    rates[first..].iter().map(|(_, rate)| *rate)
+}
+
 impl World {
-    /// Looks at what holds now, with `sent` in this step.
-    pub(crate) fn check(&mut self, sent: u32) -> Result<(), Broken> {
+    /// Looks at what holds now, with so much `sent` of each key in this step.
+    pub(crate) fn check(&mut self, sent: &[u32]) -> Result<(), Broken> {
         let now = self.now;
-        let lives = u64::try_from(in_books(TTL).as_millis()).unwrap_or(u64::MAX);
-        let held: f64 = self.senders.iter().map(|sender| sender.held(now)).sum();
-        let allowed = self.checks.since(lives, now).fold(0.0, f64::max);
+        let mut all = 0.0;
+        for (key, sent) in sent.iter().enumerate() {
+            let held = self.held(key);
+            all += held;
+            self.check_key(key, *sent, held)?;
+            self.check_leader(key, held)?;
+            self.checks.note(u64::from(*sent));
+            self.checks.note(held.to_bits());
+        }
+        // 3.
+        if self.plan.account.is_some() {
+            let allowed = lately(&self.checks.account, books_ms(), now);
+            invariants::identities_within_account([all], allowed)?;
+        }
+        self.check_vacancy()
+    }
+
+    /// What the senders of a key may be sending.
+    pub(crate) fn held(&self, key: usize) -> f64 {
+        let of_key = self.senders.iter().filter(|sender| sender.identity == key);
+        of_key.map(|sender| sender.held(self.now)).sum()
+    }
+
+    fn check_key(&mut self, key: usize, sent: u32, held: f64) -> Result<(), Broken> {
+        let now = self.now;
+        let of_key = &mut self.checks.keys[key];
+        let allowed = lately(&of_key.rates, books_ms(), now).fold(0.0, f64::max);
         // 1 and 8: by what senders know, in learning or not.
         invariants::learning_within_rate(held, allowed)?;
-        // 2.
-        let bursts: f64 = self.senders.iter().map(|sender| sender.burst(now)).sum();
-        let bursts = self.checks.bursts_lately(bursts, now).max(burst_of(allowed));
-        let step = millis(STEP_MS);
-        // A sender's clock may run fast.
+        // 2: a sender's clock may run fast, and all bursts together are a tenth of a second of the rate.
         let by_its_clock = allowed * (1.0 + CLOCK_DRIFT_MAX);
-        self.checks
+        let step = millis(STEP_MS);
+        of_key
             .passed
-            .step(u64::from(sent), by_its_clock, bursts, step)?;
-        self.check_leader(held)?;
+            .step(u64::from(sent), by_its_clock, burst_of(allowed), step)?;
         if sent > 0 {
-            self.checks.last_sent_at = now;
+            of_key.last_sent_at = now;
         }
         // 11 and 12.
-        if let Some(stopped_at) = self.checks.stopped_at {
-            invariants::pause_holds(millis(stopped_at), millis(self.checks.last_sent_at))?;
+        if let Some(stopped_at) = of_key.stopped_at {
+            invariants::pause_holds(millis(stopped_at), millis(of_key.last_sent_at))?;
         }
-        if let Some(spent) = &mut self.checks.half_open {
+        if let Some(spent) = &mut of_key.half_open {
             *spent += u64::from(sent);
             invariants::breaker_holds(Standing::HalfOpen, *spent)?;
         }
-        self.check_vacancy()?;
-        self.checks.note(u64::from(sent));
-        self.checks.note(held.to_bits());
         Ok(())
     }
 
-    /// What concerns the newest leader's books and state.
-    fn check_leader(&mut self, held: f64) -> Result<(), Broken> {
+    /// What concerns the newest leader's books and state of a key.
+    fn check_leader(&mut self, index: usize, held: f64) -> Result<(), Broken> {
         let now = self.now;
         let Some(leader) = self.leader() else {
             return Ok(());
@@ -143,7 +186,9 @@ impl World {
             return Ok(());
         };
         let since = lead.since;
-        let Some(key) = &lead.key else { return Ok(()) };
+        let Some(key) = lead.keys.get(&index) else {
+            return Ok(());
+        };
         invariants::one_cut_per_window(&key.cuts, aimd::WINDOW)?;
         let (rate, version) = (key.controller.in_force().rate, key.controller.version());
         // What it grants before its first write is written is fenced if another leads by then.

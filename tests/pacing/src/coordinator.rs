@@ -1,4 +1,5 @@
-//! A coordinator: takes part in the elections, and while it leads runs the real controller and the real books of the key. What it
+//! A coordinator: takes part in the elections, and while it leads runs the real controller and the real books of each key, and the
+//! account that they share. What it
 //! decides and grants is written to Redis in one fenced step before anybody is told.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,14 +7,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use paceline_domain::aimd::{self, CutReason, Meter};
+use paceline_domain::controller::account::{Account, Demand};
 use paceline_domain::controller::breaker::Transition;
 use paceline_domain::controller::journal::Entry;
 use paceline_domain::controller::{Asked, Controller, Counts, Decision, Event, Settings};
 use paceline_domain::lease::budget::Said;
-use paceline_domain::lease::{Books, Grant, HolderId, Request, TTL};
+use paceline_domain::lease::{Books, Grant, HolderId, Request, TTL, in_books};
 
 use crate::chance::Clock;
-use crate::redis::{Adopted, Kept, LEAD_MS, NOT_WHOLE, Term};
+use crate::redis::{Adopted, Kept, Known, LEAD_MS, Term};
 use crate::sender::Call;
 
 /// What a leader stops short of the end of its lead.
@@ -33,6 +35,8 @@ pub struct Coordinator {
     pub next_try: u64,
     pub nonce: u64,
     pub epoch_floor: u64,
+    /// Epoch and rev that it wrote last of each key.
+    pub wrote: BTreeMap<usize, (u64, u64)>,
 }
 
 /// A lead, from the answer of Redis on.
@@ -42,10 +46,15 @@ pub struct Lead {
     pub since: Duration,
     pub until: Duration,
     pub next_renewal: u64,
-    pub key: Option<Key>,
+    /// The largest epoch before it that is known.
+    pub epoch_before: u64,
+    /// Those that are open.
+    pub keys: BTreeMap<usize, Key>,
+    /// What all identities may send together.
+    pub account: Option<Account<usize>>,
 }
 
-/// The key at the leader's desk.
+/// A key at the leader's desk.
 #[derive(Debug)]
 pub struct Key {
     pub controller: Controller,
@@ -61,6 +70,8 @@ pub struct Key {
     pub journal: Vec<Entry>,
     /// When the provider's answers cut.
     pub cuts: Vec<Duration>,
+    /// What the account's other keys leave to it.
+    allotted: Option<f64>,
 }
 
 /// What waits for a write.
@@ -97,6 +108,15 @@ impl Coordinator {
             next_try,
             nonce,
             epoch_floor: 0,
+            wrote: BTreeMap::new(),
+        }
+    }
+
+    /// What it knows of a key beyond what Redis says.
+    pub fn known(&self, key: usize) -> Known {
+        Known {
+            epoch: self.lead.as_ref().map_or(0, |lead| lead.epoch_before),
+            written: self.wrote.get(&key).copied().unwrap_or_default(),
         }
     }
 
@@ -106,11 +126,19 @@ impl Coordinator {
         self.lead.as_mut().filter(|lead| at < lead.until)
     }
 
-    /// The key, while it leads.
-    pub fn key(&mut self, now: u64) -> Option<(&mut Key, Duration)> {
+    /// A key that is open, while it leads.
+    pub fn key(&mut self, key: usize, now: u64) -> Option<(&mut Key, Duration)> {
         let at = self.clock.at(now);
-        let key = self.lead(now)?.key.as_mut()?;
+        let key = self.lead(now)?.keys.get_mut(&key)?;
         Some((key, at))
+    }
+
+    /// Shares the account's rate anew. `identities` have keys of it. True if the lead lasts.
+    pub fn allot(&mut self, identities: usize, max_send_rate: f64, now: u64) -> bool {
+        let at = self.clock.at(now);
+        let Some(lead) = self.lead(now) else { return false };
+        lead.allot(identities, max_send_rate, at);
+        true
     }
 
     /// Redis has given it the lead, asked for at `asked_at` on its own clock.
@@ -118,13 +146,15 @@ impl Coordinator {
         if term.epoch <= self.epoch_floor {
             return;
         }
-        self.epoch_floor = term.epoch;
+        let epoch_before = std::mem::replace(&mut self.epoch_floor, term.epoch);
         self.lead = Some(Lead {
             term,
             since: self.clock.at(now),
             until: asked_at + Duration::from_millis(LEAD_MS - MARGIN_MS),
             next_renewal: now + 1_000,
-            key: None,
+            epoch_before,
+            keys: BTreeMap::new(),
+            account: None,
         });
     }
 
@@ -144,13 +174,20 @@ impl Coordinator {
         Some(over.term)
     }
 
-    /// The key is adopted: goes on from what Redis has. `wall` is Redis's time.
-    pub fn open(&mut self, term: Term, adopted: Adopted, settings: Settings, wall: Duration, now: u64) {
+    /// A key is adopted: goes on from what Redis has. `wall` is Redis's time.
+    pub fn open(
+        &mut self,
+        (index, term): (usize, Term),
+        adopted: Adopted,
+        settings: Settings,
+        wall: Duration,
+        now: u64,
+    ) {
         let at = self.clock.at(now);
         let Some(lead) = self
             .lead
             .as_mut()
-            .filter(|lead| lead.term == term && lead.key.is_none())
+            .filter(|lead| lead.term == term && !lead.keys.contains_key(&index))
         else {
             return;
         };
@@ -167,7 +204,7 @@ impl Coordinator {
             }
             None => (Books::new(rate, lead.since), BTreeSet::new()),
         };
-        lead.key = Some(Key {
+        let key = Key {
             journal: vec![Entry::Opened(Box::new(controller.clone()))],
             books,
             meter: Meter::default(),
@@ -182,7 +219,41 @@ impl Coordinator {
                 ..Batch::default()
             },
             controller,
-        });
+            allotted: None,
+        };
+        lead.keys.insert(index, key);
+    }
+}
+
+impl Lead {
+    /// While it is not known what all identities hold, none gets more than it has: one that is not open, or that learns, may hold
+    /// what a leader before has granted.
+    fn allot(&mut self, identities: usize, max_send_rate: f64, at: Duration) {
+        let account = self.account.get_or_insert_with(|| Account::new(max_send_rate));
+        account.set_max_send_rate(max_send_rate);
+        let lacks_some = self.keys.len() < identities;
+        let may_be_held = at < self.since + in_books(TTL);
+        let all_known =
+            !(may_be_held && lacks_some) && self.keys.values().all(|key| !key.books.is_learning(at));
+        let demand = |key: &Key| Demand {
+            wants: key.books.wanted(at),
+            cap: key.controller.in_force().rate,
+            outstanding: key.books.outstanding(at),
+        };
+        account.allot(
+            &self
+                .keys
+                .iter()
+                .map(|(index, key)| (*index, demand(key)))
+                .collect(),
+        );
+        for (index, key) in &mut self.keys {
+            let allotted = account.allotted(index);
+            let may_grow = all_known || key.books.is_learning(at);
+            let held = key.books.outstanding(at);
+            key.allotted = Some(if may_grow { allotted } else { allotted.min(held) });
+            key.books.set_rate(key.leasable());
+        }
     }
 }
 
@@ -194,7 +265,7 @@ impl Key {
         let event_at = self.boot_at + at;
         self.journal.push(Entry::Happened { at: event_at, event });
         let rate = self.controller.in_force().rate;
-        self.books.set_rate(rate);
+        self.books.set_rate(self.leasable());
         if rate.to_bits() != before.to_bits() {
             self.batch.rates.push(rate);
         }
@@ -215,6 +286,12 @@ impl Key {
             .decisions
             .extend(decisions.iter().filter(is_news).cloned());
         decisions
+    }
+
+    /// What may be leased: the rate in force, as far as the account's other keys leave it.
+    pub fn leasable(&self) -> f64 {
+        let rate = self.controller.in_force().rate;
+        self.allotted.map_or(rate, |allotted| rate.min(allotted))
     }
 
     /// The controller's time.
@@ -308,7 +385,7 @@ impl Key {
     }
 
     /// What is to be written now, if nothing is under way.
-    pub fn flush(&mut self, term: Term, run: u64, at: Duration, now: u64) -> Option<Rc<Kept>> {
+    pub fn flush(&mut self, term: Term, at: Duration, now: u64) -> Option<Rc<Kept>> {
         if let Some((kept, since, _)) = &mut self.write {
             // The answer may be lost: the same again.
             if now < *since + 400 {
@@ -317,22 +394,19 @@ impl Key {
             *since = now;
             return Some(Rc::clone(kept));
         }
-        let kept = Rc::new(Kept {
+        let known = self.known.iter();
+        let table = known
+            .filter_map(|id| Some((*id, self.books.line(*id)?)))
+            .collect();
+        // A leader that learns does not know every lease yet.
+        let is_whole = !self.books.is_learning(at);
+        let kept = Rc::new(Kept::new(
             term,
-            rev: self.rev + 1,
-            controller: Some(self.controller.clone()),
-            table: self
-                .known
-                .iter()
-                .filter_map(|id| Some((*id, self.books.line(*id)?)))
-                .collect(),
-            // A leader that learns does not know every lease yet.
-            run: if self.books.is_learning(at) {
-                NOT_WHOLE
-            } else {
-                run
-            },
-        });
+            self.rev + 1,
+            self.controller.clone(),
+            table,
+            is_whole,
+        ));
         self.write = Some((Rc::clone(&kept), now, std::mem::take(&mut self.batch)));
         Some(kept)
     }

@@ -1,7 +1,7 @@
-//! Redis: the lead, and the key's state and lease table, written in one fenced step. It can restart empty, and fail over to a replica
+//! Redis: the lead, and each key's state and lease table, written in one fenced step. It can restart empty, and fail over to a replica
 //! that lacks the newest writes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use paceline_domain::controller::Controller;
@@ -9,8 +9,6 @@ use paceline_domain::lease::{HolderId, Line};
 
 /// How long the lead lasts without a renewal, in milliseconds.
 pub const LEAD_MS: u64 = 3_000;
-/// The run of a table that its leader has not learned yet.
-pub const NOT_WHOLE: u64 = u64::MAX;
 const SNAPSHOT_MS: u64 = 100;
 const SNAPSHOTS: usize = 25;
 
@@ -21,25 +19,59 @@ pub struct Term {
     pub nonce: u64,
 }
 
-/// The state of the key.
+/// The state of a key.
 #[derive(Clone, Debug)]
 pub struct Kept {
     pub term: Term,
     pub rev: u64,
     pub controller: Option<Controller>,
     pub table: Vec<(HolderId, Line)>,
-    /// The run of Redis in which it was written.
-    pub run: u64,
+    /// The `rev` whose table it is; `None` where its writer did not know every lease.
+    pub table_rev: Option<u64>,
+    /// The run of Redis in which its leader adopted it.
+    run: u64,
+    /// Whether that leader was given the table.
+    fits: bool,
+}
+
+impl Kept {
+    /// What is to be written.
+    pub const fn new(
+        term: Term,
+        rev: u64,
+        controller: Controller,
+        table: Vec<(HolderId, Line)>,
+        is_whole: bool,
+    ) -> Self {
+        Self {
+            term,
+            rev,
+            controller: Some(controller),
+            table,
+            table_rev: if is_whole { Some(rev) } else { None },
+            run: 0,
+            fits: false,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
 struct Data {
     lead: Option<(Term, u64)>,
     counter: u64,
-    kept: Option<Rc<Kept>>,
+    kept: BTreeMap<usize, Rc<Kept>>,
 }
 
-/// What a leader finds of the key.
+/// What a leader knows of a key beyond what Redis says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known {
+    /// The largest epoch in which somebody led before.
+    pub epoch: u64,
+    /// Epoch and rev that it wrote last itself.
+    pub written: (u64, u64),
+}
+
+/// What a leader finds of a key.
 #[derive(Clone, Debug)]
 pub struct Adopted {
     pub controller: Option<Controller>,
@@ -54,8 +86,8 @@ pub struct Redis {
     pub run: u64,
     pub down_until: u64,
     snapshots: VecDeque<(u64, Data)>,
-    /// The largest epoch whose write was seen in this run.
-    pub written: u64,
+    /// The largest epoch whose write was seen of each key in this run.
+    pub written: BTreeMap<usize, u64>,
 }
 
 impl Redis {
@@ -80,7 +112,8 @@ impl Redis {
             Some((term, until)) if now < until => return Some(term),
             _ => {}
         }
-        let kept = self.data.kept.as_ref().map_or(0, |kept| kept.term.epoch);
+        let kept = self.data.kept.values().map(|kept| kept.term.epoch).max();
+        let kept = kept.unwrap_or(0);
         let epoch = self.data.counter.max(kept).max(floor) + 1;
         let term = Term { epoch, nonce };
         self.data.counter = epoch;
@@ -88,9 +121,9 @@ impl Redis {
         Some(term)
     }
 
-    /// Whose writes it takes.
-    pub fn owner(&self) -> Option<Term> {
-        self.data.kept.as_ref().map(|kept| kept.term)
+    /// Whose writes of a key it takes.
+    pub fn owner(&self, key: usize) -> Option<Term> {
+        self.data.kept.get(&key).map(|kept| kept.term)
     }
 
     /// Who has the lead, living or dead, and until when.
@@ -112,48 +145,56 @@ impl Redis {
         self.data.lead = self.data.lead.filter(|(held, _)| *held != term);
     }
 
-    /// The key is `term`'s from here on; `None` if it is a newer leader's.
-    pub fn adopt(&mut self, term: Term) -> Option<Adopted> {
-        let kept = self.data.kept.clone();
-        if kept.as_ref().is_some_and(|kept| kept.term.epoch > term.epoch) {
-            return None;
+    /// The key is `term`'s from here on, whose leader knows so much of the time before; `None` if it is a newer leader's.
+    /// The same call again has the same answer.
+    pub fn adopt(&mut self, key: usize, term: Term, known: Known) -> Option<Adopted> {
+        let found = self.data.kept.get(&key).cloned();
+        if let Some(kept) = &found
+            && kept.term.epoch >= term.epoch
+        {
+            return (kept.term == term).then(|| adopted(kept));
         }
-        let found = kept.as_deref().map_or_else(
+        let mut kept = found.as_deref().map_or_else(
             || Kept {
                 term,
                 rev: 0,
                 controller: None,
                 table: Vec::new(),
-                run: NOT_WHOLE,
+                table_rev: None,
+                run: self.run,
+                fits: false,
             },
             Kept::clone,
         );
-        // The table stays what it is until this leader writes: whether it is whole is known by its run.
-        self.data.kept = Some(Rc::new(Kept {
-            term,
-            ..found.clone()
-        }));
-        Some(Adopted {
-            table: (found.run == self.run).then_some(found.table),
-            controller: found.controller,
-            rev: found.rev,
-        })
+        // The table is of the last write, in this run, and no write is known that came after it.
+        let is_behind = (kept.term.epoch, kept.rev) < known.written || kept.term.epoch < known.epoch;
+        kept.fits = kept.table_rev == Some(kept.rev) && kept.run == self.run && !is_behind;
+        kept.rev += 1;
+        kept.table_rev = kept.fits.then_some(kept.rev);
+        if !kept.fits {
+            kept.table.clear();
+        }
+        (kept.term, kept.run) = (term, self.run);
+        let kept = Rc::new(kept);
+        self.data.kept.insert(key, Rc::clone(&kept));
+        Some(adopted(&kept))
     }
 
     /// Writes `new`, whose `rev` is one past what its leader wrote last. True if it is written, now or by an earlier try.
-    pub fn commit(&mut self, new: &Rc<Kept>) -> bool {
-        let Some(kept) = &self.data.kept else {
+    pub fn commit(&mut self, key: usize, new: &Rc<Kept>) -> bool {
+        let Some(kept) = self.data.kept.get(&key) else {
             return false;
         };
         if kept.term != new.term || (kept.rev + 1 != new.rev && kept.rev != new.rev) {
             return false;
         }
         if kept.rev + 1 == new.rev {
-            let mut written = Kept::clone(new);
-            if written.run != NOT_WHOLE {
-                written.run = self.run;
-            }
-            self.data.kept = Some(Rc::new(written));
+            let written = Kept {
+                run: kept.run,
+                fits: kept.fits,
+                ..Kept::clone(new)
+            };
+            self.data.kept.insert(key, Rc::new(written));
         }
         true
     }
@@ -175,8 +216,16 @@ impl Redis {
 
     fn begin_run(&mut self, now: u64, down_ms: u64) {
         self.run += 1;
-        self.written = 0;
+        self.written.clear();
         self.down_until = now + down_ms;
         self.snapshots.clear();
+    }
+}
+
+fn adopted(kept: &Kept) -> Adopted {
+    Adopted {
+        table: kept.fits.then(|| kept.table.clone()),
+        controller: kept.controller.clone(),
+        rev: kept.rev,
     }
 }

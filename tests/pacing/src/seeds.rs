@@ -59,7 +59,8 @@ pub fn run(seed: u64) -> Result<Story, String> {
         world
             .coordinators
             .iter()
-            .filter_map(|it| it.lead.as_ref()?.key.as_ref())
+            .filter_map(|it| it.lead.as_ref())
+            .flat_map(|lead| lead.keys.values())
     };
     Ok(Story {
         cuts: world.checks.cuts,
@@ -86,6 +87,8 @@ pub fn plan(seed: u64) -> Plan {
     } else {
         DailySend::Unlimited
     };
+    // Two or three identities under one account, which allows less than their senders want, or more.
+    let shared = !warm_up && daily == DailySend::Unlimited && senders > 2 && chance.once_in(4);
     let load = 0.3 + 3.0 * chance.part();
     let wants = (0..senders)
         .map(|_| 2.0 * chance.part() * load * limit / senders as f64)
@@ -123,6 +126,12 @@ pub fn plan(seed: u64) -> Plan {
             latency: (20, 40 + chance.below(200)),
         },
         wants,
+        identities: if shared {
+            2 + usize::from(chance.once_in(2))
+        } else {
+            1
+        },
+        account: shared.then(|| limit * (0.3 + 1.2 * chance.part())),
         bad_network: true,
         broadcasts: !chance.once_in(3),
         losses: !warm_up && daily == DailySend::Unlimited,
@@ -193,9 +202,14 @@ impl World {
     }
 
     fn upset_provider(&mut self) {
-        match self.chance.below(6) {
+        match self.chance.below(7) {
             0 => self.provider.down = true,
             1 | 2 => self.provider.down = false,
+            3 => {
+                if let Some(rate) = &mut self.plan.account {
+                    *rate = 20.0 + self.chance.below(1_500) as f64;
+                }
+            }
             _ => {
                 let limit = 20.0 + self.chance.below(1_500) as f64;
                 self.provider.settings.limit = Limit::Steady(limit);
@@ -214,7 +228,8 @@ impl World {
         };
         let lasts = Duration::from_millis(1_000 + self.chance.below(6_000));
         let now = self.now;
-        if let Some((key, at)) = self.coordinators[leader].key(now) {
+        let index = usize::try_from(self.chance.below(self.plan.identities as u64)).unwrap_or(0);
+        if let Some((key, at)) = self.coordinators[leader].key(index, now) {
             let until = key.time(at) + lasts;
             let (who, why) = ("ops".to_owned(), "a test".to_owned());
             key.step(
@@ -255,8 +270,10 @@ impl World {
         self.plan.settings.limits.start = 40.0 + self.chance.below(400) as f64;
         let settings = self.plan.settings;
         for it in &mut self.coordinators {
-            if let Some((key, at)) = it.key(now) {
-                key.step(Event::Settings(settings), at);
+            for index in 0..self.plan.identities {
+                if let Some((key, at)) = it.key(index, now) {
+                    key.step(Event::Settings(settings), at);
+                }
             }
         }
     }
@@ -279,14 +296,24 @@ impl World {
         if self.plan.warm_up {
             invariants::warm_up_within_cap(spent, 0).map_err(|it| broken(10, it))?;
         }
-        let held: Vec<f64> = self.senders.iter().map(|sender| sender.held(now)).collect();
-        let wants: Vec<f64> = self.senders.iter().map(|sender| sender.wants).collect();
-        let Some((key, _)) = self.coordinators[leader].key(now) else {
+        for index in 0..self.plan.identities {
+            self.check_key_s_end(leader, index)?;
+        }
+        Ok(())
+    }
+
+    fn check_key_s_end(&mut self, leader: usize, index: usize) -> Result<(), String> {
+        let now = self.now;
+        let broken = |number: u8, broken: Broken| format!("{number}: {broken}, in the end");
+        let of_key = || self.senders.iter().filter(|sender| sender.identity == index);
+        let held: Vec<f64> = of_key().map(|sender| sender.held(now)).collect();
+        let wants: Vec<f64> = of_key().map(|sender| sender.wants).collect();
+        let Some((key, _)) = self.coordinators[leader].key(index, now) else {
             return Err("13: no key in the end".to_owned());
         };
         let replayed = replay(&key.journal).map_err(|error| error.to_string())?;
         invariants::replays(&key.controller, &replayed).map_err(|it| broken(14, it))?;
-        let rate = key.controller.in_force().rate;
+        let rate = key.leasable();
         if wants.len() > holders_max(rate) || key.controller.standing() != Standing::Closed || rate <= 0.0 {
             return Ok(());
         }

@@ -20,6 +20,8 @@ pub enum Pacing {
 #[derive(Clone, Debug)]
 pub struct Sender {
     pub id: HolderId,
+    /// The identity whose mail it sends.
+    pub identity: usize,
     pub clock: Clock,
     pub pacing: Pacing,
     pub counts: Counts,
@@ -44,6 +46,7 @@ pub struct Sender {
 pub struct Call {
     pub id: HolderId,
     pub index: usize,
+    pub identity: usize,
     pub ask: Ask,
     pub sequence: u64,
     pub wants: f64,
@@ -53,7 +56,7 @@ pub struct Call {
 
 impl Sender {
     pub fn new(
-        incarnation: u64,
+        (incarnation, identity): (u64, usize),
         wants: f64,
         next_ask: u64,
         local: Option<Local>,
@@ -65,6 +68,7 @@ impl Sender {
         id[..8].copy_from_slice(&incarnation.to_be_bytes());
         Self {
             id: HolderId(id),
+            identity,
             clock,
             pacing: local.map_or_else(|| Pacing::Lease(LocalLease::new(clock.at(now))), Pacing::Local),
             counts: Counts::default(),
@@ -90,6 +94,7 @@ impl Sender {
         Some(Call {
             id: self.id,
             index,
+            identity: self.identity,
             ask: lease.ask(self.clock.at(now)),
             sequence: self.sequence,
             wants: self.wants,

@@ -14,7 +14,7 @@ use crate::checks::Checks;
 use crate::coordinator::{Coordinator, Reply};
 use crate::local::Local;
 use crate::provider::{Outcome, Provider};
-use crate::redis::{Adopted, Kept, Redis, Term};
+use crate::redis::{Adopted, Kept, Known, Redis, Term};
 use crate::sender::{Call, Pacing, Sender};
 
 pub const STEP_MS: u64 = 10;
@@ -64,20 +64,25 @@ enum Message {
     },
     Adopt {
         from: usize,
+        key: usize,
         term: Term,
+        known: Known,
     },
     Adopted {
         to: usize,
+        key: usize,
         term: Term,
         adopted: Option<Box<Adopted>>,
         wall: Duration,
     },
     Commit {
         from: usize,
+        key: usize,
         kept: Rc<Kept>,
     },
     Written {
         to: usize,
+        key: usize,
         term: Term,
         rev: u64,
         done: bool,
@@ -105,6 +110,10 @@ pub struct Plan {
     pub settings: Settings,
     pub provider: crate::provider::Settings,
     pub wants: Vec<f64>,
+    /// How many identities share the senders, each its own.
+    pub identities: usize,
+    /// What all of them may send together, in recipients per second.
+    pub account: Option<f64>,
     /// Whether messages get lost, doubled and late.
     pub bad_network: bool,
     pub broadcasts: bool,
@@ -159,12 +168,12 @@ impl World {
             incarnations: 0,
             faults: false,
             next_fault: 1_000,
-            checks: Checks::default(),
+            checks: Checks::new(plan.identities, plan.account),
             sends: Vec::new(),
             plan,
         };
-        for wants in world.plan.wants.clone() {
-            let sender = world.join(wants);
+        for (index, wants) in world.plan.wants.clone().into_iter().enumerate() {
+            let sender = world.join(index % world.plan.identities, wants);
             world.senders.push(sender);
         }
         world
@@ -184,7 +193,7 @@ impl World {
         Ok(())
     }
 
-    pub fn join(&mut self, wants: f64) -> Sender {
+    pub fn join(&mut self, identity: usize, wants: f64) -> Sender {
         self.incarnations += 1;
         let next_ask = self.now + self.chance.below(REFRESH_MS);
         let start = self.plan.settings.limits.start;
@@ -194,7 +203,7 @@ impl World {
             Design::Cubic => Some(Local::cubic(start)),
         };
         Sender::new(
-            self.incarnations,
+            (self.incarnations, identity),
             wants,
             next_ask,
             local,
@@ -217,16 +226,16 @@ impl World {
                 self.say(index, Message::Leave(asks, call));
             }
         }
-        let wants = self.senders[index].wants;
-        self.senders[index] = self.join(wants);
+        let (identity, wants) = (self.senders[index].identity, self.senders[index].wants);
+        self.senders[index] = self.join(identity, wants);
     }
 
-    /// The coordinator whose lead lasts and whose writes Redis takes.
+    /// The coordinator whose lead lasts and whose writes Redis takes, of every key.
     pub fn leader(&self) -> Option<usize> {
         self.coordinators.iter().position(|it| {
             let lasts = it.lead.as_ref().is_some_and(|lead| {
-                let is_open = lead.key.is_some() && it.clock.at(self.now) < lead.until;
-                is_open && self.redis.owner() == Some(lead.term)
+                let is_its = |key| lead.keys.contains_key(&key) && self.redis.owner(key) == Some(lead.term);
+                it.clock.at(self.now) < lead.until && (0..self.plan.identities).all(is_its)
             });
             lasts && self.now >= it.dead_until
         })
@@ -255,16 +264,18 @@ impl World {
             self.coordinate(index);
         }
         let mut sent = (0, 0);
+        let mut of_each = vec![0; self.plan.identities];
         // Nobody is always the first at the provider.
         let all = self.senders.len();
         let first = self.chance.below(all.max(1) as u64) as usize;
         for index in (first..all).chain(0..first) {
             let (n, accepted) = self.spend(index);
             sent = (sent.0 + n, sent.1 + accepted);
+            of_each[self.senders[index].identity] += n;
         }
         self.sends.push(sent);
         if self.plan.design == Design::Coordinated {
-            self.check(sent.0)?;
+            self.check(&of_each)?;
         }
         Ok(())
     }
@@ -334,7 +345,7 @@ impl World {
                 }
                 let it = &mut self.coordinators[to];
                 let epoch = it.lead(now).map(|lead| lead.term.epoch);
-                match (epoch, it.key(now)) {
+                match (epoch, it.key(call.identity, now)) {
                     (Some(epoch), Some((key, at))) => key.call(&call, epoch, at),
                     (Some(_), None) => {}
                     (None, _) => self.tell(call.index, Message::NotLeader(call.index, to)),
@@ -342,7 +353,7 @@ impl World {
             }
             Message::Leave(to, call) => {
                 if now >= self.coordinators[to].dead_until
-                    && let Some((key, at)) = self.coordinators[to].key(now)
+                    && let Some((key, at)) = self.coordinators[to].key(call.identity, now)
                 {
                     key.leave(&call, at);
                 }

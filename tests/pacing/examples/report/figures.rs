@@ -71,6 +71,8 @@ pub(crate) fn plan(design: Design, burst_secs: f64) -> Plan {
             latency: (50, 250),
         },
         wants: vec![2.0 * LIMIT / SENDERS as f64; SENDERS],
+        identities: 1,
+        account: None,
         bad_network: false,
         broadcasts: true,
         warm_up: false,
@@ -102,8 +104,7 @@ pub(crate) fn steady(design: Design, taker: Taker, seed: u64) -> Steady {
     let mut rate_max = 0.0_f64;
     for _ in 0..60_000 / STEP_MS {
         run(&mut world, STEP_MS);
-        rate_max = world
-            .checks
+        rate_max = world.checks.keys[0]
             .rates
             .last()
             .map_or(rate_max, |(_, rate)| rate_max.max(*rate));
@@ -180,7 +181,7 @@ pub(crate) fn lag(broadcasts: bool, seed: u64) -> f64 {
     let mut last = f64::INFINITY;
     for _ in 0..20_000 / STEP_MS {
         run(&mut world, STEP_MS);
-        let rate = world.checks.rates.last().map_or(0.0, |(_, rate)| *rate);
+        let rate = world.checks.keys[0].rates.last().map_or(0.0, |(_, rate)| *rate);
         let held: f64 = world.senders.iter().map(|sender| sender.held(world.now)).sum();
         // Each cut has its own time.
         if held <= rate + 1e-6 || rate < last {
@@ -200,7 +201,7 @@ pub(crate) fn rebalances(seed: u64) -> [f64; 2] {
     world.plan.settings.limits.start = LIMIT;
     run(&mut world, 30_000);
     for _ in 0..5 {
-        let sender = world.join(2.0 * LIMIT / SENDERS as f64);
+        let sender = world.join(0, 2.0 * LIMIT / SENDERS as f64);
         world.senders.push(sender);
     }
     let joined = until(&mut world, |world| is_shared(world, SENDERS + 5));

@@ -1,5 +1,6 @@
 //! What coordinators and Redis do, and say to each other.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use paceline_domain::controller::invariants::Broken;
@@ -9,7 +10,7 @@ use paceline_domain::controller::{Account, Event};
 
 use super::{Message, RENEW_MS, START, TICK_MS, TIMEOUT_MS, TRY_MS, World};
 use crate::coordinator::{Batch, half_opens, is_answer_s};
-use crate::redis::{Adopted, Term};
+use crate::redis::{Adopted, Kept, Known, Term};
 
 impl World {
     pub(super) fn coordinate(&mut self, index: usize) {
@@ -45,7 +46,9 @@ impl World {
         let term = lead.term;
         if now >= lead.next_renewal {
             lead.next_renewal = now + RENEW_MS;
-            let no_key = lead.key.is_none();
+            let missing: Vec<usize> = (0..self.plan.identities)
+                .filter(|key| !lead.keys.contains_key(key))
+                .collect();
             self.ask_redis(
                 index,
                 Message::Renew {
@@ -54,24 +57,59 @@ impl World {
                     asked_at: at,
                 },
             );
-            if no_key {
-                self.ask_redis(index, Message::Adopt { from: index, term });
+            for key in missing {
+                self.adopt(index, key, term);
             }
         }
         if !now.is_multiple_of(TICK_MS) {
             return;
         }
-        let random = self.chance.part();
-        let run = self.redis.run;
-        let Some((key, at)) = self.coordinators[index].key(now) else {
+        for key in 0..self.plan.identities {
+            self.keep(index, key, term);
+        }
+        if now.is_multiple_of(2 * TICK_MS) {
+            self.allot(index);
+        }
+    }
+
+    /// Time passes for a key, and what waits is written.
+    fn keep(&mut self, index: usize, key: usize, term: Term) {
+        let (now, random) = (self.now, self.chance.part());
+        let Some((open, at)) = self.coordinators[index].key(key, now) else {
             return;
         };
         if now.is_multiple_of(2 * TICK_MS) {
-            key.tick(random, at);
+            open.tick(random, at);
         }
-        if let Some(kept) = key.flush(term, run, at, now) {
-            self.ask_redis(index, Message::Commit { from: index, kept });
+        if let Some(kept) = open.flush(term, at, now) {
+            self.ask_redis(
+                index,
+                Message::Commit {
+                    from: index,
+                    key,
+                    kept,
+                },
+            );
         }
+    }
+
+    /// The leader looks at the account.
+    fn allot(&mut self, index: usize) {
+        let Some(rate) = self.plan.account else { return };
+        if self.coordinators[index].allot(self.plan.identities, rate, self.now) {
+            self.checks.account(rate, self.now);
+        }
+    }
+
+    fn adopt(&mut self, index: usize, key: usize, term: Term) {
+        let known = self.coordinators[index].known(key);
+        let adopt = Message::Adopt {
+            from: index,
+            key,
+            term,
+            known,
+        };
+        self.ask_redis(index, adopt);
     }
 
     pub(super) fn take_of_redis(&mut self, message: Message) -> Result<(), Broken> {
@@ -108,41 +146,54 @@ impl World {
                     },
                 );
             }
-            Message::Adopt { from, term } => {
-                let adopted = self.redis.adopt(term).map(Box::new);
-                if adopted.is_some() {
-                    self.checks.writes(&mut self.redis, term.epoch)?;
-                }
-                let wall = self.wall();
-                self.answer_of_redis(
-                    from,
-                    Message::Adopted {
-                        to: from,
-                        term,
-                        adopted,
-                        wall,
-                    },
-                );
-            }
-            Message::Commit { from, kept } => {
-                let done = self.redis.commit(&kept);
-                let (term, rev) = (kept.term, kept.rev);
-                if done {
-                    self.checks.writes(&mut self.redis, term.epoch)?;
-                    self.put_in_force(from, rev, term)?;
-                }
-                self.answer_of_redis(
-                    from,
-                    Message::Written {
-                        to: from,
-                        term,
-                        rev,
-                        done,
-                    },
-                );
-            }
+            Message::Adopt {
+                from,
+                key,
+                term,
+                known,
+            } => self.adopt_in_redis((from, key), term, known)?,
+            Message::Commit { from, key, kept } => self.commit_in_redis((from, key), &kept)?,
             told => self.coordinator_hears(told),
         }
+        Ok(())
+    }
+
+    fn adopt_in_redis(
+        &mut self,
+        (from, key): (usize, usize),
+        term: Term,
+        known: Known,
+    ) -> Result<(), Broken> {
+        let adopted = self.redis.adopt(key, term, known).map(Box::new);
+        if adopted.is_some() {
+            self.checks.writes(&mut self.redis, key, term.epoch)?;
+        }
+        let answer = Message::Adopted {
+            to: from,
+            key,
+            term,
+            adopted,
+            wall: self.wall(),
+        };
+        self.answer_of_redis(from, answer);
+        Ok(())
+    }
+
+    fn commit_in_redis(&mut self, (from, key): (usize, usize), kept: &Rc<Kept>) -> Result<(), Broken> {
+        let done = self.redis.commit(key, kept);
+        let (term, rev) = (kept.term, kept.rev);
+        if done {
+            self.checks.writes(&mut self.redis, key, term.epoch)?;
+            self.put_in_force((from, key), rev, term)?;
+        }
+        let answer = Message::Written {
+            to: from,
+            key,
+            term,
+            rev,
+            done,
+        };
+        self.answer_of_redis(from, answer);
         Ok(())
     }
 
@@ -170,17 +221,24 @@ impl World {
             }
             Message::Adopted {
                 to,
+                key,
                 term,
                 adopted,
                 wall,
-            } => self.open(to, term, adopted, wall),
-            Message::Written { to, term, rev, done } => self.written(to, term, rev, done),
+            } => self.open((to, key), term, adopted, wall),
+            Message::Written {
+                to,
+                key,
+                term,
+                rev,
+                done,
+            } => self.written((to, key), term, rev, done),
             _ => {}
         }
     }
 
     /// Rates count from the moment at which they are written.
-    fn put_in_force(&mut self, from: usize, rev: u64, term: Term) -> Result<(), Broken> {
+    fn put_in_force(&mut self, (from, key): (usize, usize), rev: u64, term: Term) -> Result<(), Broken> {
         let Some(lead) = self.coordinators[from]
             .lead
             .as_mut()
@@ -188,7 +246,8 @@ impl World {
         else {
             return Ok(());
         };
-        let Some((kept, _, batch)) = lead.key.as_mut().and_then(|key| key.write.as_mut()) else {
+        let open = lead.keys.get_mut(&key);
+        let Some((kept, _, batch)) = open.and_then(|open| open.write.as_mut()) else {
             return Ok(());
         };
         if kept.rev != rev {
@@ -200,7 +259,7 @@ impl World {
         self.checks.cuts += decisions.iter().filter(|it| is_answer_s(it)).count();
         let controller = kept.controller.clone();
         self.checks
-            .in_force(&rates, half_opens, controller.as_ref(), self.now)
+            .in_force((key, &rates), half_opens, controller.as_ref(), self.now)
     }
 
     fn begin(&mut self, to: usize, term: Option<Term>, asked_at: Duration) {
@@ -214,14 +273,22 @@ impl World {
         };
         it.begin(term, asked_at, now);
         if it.lead(now).is_some_and(|lead| lead.term == term) {
-            self.ask_redis(to, Message::Adopt { from: to, term });
+            for key in 0..self.plan.identities {
+                self.adopt(to, key, term);
+            }
         } else {
             it.lead = None;
             self.redis.resign(term);
         }
     }
 
-    fn open(&mut self, to: usize, term: Term, adopted: Option<Box<Adopted>>, wall: Duration) {
+    fn open(
+        &mut self,
+        (to, index): (usize, usize),
+        term: Term,
+        adopted: Option<Box<Adopted>>,
+        wall: Duration,
+    ) {
         let now = self.now;
         let (settings, sent) = (self.plan.settings, self.provider.accepted);
         let it = &mut self.coordinators[to];
@@ -232,16 +299,16 @@ impl World {
             it.lead.take_if(|lead| lead.term == term);
             return;
         };
-        it.open(term, *adopted, settings, wall, now);
+        it.open((index, term), *adopted, settings, wall, now);
         if self.plan.warm_up
-            && let Some((key, at)) = it.key(now)
+            && let Some((key, at)) = it.key(index, now)
             && key.controller.warm_up().is_none()
         {
             key.step(Event::WarmUp(Overflow::Defer), at);
         }
         // The leader looks at the account before it grants.
         if let DailySend::Limited(_) = settings.daily
-            && let Some((key, at)) = it.key(now)
+            && let Some((key, at)) = it.key(index, now)
         {
             let looked = Account {
                 max_send_rate: None,
@@ -251,9 +318,10 @@ impl World {
             };
             key.step(Event::Account(looked), at);
         }
+        self.allot(to);
     }
 
-    fn written(&mut self, to: usize, term: Term, rev: u64, done: bool) {
+    fn written(&mut self, (to, index): (usize, usize), term: Term, rev: u64, done: bool) {
         let now = self.now;
         let it = &mut self.coordinators[to];
         if now < it.dead_until || it.lead.as_ref().is_none_or(|lead| lead.term != term) {
@@ -266,7 +334,10 @@ impl World {
             self.redis.resign(term);
             return;
         }
-        let Some((key, _)) = it.key(now) else { return };
+        it.wrote.insert(index, (term.epoch, rev));
+        let Some((key, _)) = it.key(index, now) else {
+            return;
+        };
         let Some(Batch { replies, cuts, .. }) = key.written(rev) else {
             return;
         };
@@ -276,6 +347,9 @@ impl World {
         if self.plan.broadcasts {
             for (version, ratio) in cuts {
                 for sender in 0..self.senders.len() {
+                    if self.senders[sender].identity != index {
+                        continue;
+                    }
                     self.tell(
                         sender,
                         Message::Cut {
