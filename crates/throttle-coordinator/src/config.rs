@@ -33,6 +33,8 @@ const COMMAND_TIMEOUT_MAX: Duration = Duration::from_secs(1);
 pub(crate) const RATE_MAX: f64 = 1e6;
 /// A shorter window would be judged by answers that have not come yet; a longer one would not follow a provider.
 const FEEDBACK_WINDOWS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
+/// Less would follow a provider that flaps to and fro; more is an outage of its own.
+const ROUTE_BACK_AFTERS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
 
 /// All settings of the service.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -46,6 +48,8 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     pub drain_max: Duration,
     pub keys_max: NonZeroUsize,
+    #[serde(with = "humantime_serde")]
+    pub route_back_after: Duration,
     pub rates: RateSettings,
     pub redis: RedisSettings,
     pub telemetry: TelemetrySettings,
@@ -231,6 +235,9 @@ impl Settings for Config {
         } else if !is_url(&self.advertise, scheme) {
             return refuse("advertise", &format!("must be empty or {scheme}://HOST:PORT"));
         }
+        if !ROUTE_BACK_AFTERS.contains(&self.route_back_after) {
+            return refuse("route_back_after", "must be from 1s to 1h");
+        }
         self.rates.validate("rates")?;
         for (index, key) in self.key.iter().enumerate() {
             if !is_name(&key.provider) || !is_name(&key.identity) {
@@ -331,6 +338,8 @@ mod tests {
             ("tls.certificate", "listen = \"0.0.0.0:7071\""),
             ("redis.command_timeout", "redis.command_timeout = \"2s\""),
             ("keys_max", "keys_max = 0"),
+            ("route_back_after", "route_back_after = \"0s\""),
+            ("route_back_after", "route_back_after = \"2h\""),
             ("key", "[[key]]\nprovider = \"ses\"\nidentity = \"Main\""),
             (
                 "key",

@@ -263,7 +263,8 @@ impl Desk {
         if state.lead(now).is_none() {
             return Vec::new();
         }
-        state.routes.tick(&state.keys, now)
+        let back_after = state.config.route_back_after;
+        state.routes.tick(&state.keys, back_after, now)
     }
 
     /// The provider of each identity that has a backup; nothing while another leads.

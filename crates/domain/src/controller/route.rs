@@ -1,7 +1,7 @@
 //! By which provider an identity's mail goes: the primary one, or the backup while the primary one is away.
 //!
-//! A throttle or a quota moves nothing; only an open breaker does. Mail comes back when the primary provider has been well for a
-//! minute without a break, so that one that flaps is not followed to and fro; at once only if the backup itself is away. A person's
+//! A throttle or a quota moves nothing; only an open breaker does. Mail comes back when the primary provider has been well for some
+//! time, by default a minute, without a break, so that one that flaps is not followed to and fro; at once only if the backup itself is away. A person's
 //! word goes before all.
 
 use std::time::Duration;
@@ -9,9 +9,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::breaker::Standing;
-
-/// How long the primary provider must have been well.
-const WELL_MIN: Duration = Duration::from_secs(60);
 
 /// A way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +26,7 @@ pub enum Way {
 pub enum Cause {
     /// The primary provider's breaker opened.
     PrimaryAway,
-    /// It was well for a minute.
+    /// It was well for long enough.
     PrimaryBack,
     /// The backup is away, or there is none any more.
     BackupAway,
@@ -96,25 +93,25 @@ impl Route {
         self.way
     }
 
-    /// Time passes, and the providers stand so.
-    pub fn step(&mut self, providers: &Providers, now: Duration) -> Option<Rerouted> {
+    /// Time passes, and the providers stand so. Mail comes back when the primary one has been well for `back_after`.
+    pub fn step(&mut self, providers: &Providers, back_after: Duration, now: Duration) -> Option<Rerouted> {
         if providers.primary == Standing::Closed {
             self.well_since.get_or_insert(now);
         } else {
             self.well_since = None;
         }
-        let (to, cause) = self.wish(providers, now)?;
+        let (to, cause) = self.wish(providers, back_after, now)?;
         (to != self.way).then(|| {
             self.way = to;
             Rerouted { to, cause }
         })
     }
 
-    fn wish(&self, providers: &Providers, now: Duration) -> Option<(Way, Cause)> {
+    fn wish(&self, providers: &Providers, back_after: Duration, now: Duration) -> Option<(Way, Cause)> {
         let backup_stands = providers.backup.is_some_and(|backup| backup == Standing::Closed);
         let is_well = self
             .well_since
-            .is_some_and(|since| now.saturating_sub(since) >= WELL_MIN);
+            .is_some_and(|since| now.saturating_sub(since) >= back_after);
         match (providers.forced, self.way) {
             (Some(way), _) => Some((way, Cause::ByHand)),
             (None, Way::Primary) if providers.primary == Standing::Open && backup_stands => {
@@ -137,13 +134,15 @@ mod tests {
     use super::{Cause, Providers, Rerouted, Route, Way};
     use crate::controller::breaker::Standing::{self, Closed, HalfOpen, Open};
 
+    const MINUTE: Duration = Duration::from_secs(60);
+
     fn step(route: &mut Route, primary: Standing, backup: Option<Standing>, at: u64) -> Option<(Way, Cause)> {
         let providers = Providers {
             primary,
             backup,
             forced: None,
         };
-        let rerouted = route.step(&providers, Duration::from_secs(at));
+        let rerouted = route.step(&providers, MINUTE, Duration::from_secs(at));
         rerouted.map(|Rerouted { to, cause }| (to, cause))
     }
 
@@ -201,7 +200,7 @@ mod tests {
             backup: Some(Open),
             forced: Some(Way::Backup),
         };
-        let rerouted = route.step(&providers, Duration::ZERO);
+        let rerouted = route.step(&providers, MINUTE, Duration::ZERO);
         assert_eq!(
             rerouted,
             Some(Rerouted {
@@ -210,7 +209,7 @@ mod tests {
             })
         );
         providers.forced = None;
-        let rerouted = route.step(&providers, Duration::from_secs(60));
+        let rerouted = route.step(&providers, MINUTE, MINUTE);
         assert_eq!(rerouted.map(|it| it.to), Some(Way::Primary));
     }
 }

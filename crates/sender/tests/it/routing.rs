@@ -24,6 +24,8 @@ use paceline_wire::v1;
 use crate::support::SOON;
 
 const RATE: f64 = 1_000.0;
+/// How long SES must have been well before mail comes back to it.
+const BACK_AFTER: Duration = Duration::from_secs(60);
 
 /// The coordinator of one identity, "main". Clones are one.
 #[derive(Clone)]
@@ -165,7 +167,7 @@ impl State {
             backup: Some(self.standing(Provider::Mailgun)),
             forced: forced.and_then(|key| key.controller.overrides().way()),
         };
-        if self.route.step(&providers, now).is_some() {
+        if self.route.step(&providers, BACK_AFTER, now).is_some() {
             self.version += 1;
         }
     }

@@ -113,8 +113,13 @@ impl Routes {
         Some(self.0.get(identity)?.route.way())
     }
 
-    /// Time passes.
-    pub(super) fn tick(&mut self, keys: &Keys, now: Duration) -> Vec<(String, Rerouted)> {
+    /// Time passes. Mail comes back to a primary provider that has been well for `back_after`.
+    pub(super) fn tick(
+        &mut self,
+        keys: &Keys,
+        back_after: Duration,
+        now: Duration,
+    ) -> Vec<(String, Rerouted)> {
         let mut decided = Vec::new();
         for (identity, entry) in &mut self.0 {
             let is_there = now.saturating_sub(entry.backup_seen) <= BACKUP_MAX_AGE;
@@ -128,7 +133,7 @@ impl Routes {
                 // Nobody could follow a word for a backup that is not there.
                 forced: forced.filter(|way| is_there || *way == Way::Primary),
             };
-            if let Some(rerouted) = entry.route.step(&providers, now) {
+            if let Some(rerouted) = entry.route.step(&providers, back_after, now) {
                 entry.version += 1;
                 decided.push((identity.clone(), rerouted));
             }
