@@ -22,3 +22,4 @@ pub mod retry;
 pub mod stop;
 pub mod suppression;
 pub mod time;
+pub mod unsubscribe;

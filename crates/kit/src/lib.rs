@@ -29,6 +29,7 @@ pub mod supervisor;
 pub mod telemetry;
 pub mod tls;
 pub mod trace;
+pub mod unsubscribe;
 pub mod web;
 
 pub use context::{Bound, Context};
