@@ -27,6 +27,7 @@
 mod digests;
 mod envelope;
 mod fields;
+pub mod near;
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -36,7 +37,7 @@ use crate::canonical::{Data, nfc, to_canonical_json};
 use crate::id::MessageId;
 
 pub use digests::{DIGESTED_FIELDS_MAX, DIGESTS_BYTES_MAX, Digests, InvalidDigests, digests};
-pub use fields::{IdentityFields, volatile_by_default};
+pub use fields::{FieldRule, IdentityFields, volatile_by_default};
 
 /// The version of the rules, part of every hash.
 pub const SCHEME: u8 = 1;

@@ -76,6 +76,8 @@ reasons! {
     StoreFull = 24, "store_full";
     /// Read five times alone without an end.
     PoisonEntry = 25, "poison_entry";
+    /// Its mail must have a link to unsubscribe, and the renderer's settings do not say how.
+    UnsubscribeUnset = 26, "unsubscribe_unset";
 
     // The account or the identity, not the message.
     /// The provider's rate was exceeded.

@@ -17,6 +17,49 @@ pub fn volatile_by_default(name: &str) -> bool {
     name.starts_with(VOLATILE_PREFIX) || VOLATILE_NAMES.contains(&name)
 }
 
+/// Why a field is part of a message's identity, or is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FieldRule {
+    /// The template's allow-list has it.
+    Allowed,
+    /// The template has an allow-list, and not this field in it.
+    NotAllowed,
+    /// The template says that it is volatile.
+    Volatile,
+    /// It is on the built-in list of volatile fields.
+    BuiltIn,
+    /// No list has it, so it counts.
+    Unlisted,
+}
+
+impl FieldRule {
+    pub const ALL: [Self; 5] = [
+        Self::Allowed,
+        Self::NotAllowed,
+        Self::Volatile,
+        Self::BuiltIn,
+        Self::Unlisted,
+    ];
+
+    /// True if the field counts.
+    #[must_use]
+    pub const fn counts(self) -> bool {
+        matches!(self, Self::Allowed | Self::Unlisted)
+    }
+
+    /// For people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "the template's `identity` names it",
+            Self::NotAllowed => "the template's `identity` does not name it",
+            Self::Volatile => "the template's `volatile` names it",
+            Self::BuiltIn => "it is volatile by default",
+            Self::Unlisted => "no list names it",
+        }
+    }
+}
+
 /// A template's choice. The default is the built-in list alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdentityFields {
@@ -39,11 +82,26 @@ impl IdentityFields {
     /// True if the field `name` is part of the identity.
     #[must_use]
     pub fn counts(&self, name: &str) -> bool {
+        self.rule(name).counts()
+    }
+
+    /// Whether the field `name` is part of the identity, and why.
+    #[must_use]
+    pub fn rule(&self, name: &str) -> FieldRule {
         let name = nfc(name);
         match &self.allow {
-            Some(allow) => allow.contains(name.as_ref()),
-            None => !volatile_by_default(&name) && !self.volatile.contains(name.as_ref()),
+            Some(allow) if allow.contains(name.as_ref()) => FieldRule::Allowed,
+            Some(_) => FieldRule::NotAllowed,
+            None if self.volatile.contains(name.as_ref()) => FieldRule::Volatile,
+            None if volatile_by_default(&name) => FieldRule::BuiltIn,
+            None => FieldRule::Unlisted,
         }
+    }
+
+    /// The fields that the template's lists name.
+    pub fn listed(&self) -> impl Iterator<Item = &str> {
+        let allowed = self.allow.iter().flatten();
+        allowed.chain(&self.volatile).map(String::as_str)
     }
 
     /// True if the template's manifest names the field itself, in either list. A field that is printed, does not count
@@ -58,7 +116,7 @@ impl IdentityFields {
 
 #[cfg(test)]
 mod tests {
-    use super::IdentityFields;
+    use super::{FieldRule, IdentityFields};
 
     fn list(names: &[&str]) -> Vec<String> {
         names.iter().map(|&name| name.to_owned()).collect()
@@ -100,5 +158,24 @@ mod tests {
         assert!(!fields.counts("name") && fields.names("name"));
         assert!(!fields.counts("total") && !fields.names("total"));
         assert!(!IdentityFields::new(Some(Vec::new()), Vec::new()).counts("total"));
+    }
+
+    #[test]
+    fn each_field_has_a_reason() {
+        let listed = IdentityFields::new(None, list(&["nonce", "trace_id"]));
+        for (name, rule) in [
+            ("nonce", FieldRule::Volatile),
+            ("trace_id", FieldRule::Volatile),
+            ("utm_source", FieldRule::BuiltIn),
+            ("total", FieldRule::Unlisted),
+        ] {
+            assert_eq!(listed.rule(name), rule, "{name}");
+        }
+        let allowing = IdentityFields::new(Some(list(&["total"])), list(&["nonce"]));
+        assert_eq!(allowing.rule("total"), FieldRule::Allowed);
+        assert_eq!(allowing.rule("nonce"), FieldRule::NotAllowed);
+        assert_eq!(allowing.listed().collect::<Vec<_>>(), ["total", "nonce"]);
+        let texts: std::collections::BTreeSet<_> = FieldRule::ALL.map(FieldRule::as_str).into();
+        assert_eq!(texts.len(), FieldRule::ALL.len());
     }
 }
