@@ -62,7 +62,7 @@ pub struct NearFindings {
 pub fn near_duplicates(mut messages: Vec<Accepted>) -> NearFindings {
     messages.sort_by(|a, b| key(a).cmp(&key(b)));
     let mut templates: BTreeMap<String, NearCount> = BTreeMap::new();
-    let mut found: BTreeMap<(&str, Vec<String>), (u64, Millis, (MessageId, MessageId))> = BTreeMap::new();
+    let mut found: BTreeMap<(&str, Vec<String>), Pairs> = BTreeMap::new();
     for (index, message) in messages.iter().enumerate() {
         let count = templates.entry(message.template.clone()).or_default();
         count.messages += 1;
@@ -91,6 +91,9 @@ pub fn near_duplicates(mut messages: Vec<Accepted>) -> NearFindings {
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.pairs));
     NearFindings { findings, templates }
 }
+
+/// How many, when the latest was, and which.
+type Pairs = (u64, Millis, (MessageId, MessageId));
 
 type Key<'a> = (&'a str, &'a [u8], &'a [u8], Millis, MessageId);
 
