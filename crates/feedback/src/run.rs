@@ -120,10 +120,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
 
 /// What changes suppressions, once Redis is known to have hashes under the same key.
 async fn suppressions(config: &Config, store: &Store, ledger: &Ledger) -> anyhow::Result<Suppressions> {
-    let key = AddressKey::read(&config.address_key)?.context("address_key is empty")?;
-    AddressKey::agree(Some(&key), store)
-        .await
-        .context("address_key can't be used")?;
+    let key = AddressKey::agreed(&config.address_key, store).await?;
+    let key = key.context("address_key is empty")?;
     Ok(Suppressions::new(
         store.clone(),
         ledger.clone(),

@@ -128,7 +128,7 @@ impl Suppressions {
     /// If Redis does not answer.
     pub(crate) async fn look_up(&self, tenant: &str, to: &Addressee) -> Result<Lookup, SuppressionsError> {
         let found = self.store.suppressed(&[(tenant, to)]).await?;
-        Ok(found.first().copied().unwrap_or(Lookup {
+        Ok(found.first().copied().unwrap_or_else(|| Lookup {
             suppressed: Suppressed::default(),
             complete: false,
         }))

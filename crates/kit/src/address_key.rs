@@ -1,6 +1,7 @@
 //! The deployment's key of the hashes that people are known by. Where one process has it, all need it, and the same one: a sender
 //! without it would find nobody suppressed.
 
+use anyhow::Context as _;
 use paceline_domain::address::Address;
 use paceline_domain::keyed::{self, AddressHash};
 use paceline_store::{Store, StoreError};
@@ -27,6 +28,18 @@ impl AddressKey {
         Ok(Some(Self(setting.clone())))
     }
 
+    /// The setting, held against the key of the others.
+    ///
+    /// # Errors
+    /// If it is too short, another one than theirs, or Redis does not answer.
+    pub async fn agreed(setting: &Secret, store: &Store) -> anyhow::Result<Option<Self>> {
+        let key = Self::read(setting)?;
+        Self::agree(key.as_ref(), store)
+            .await
+            .context("address_key can't be used")?;
+        Ok(key)
+    }
+
     #[must_use]
     pub fn hash(&self, address: &Address) -> AddressHash {
         keyed::address_hash(self.bytes(), address)
@@ -41,7 +54,7 @@ impl AddressKey {
     ///
     /// # Errors
     /// If it is another one, or there is none and others have one; or Redis does not answer.
-    pub async fn agree(key: Option<&Self>, store: &Store) -> Result<(), StoreError> {
+    async fn agree(key: Option<&Self>, store: &Store) -> Result<(), StoreError> {
         match key {
             Some(key) => {
                 store

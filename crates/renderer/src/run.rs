@@ -61,10 +61,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let store = redis::connect(&config.redis.store()?, &supervisor)
         .await
         .context("redis can't be used")?;
-    let address_key = AddressKey::read(&config.address_key)?;
-    AddressKey::agree(address_key.as_ref(), &store)
-        .await
-        .context("address_key can't be used")?;
+    let address_key = AddressKey::agreed(&config.address_key, &store).await?;
 
     let drain_max = config.drain_max;
     let shared = Arc::new(shared(config, address_key, &store, &context));

@@ -10,7 +10,7 @@ use paceline_domain::id::MessageId;
 use paceline_domain::machine::Outcome;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::{Nonce, Provider as ProviderName, Record, State};
-use paceline_store::{ClaimItem, Claimant, Claimed, Claims, ErrorClass, Verdict};
+use paceline_store::{ClaimItem, Claimant, Claimed, Claims, ErrorClass, Run, Verdict};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::attempt::{self, Claim};
@@ -90,22 +90,11 @@ pub(crate) async fn claim<P: Provider>(
             return;
         }
     };
-    for ((mut picked, verdict), answer) in picked.into_iter().zip(verdicts).zip(answers) {
+    for ((picked, verdict), answer) in picked.into_iter().zip(verdicts).zip(answers) {
         shared.metrics.claim(name(&answer));
         match answer {
             Claimed::Sending(record) => {
-                let entry = (picked.held.id, &record);
-                if !shard.standing.enter(run.as_ref(), entry, asked_at, lease) {
-                    give_up(&shared, &shard, picked, &record, Duration::ZERO).await;
-                    continue;
-                }
-                if let Err(wait) = turn_to(&shared, &mut picked, &record) {
-                    let delay = outcome::until_usable(wait.max(BOUND_WAIT_MIN), rand::random());
-                    give_up(&shared, &shard, picked, &record, delay).await;
-                    continue;
-                }
-                let claim = Claim::new(record, picked, (asked_at, lease), shard.open.enter());
-                tokio::spawn(attempt::run(Arc::clone(&shared), Arc::clone(&shard), claim));
+                start(&shared, &shard, (asked_at, lease), run.as_ref(), picked, record).await;
             }
             Claimed::Corrupt => {
                 tracing::error!(message_id = %picked.held.id, "record can't be read, it stands among the dead letters");
@@ -119,6 +108,29 @@ pub(crate) async fn claim<P: Provider>(
         }
     }
     shard.ready.notify_one();
+}
+
+/// Sends what was claimed, unless the claim can't be stood by or the record is bound to a provider that has no token.
+async fn start<P: Provider>(
+    shared: &Arc<Shared<P>>,
+    shard: &Arc<Shard>,
+    (asked_at, lease): (Duration, Duration),
+    run: Option<&Run>,
+    mut picked: Picked,
+    record: Record,
+) {
+    let entry = (picked.held.id, &record);
+    if !shard.standing.enter(run, entry, asked_at, lease) {
+        give_up(shared, shard, picked, &record, Duration::ZERO).await;
+        return;
+    }
+    if let Err(wait) = turn_to(shared, &mut picked, &record) {
+        let delay = outcome::until_usable(wait.max(BOUND_WAIT_MIN), rand::random());
+        give_up(shared, shard, picked, &record, delay).await;
+        return;
+    }
+    let claim = Claim::new(record, picked, (asked_at, lease), shard.open.enter());
+    tokio::spawn(attempt::run(Arc::clone(shared), Arc::clone(shard), claim));
 }
 
 /// What may have been sent by one provider is never sent by another: its claim keeps the provider of then, and it goes with that

@@ -47,10 +47,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let store = redis::connect(&config.redis.store()?, &supervisor)
         .await
         .context("can't use redis")?;
-    let address_key = AddressKey::read(&config.address_key)?;
-    AddressKey::agree(address_key.as_ref(), &store)
-        .await
-        .context("address_key can't be used")?;
+    let address_key = AddressKey::agreed(&config.address_key, &store).await?;
     let provider = Providers::connect(&config.identity, &config.ses, &config.mailgun()).await?;
     let limits = Limits::new(&config, name(&config));
     let deliver = config.deliver()?;
