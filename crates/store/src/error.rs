@@ -3,11 +3,12 @@
 use fred::error::{Error, ErrorKind};
 
 /// What fred says without a kind where a connection changed under a command: it is lost, or the slot is another node's now.
-const WITHOUT_KIND: [&str; 4] = [
+const WITHOUT_KIND: [&str; 5] = [
     "Too many failed write attempts.",
     "Missing response.",
     "Missing expected connection.",
     "Failed to route command.",
+    "Failed to send command to router.",
 ];
 
 /// What a caller may do about an error.

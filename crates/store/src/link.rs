@@ -14,7 +14,7 @@ use fred::clients::{Client, SubscriberClient};
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, LuaInterface};
 use fred::types::config::{ReconnectPolicy, Server, ServerConfig};
-use fred::types::{Builder, Key, Value};
+use fred::types::{Builder, ConnectHandle, Key, Value};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::address::{self, Address};
@@ -26,6 +26,8 @@ use crate::{StoreConfig, StoreError, Tls, TlsParts};
 
 /// Timeouts in a row after which the connection counts as dead.
 const TIMEOUTS_MAX: u64 = 2;
+/// What fred says to every command once the task that drives the connection has ended.
+const ROUTER_GONE: &str = "Failed to send command to router.";
 /// Between two attempts to connect to a Cluster anew; twice as much after each, more or less by up to a half.
 const CONNECT_PAUSE_MIN: Duration = Duration::from_millis(200);
 const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -46,8 +48,8 @@ pub(crate) struct Link {
     /// The number of this connection (upper half) and its timeouts in a row (lower half), in one word so that they change
     /// together.
     silence: Arc<AtomicU64>,
-    /// Held while it connects anew, so that one attempt does not end another.
-    reconnecting: Arc<Mutex<()>>,
+    /// The task that drives the connection; held while it connects anew, so that one attempt does not end another.
+    router: Arc<Mutex<ConnectHandle>>,
     counted: Arc<Counted>,
 }
 
@@ -61,11 +63,11 @@ impl Link {
     ) -> Result<Self, StoreError> {
         let (client, handshakes) = client_to(config, node)?;
         let counted = connections.count(used_for, client.clone());
-        init(&client, handshakes.as_ref()).await?;
+        let router = init(&client, handshakes.as_ref()).await?;
         Ok(Self {
             client,
             silence: Arc::default(),
-            reconnecting: Arc::default(),
+            router: Arc::new(Mutex::new(router)),
             counted: Arc::new(counted),
         })
     }
@@ -93,6 +95,7 @@ impl Link {
         let answer = command.await;
         match &answer {
             Err(error) if *error.kind() == ErrorKind::Timeout => self.timed_out(connection),
+            Err(error) if error.details() == ROUTER_GONE => self.connect_anew(Anew::Router),
             _ if self.client.is_clustered() => {}
             _ => self.answered(connection),
         }
@@ -147,26 +150,58 @@ impl Link {
             });
         if counted.is_ok_and(|before| (before & u64::from(u32::MAX)) + 1 >= TIMEOUTS_MAX) {
             tracing::warn!(timeouts = TIMEOUTS_MAX, "redis does not answer, reconnecting");
-            if let Ok(turn) = Arc::clone(&self.reconnecting).try_lock_owned() {
-                tokio::spawn(reconnect(self.client.clone(), turn));
-            }
+            // In a Cluster fred keeps each connection to a node that is still part of it, the silent one too.
+            self.connect_anew(if self.client.is_clustered() {
+                Anew::Router
+            } else {
+                Anew::Connection
+            });
+        }
+    }
+
+    fn connect_anew(&self, what: Anew) {
+        if let Ok(router) = Arc::clone(&self.router).try_lock_owned() {
+            let client = self.client.clone();
+            match what {
+                Anew::Connection => tokio::spawn(reconnect(client, router)),
+                Anew::Router => tokio::spawn(restart(client, router)),
+            };
         }
     }
 }
 
-/// Makes every connection anew.
-async fn reconnect(client: Client, _turn: OwnedMutexGuard<()>) {
-    if !client.is_clustered() {
-        // After a failure fred goes on by itself.
-        if let Err(error) = client.force_reconnection().await {
-            tracing::warn!(%error, "could not reconnect to redis");
-        }
-        return;
-    }
-    // There fred keeps each connection to a node that is still part of the Cluster, the silent one too.
-    let mut pause = CONNECT_PAUSE_MIN;
-    while let Err(error) = client.init().await {
+/// What is made anew where Redis does not answer.
+#[derive(Clone, Copy)]
+enum Anew {
+    Connection,
+    /// The task that drives all connections, and them with it.
+    Router,
+}
+
+/// Makes the connection anew; after a failure fred goes on by itself.
+async fn reconnect(client: Client, _turn: OwnedMutexGuard<ConnectHandle>) {
+    if let Err(error) = client.force_reconnection().await {
         tracing::warn!(%error, "could not reconnect to redis");
+    }
+}
+
+/// Makes every connection anew, by another router.
+///
+/// The one before is ended first, and not left to fred: it would hand its closed channel of commands back while the next one
+/// connects, and once that fails fred has no other any more. Then no command ever reaches a router again.
+async fn restart(client: Client, mut router: OwnedMutexGuard<ConnectHandle>) {
+    router.abort();
+    // Nothing is to be learnt from its end.
+    let _ = (&mut *router).await;
+    let mut pause = CONNECT_PAUSE_MIN;
+    loop {
+        match client.init().await {
+            Ok(next) => {
+                *router = next;
+                return;
+            }
+            Err(error) => tracing::warn!(%error, "could not reconnect to redis"),
+        }
         tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
         pause = (pause * 2).min(CONNECT_PAUSE_MAX);
     }
@@ -247,9 +282,12 @@ fn no_system_ca(error: TlsError) -> StoreError {
 }
 
 /// Connects a client for the first time.
-async fn init(client: &impl ClientLike, handshakes: Option<&Handshakes>) -> Result<(), StoreError> {
+async fn init(
+    client: &impl ClientLike,
+    handshakes: Option<&Handshakes>,
+) -> Result<ConnectHandle, StoreError> {
     let error = match client.init().await {
-        Ok(_) => return Ok(()),
+        Ok(router) => return Ok(router),
         Err(error) => StoreError::from(error),
     };
     Err(match handshakes {

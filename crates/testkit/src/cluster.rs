@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use paceline_local::private_redis::{Address, Endpoint, PrivateRedis, RedisOptions};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::eventually;
@@ -128,6 +129,29 @@ impl RedisCluster {
             replies.push(reply);
         }
         replies
+    }
+
+    /// Freezes every node: connections stand and are made, and nothing comes back. Thaw them before they are dropped.
+    ///
+    /// # Panics
+    /// If one is gone.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets frozen nodes go on.
+    ///
+    /// # Panics
+    /// If one is gone.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        for node in &self.nodes {
+            let pid = i32::try_from(node.pid()).ok().and_then(Pid::from_raw);
+            kill_process(pid.expect("a pid"), signal).expect("it runs");
+        }
     }
 
     /// Changes a setting of every node.

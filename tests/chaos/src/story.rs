@@ -113,7 +113,7 @@ pub async fn run(ground: Ground, steps: &[Step], manner: Manner) -> anyhow::Resu
         let round = world.notebook.next_round();
         let recovery = strike(&mut world, step, round, manner)
             .await
-            .with_context(|| format!("{ground}: {}", step.name()))?;
+            .with_context(|| format!("{ground}: {}\n{}", step.name(), world.logs()))?;
         println!(
             "{ground}: {}: recovered in {:.1} s, {:.1} s in all",
             step.name(),

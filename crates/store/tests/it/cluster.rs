@@ -13,6 +13,7 @@ mod model;
 mod reading;
 mod scrub;
 mod shards;
+mod silent_cluster;
 mod stops;
 mod support;
 mod suppressions;
