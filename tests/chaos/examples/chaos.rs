@@ -13,7 +13,7 @@ use paceline_chaos::world::{Rest, now};
 use paceline_chaos::{catalogue, seeds};
 
 /// Steps of the catalogue in one world.
-const STEPS_MAX: usize = 25;
+const STEPS_MAX: usize = 60;
 
 /// Of each of BullMQ's.
 const TRIALS: usize = 2;

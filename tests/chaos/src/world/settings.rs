@@ -32,13 +32,13 @@ pub(super) fn of(world: &World, service: &Service) -> anyhow::Result<String> {
         )?,
         Role::Renderer => write!(
             text,
-            "name = \"renderer-{}\"\ntemplates.directory = {:?}\nwork.reclaim_idle = \"1s\"\n",
+            "name = \"renderer-{}\"\naddress_key = \"{KEY}\"\ntemplates.directory = {:?}\nwork.reclaim_idle = \"1s\"\n",
             service.number,
             templates()
         )?,
         Role::Sender => write!(
             text,
-            "name = \"sender-{}\"\ndeliver = \"live\"\ncoordinators = {:?}\nread_ahead.reclaim_idle = \"1s\"\n\
+            "name = \"sender-{}\"\naddress_key = \"{KEY}\"\ndeliver = \"live\"\ncoordinators = {:?}\nread_ahead.reclaim_idle = \"1s\"\n\
              ses.endpoint_url = \"http://{}\"\nses.credentials = \"look_alike\"\nses.connect_timeout = \"500ms\"\n\
              ses.attempt_timeout = \"1s\"\n",
             service.number,
