@@ -41,10 +41,13 @@ use plateau::Plateau;
 use window::{Window, count, is_share};
 
 use crate::exact;
+use crate::lease::REFRESH;
 
-/// The shortest feedback window: how often there is at most one decision ([`Limits::window`]).
+/// The shortest feedback window: how often there is at most one decision ([`Aimd::feedback_window`]).
 pub const WINDOW: Duration = Duration::from_secs(1);
 
+/// What answers take makes it no longer than this.
+const WINDOW_MAX: Duration = Duration::from_secs(15);
 const CUT_RATIO: f64 = 0.8;
 /// The deepest cut, whatever was refused: a provider that refuses all for a moment says nothing of its limit.
 const CUT_RATIO_MIN: f64 = 0.5;
@@ -94,6 +97,9 @@ pub struct Aimd {
     peak: Peak,
     #[serde(default)]
     noise: Noise,
+    /// What nearly all of the provider's answers take, as senders see it.
+    #[serde(default)]
+    latency: Option<Duration>,
     /// A static rate that is on its way back from an outage.
     #[serde(default)]
     restarted: bool,
@@ -118,6 +124,8 @@ pub enum Event {
     Limits(Limits),
     /// The provider is back after an outage: go on with at most this much.
     Restart(f64),
+    /// Nearly all of the provider's answers take this long.
+    Latency(Duration),
     /// Time passes. `measured` is what all senders send, `taken` what of it the provider did not refuse ([`Meter`]).
     Tick { measured: f64, taken: f64 },
 }
@@ -142,6 +150,7 @@ impl Aimd {
             measured_before: 0.0,
             peak: Peak::default(),
             noise: Noise::default(),
+            latency: None,
             restarted: false,
         }
     }
@@ -185,6 +194,19 @@ impl Aimd {
     #[must_use]
     pub fn noise(&self) -> f64 {
         self.noise.share()
+    }
+
+    /// What nearly all of the provider's answers take; `None` while nobody has said it.
+    #[must_use]
+    pub const fn latency(&self) -> Option<Duration> {
+        self.latency
+    }
+
+    /// How often there is at most one decision: no sooner than a refresh and nearly all answers have come since the one before.
+    #[must_use]
+    pub fn feedback_window(&self) -> Duration {
+        let seen = self.latency.map_or(Duration::ZERO, |latency| REFRESH + latency);
+        seen.min(WINDOW_MAX).max(self.limits.window())
     }
 
     #[must_use]
@@ -233,9 +255,10 @@ impl Aimd {
                 return self.relimit(limits.max_send_rate, now);
             }
             Event::Restart(rate) => return self.restart(rate, now),
+            Event::Latency(latency) => self.latency = Some(latency),
             Event::Tick { measured, taken } => {
                 let (measured, taken) = (sound(measured), sound(taken));
-                if now >= self.window.start + self.limits.window() || self.is_lost(measured, now) {
+                if now >= self.window.start + self.feedback_window() || self.is_lost(measured, now) {
                     return self.close(measured, taken, now);
                 }
             }
@@ -248,7 +271,7 @@ impl Aimd {
     /// window ago.
     #[expect(clippy::cast_precision_loss, reason = "counts of one second")]
     fn is_lost(&self, measured: f64, now: Duration) -> bool {
-        let window = self.limits.window();
+        let window = self.feedback_window();
         let is_cut_lately = self.last_cut.is_some_and(|cut| now < cut + window);
         if self.limits.mode == Mode::Static || is_cut_lately {
             return false;
@@ -336,7 +359,7 @@ impl Aimd {
         let taken = 1.0 - self.window.refused_share();
         let follows = self
             .last_cut
-            .is_some_and(|cut| now < cut + 2 * self.limits.window());
+            .is_some_and(|cut| now < cut + 2 * self.feedback_window());
         match self.plateau {
             _ if taken < CUT_RATIO => None,
             Some(before) if follows => Some(before),
@@ -435,6 +458,15 @@ impl Aimd {
         self.window = Window::at(now);
         self.plateau = None;
     }
+}
+
+/// What at least nine in ten of them say, of how long answers take: one sender with a trouble of its own slows nobody.
+#[must_use]
+pub fn latency_of_most(said: impl IntoIterator<Item = Duration>) -> Option<Duration> {
+    let mut said: Vec<Duration> = said.into_iter().collect();
+    said.sort_unstable();
+    let most = (9 * said.len()).div_ceil(10).checked_sub(1)?;
+    said.get(most).copied()
 }
 
 /// A measure, or 0 for what is none.

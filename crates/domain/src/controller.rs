@@ -31,7 +31,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use decision::{BudgetedBy, Decision, Effective, LimitedBy};
-pub use event::{Account, Asked, Counts, Event, Settings};
+pub use event::{Account, Asked, Counts, Event, Settings, Tick};
 
 use crate::aimd::{self, Aimd, Saved};
 use crate::lease::HolderId;
@@ -42,7 +42,7 @@ use breaker::{Breaker, Standing};
 use overrides::{Action, Overrides};
 use quota::Quota;
 use refusals::Refusals;
-use warm_up::{Overflow, WarmUp};
+use warm_up::{Overflow, WarmUp, Word};
 
 const SECONDS_OF_DAY: u64 = 86_400;
 /// How many seconds of its rate a sender may hold unspent of a budget.
@@ -156,11 +156,7 @@ impl Controller {
             }
             Event::Warm => self.warm_up = None,
             Event::Settings(settings) => self.reconfigure(settings, &mut decisions),
-            Event::Tick {
-                measured,
-                taken,
-                random,
-            } => self.tick(*measured, taken.unwrap_or(*measured), *random, &mut decisions),
+            Event::Tick(tick) => self.tick(tick, &mut decisions),
         }
         self.settle(&mut decisions);
         debug_assert_eq!(invariants::controller_is_sound(self), Ok(()));
@@ -227,6 +223,15 @@ impl Controller {
     #[must_use]
     pub const fn warm_up_began(&self) -> Option<u64> {
         self.warm_up_began
+    }
+
+    /// How far the warm-up has come, for senders to keep; `None` if there was none.
+    #[must_use]
+    pub fn warm_up_word(&self) -> Option<Word> {
+        Some(Word {
+            first_day: self.warm_up_began?,
+            level: self.warm_up.as_ref().map(WarmUp::level),
+        })
     }
 
     /// Today's number, in whole UTC days since the epoch.

@@ -34,6 +34,9 @@ pub const MARGIN: Duration = Duration::from_millis(200);
 /// What the coordinator tells a sender to keep a lease for.
 pub const TTL: Duration = Duration::from_secs(2);
 
+/// How often a sender asks in quiet times.
+pub const REFRESH: Duration = Duration::from_millis(500);
+
 /// How long a lease of this time to live stays in the books.
 #[must_use]
 pub fn in_books(ttl: Duration) -> Duration {

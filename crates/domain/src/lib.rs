@@ -14,6 +14,7 @@ pub mod id;
 pub mod identity;
 pub mod keyed;
 pub mod lane;
+pub mod latency;
 pub mod lease;
 pub mod machine;
 pub mod reason;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use paceline_domain::lease::REFRESH;
 use paceline_kit::Shutdown;
 use paceline_wire::v1;
 use tokio::sync::watch;
@@ -17,8 +18,6 @@ pub(crate) mod cuts;
 
 pub use coordinators::{Coordinators, LeaseError};
 
-/// Until the coordinator says how soon.
-const REFRESH: Duration = Duration::from_millis(500);
 /// What a coordinator may ask for.
 const REFRESH_BOUNDS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// Between two calls, however soon a key wants something.

@@ -104,7 +104,7 @@ fn key_refused(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use paceline_domain::id::MessageId;
@@ -122,7 +122,7 @@ mod tests {
     const ID: MessageId = MessageId([3; 16]);
 
     /// The third attempt of a message that failed once.
-    fn record() -> Record {
+    pub(crate) fn record() -> Record {
         let wish = Record {
             state: State::Queued,
             reason: Reason::None,

@@ -10,26 +10,24 @@ use std::time::Duration;
 
 use paceline_domain::id::MessageId;
 use paceline_domain::lane::Lane;
+use paceline_domain::latency::Latency;
 use paceline_domain::lease::{Counts, Grant, LocalLease, Refusal};
-use paceline_domain::machine::Outcome;
 use paceline_domain::reason::Reason;
-use paceline_domain::record::{Provider, Record};
+use paceline_domain::record::Provider;
 use paceline_kit::clock::Clock;
-use paceline_providers::SendOutcome;
 use paceline_store::throttle::Cut;
 use paceline_wire::v1;
 use tokio::sync::Notify;
 
 use crate::demand::Demand;
-use crate::key_gate::{KeyGate, Pass};
-use crate::outcome;
+use crate::key_gate::KeyGate;
+pub(crate) use admission::{Admission, Withdrawn};
 use route::Route;
 
+mod admission;
 mod key;
 mod route;
 
-/// A place in the rate that was taken before is none of now: claims that all waited for a slow Redis would go in one burst.
-const PLACE_MAX: Duration = Duration::from_millis(250);
 /// How soon to ask again where nobody can say when it helps.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long mail that could not go counts as waiting for its own provider: longer than it is deferred.
@@ -57,21 +55,17 @@ struct Key {
     lease: LocalLease,
     /// Bulk mail may go while less than this is spent: what is above is transactional mail's. `None` is without a bound.
     bulk_total: Option<u64>,
+    /// The warm-up as the coordinator said it last.
+    warm_up: Option<v1::WarmUpWord>,
     counts: Counts,
     gate: KeyGate,
     demand: Demand,
+    latency: Latency,
     in_flight: u32,
     /// Spoken of to the coordinator, now or before.
     is_used: bool,
     /// Mail waits here until then that no other provider may send.
     bound_until: Duration,
-}
-
-/// Why an admitted message must not be written after all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Withdrawn {
-    pub(crate) reason: Reason,
-    pub(crate) delay: Duration,
 }
 
 /// How a key stands: for gauges.
@@ -182,15 +176,10 @@ impl Pacing {
             return Err(wait_of(refusal));
         }
         key.in_flight += 1;
-        Ok(Admission {
-            key: Arc::clone(shared),
-            provider,
-            clock: Arc::clone(&self.clock),
-            pass,
-            version: key.lease.version(),
-            taken_at: now,
-            stage: Stage::Admitted,
-        })
+        let sent_under = key.lease.version();
+        let clock = Arc::clone(&self.clock);
+        let key = Arc::clone(shared);
+        Ok(Admission::new((key, provider), (pass, sent_under), clock, now))
     }
 
     /// How many entries of the identity's lane are worth holding: what `time` brings at its rate and its budget still lets go, or what a
@@ -266,7 +255,7 @@ impl Pacing {
                 granted_total: lease.granted_total,
             };
             match key.lease.renew(&grant, asked_at, now) {
-                Ok(()) => key.bulk_total = lease.bulk_total,
+                Ok(()) => (key.bulk_total, key.warm_up) = (lease.bulk_total, lease.warm_up),
                 Err(stale) => tracing::debug!(identity = named.identity, %stale, "lease not taken"),
             }
         }
@@ -361,134 +350,6 @@ fn throttle_key(provider: Provider, identity: &str) -> v1::ThrottleKey {
     v1::ThrottleKey {
         provider: provider.as_str().to_owned(),
         identity: identity.to_owned(),
-    }
-}
-
-/// A token, a place among the open requests and the gate's leave, for one message.
-#[must_use]
-pub(crate) struct Admission {
-    key: SharedKey,
-    provider: Provider,
-    clock: Arc<dyn Clock>,
-    pass: Pass,
-    /// The lease version under which it is sent.
-    version: u64,
-    /// When its place in the rate was taken.
-    taken_at: Duration,
-    stage: Stage,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Admitted,
-    Written,
-    Settled,
-}
-
-impl Admission {
-    /// Whose token it is.
-    pub(crate) const fn by(&self) -> Provider {
-        self.provider
-    }
-
-    /// Looks once more, right before the request is written: the lease may have lapsed and the gate closed since.
-    pub(crate) fn check(&mut self, random: f64) -> Result<(), Withdrawn> {
-        let now = self.clock.boot();
-        let mut key = lock(&self.key);
-        if !key.gate.stands(self.pass) {
-            return Err(Withdrawn {
-                reason: Reason::KeyPaused,
-                delay: outcome::until_usable(key.gate.wait(now), random),
-            });
-        }
-        let withdrawn = |delay| Withdrawn {
-            reason: Reason::NotWritten,
-            delay,
-        };
-        if !key.lease.is_live(now) {
-            return Err(withdrawn(Duration::ZERO));
-        }
-        if now.saturating_sub(self.taken_at) > PLACE_MAX {
-            let taken = key.lease.take_anew(now);
-            taken.map_err(|refusal| withdrawn(wait_of(refusal)))?;
-            drop(key);
-            self.taken_at = now;
-        }
-        Ok(())
-    }
-
-    /// Looks the same without a reason, for as long as the request is being made.
-    pub(crate) fn stands(&self) -> impl Fn() -> bool + Send + Sync + 'static {
-        let (key, clock, pass) = (Arc::clone(&self.key), Arc::clone(&self.clock), self.pass);
-        move || {
-            let key = lock(&key);
-            key.gate.stands(pass) && key.lease.is_live(clock.boot())
-        }
-    }
-
-    /// The request is written now: the token is spent.
-    pub(crate) fn written(&mut self) {
-        self.stage = Stage::Written;
-        lock(&self.key).counts.sent(1);
-    }
-
-    /// Ends the admission with the provider's answer, and says what to report of the message.
-    pub(crate) fn settle(
-        mut self,
-        (id, record): (MessageId, &Record),
-        answer: SendOutcome,
-        took: Duration,
-        random: f64,
-    ) -> Outcome {
-        let now = self.clock.boot();
-        self.stage = Stage::Settled;
-        let mut key = lock(&self.key);
-        key.in_flight = key.in_flight.saturating_sub(1);
-        key.demand.answered(took);
-        match &answer {
-            SendOutcome::Accepted { .. } => key.counts.accepted(1),
-            SendOutcome::Throttled { daily: false, .. } => key.counts.throttled(self.version, 1),
-            failure if failure.is_failure() => key.counts.error(1),
-            _ => {}
-        }
-        let paused = key.gate.paused();
-        let outcome = outcome::settle(&mut key.gate, self.pass, (id, record), answer, random, now);
-        match (paused, key.gate.paused()) {
-            (None, Some(reason)) => tracing::warn!(
-                identity = record.identity,
-                provider = self.provider.as_str(),
-                reason = reason.as_str(),
-                "provider refuses the account or the identity, its mail waits"
-            ),
-            (Some(_), None) => tracing::info!(
-                identity = record.identity,
-                provider = self.provider.as_str(),
-                "provider takes mail of the identity again"
-            ),
-            _ => {}
-        }
-        outcome
-    }
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        if self.stage == Stage::Settled {
-            return;
-        }
-        let now = self.clock.boot();
-        let mut key = lock(&self.key);
-        key.in_flight = key.in_flight.saturating_sub(1);
-        if self.stage == Stage::Written {
-            key.gate.undecided(self.pass, now);
-        } else {
-            key.gate.returned(self.pass, now);
-            if now.saturating_sub(self.taken_at) > PLACE_MAX {
-                key.lease.put_back_late(1);
-            } else {
-                key.lease.put_back(1);
-            }
-        }
     }
 }
 

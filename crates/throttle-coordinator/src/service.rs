@@ -9,7 +9,7 @@ mod open;
 use std::sync::Arc;
 use std::time::Duration;
 
-use paceline_domain::lease::TTL;
+use paceline_domain::lease::{REFRESH, TTL};
 use paceline_kit::clock::Clock;
 use paceline_store::throttle::{RateKey, Term};
 use paceline_store::{Store, StoreError};
@@ -26,8 +26,6 @@ const NOT_LEADER: &str = "not_leader";
 /// `ErrorInfo.reason` of a call that an older one of the same sender came after.
 const OUTDATED: &str = "outdated";
 
-/// How often a sender asks in quiet times.
-const REFRESH_MS: u32 = 500;
 /// How soon it asks again while a share is on its way from one sender to another.
 const REFRESH_SOON_MS: u32 = 100;
 /// How long the election may take, at the least.
@@ -187,7 +185,8 @@ impl<C: Clock> Throttle<C> {
 
     fn response(&self, term: &Term, leases: Vec<(RateKey, Lease)>, routes: Vec<Told>) -> v1::RefreshResponse {
         let settled = leases.iter().all(|(_, lease)| lease.settled);
-        let ttl_ms = u32::try_from(TTL.as_millis()).unwrap_or(u32::MAX);
+        let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        let ttl_ms = ms(TTL);
         let lease = |(key, lease): (RateKey, Lease)| v1::Lease {
             key: Some(wire_key(key)),
             rate: lease.rate,
@@ -198,12 +197,16 @@ impl<C: Clock> Throttle<C> {
             safe_rate: 0.0,
             safe_ttl_ms: 0,
             bulk_total: lease.bulk_total,
+            warm_up: lease.warm_up.map(|word| v1::WarmUpWord {
+                first_day: word.first_day,
+                level: word.level,
+            }),
         };
         v1::RefreshResponse {
             epoch: term.epoch,
             leases: leases.into_iter().map(lease).collect(),
             leader_address: self.address.clone(),
-            refresh_ms: if settled { REFRESH_MS } else { REFRESH_SOON_MS },
+            refresh_ms: if settled { ms(REFRESH) } else { REFRESH_SOON_MS },
             routes: routes.into_iter().map(|told| route(term.epoch, told)).collect(),
         }
     }

@@ -10,7 +10,7 @@ use paceline_domain::aimd::{self, CutReason, Meter};
 use paceline_domain::controller::account::{Account, Demand};
 use paceline_domain::controller::breaker::Transition;
 use paceline_domain::controller::journal::Entry;
-use paceline_domain::controller::{Asked, Controller, Counts, Decision, Event, Settings};
+use paceline_domain::controller::{Asked, Controller, Counts, Decision, Event, Settings, Tick};
 use paceline_domain::lease::budget::Said;
 use paceline_domain::lease::{Books, Grant, HolderId, Request, TTL, in_books};
 
@@ -61,6 +61,7 @@ pub struct Key {
     pub books: Books,
     meter: Meter,
     accepted: BTreeMap<HolderId, u64>,
+    latencies: BTreeMap<HolderId, Duration>,
     known: BTreeSet<HolderId>,
     boot_at: Duration,
     rev: u64,
@@ -209,6 +210,7 @@ impl Coordinator {
             books,
             meter: Meter::default(),
             accepted: BTreeMap::new(),
+            latencies: BTreeMap::new(),
             known,
             boot_at,
             rev: adopted.rev,
@@ -303,17 +305,18 @@ impl Key {
         for id in self.books.expire(at) {
             self.known.remove(&id);
             self.accepted.remove(&id);
+            self.latencies.remove(&id);
         }
         let measured = self.meter.measured(at);
         let taken = Some(self.meter.taken());
-        self.step(
-            Event::Tick {
-                measured,
-                taken,
-                random,
-            },
-            at,
-        );
+        let latency = aimd::latency_of_most(self.latencies.values().copied());
+        let tick = Tick {
+            measured,
+            taken,
+            random,
+            latency: latency.filter(|_| latency != self.controller.aimd().latency()),
+        };
+        self.step(Event::Tick(tick), at);
     }
 
     /// Answers once it is written.
@@ -381,6 +384,7 @@ impl Key {
         self.books.release(call.id);
         self.meter.forget(call.id);
         self.accepted.remove(&call.id);
+        self.latencies.remove(&call.id);
         self.known.remove(&call.id);
     }
 
@@ -421,6 +425,9 @@ impl Key {
     fn asked(&mut self, call: &Call, at: Duration) -> Asked {
         let delta = self.meter.report(call.id, call.totals.clone(), at);
         let before = self.accepted.insert(call.id, call.accepted);
+        if let Some(latency) = call.latency {
+            self.latencies.insert(call.id, latency);
+        }
         Asked {
             holder: call.id,
             counts: Counts {
@@ -438,6 +445,7 @@ impl Key {
             wants: call.wants > 0.0,
             idle: call.ask.has_rate <= 0.0,
             refused: None,
+            warm_up: None,
         }
     }
 }

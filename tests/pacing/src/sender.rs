@@ -1,6 +1,9 @@
 //! A sender: the real lease and the real counts, or a controller of its own, and sends whose outcomes come later.
 
+use std::time::Duration;
+
 use paceline_domain::aimd::Totals;
+use paceline_domain::latency::Latency;
 use paceline_domain::lease::{Ask, Counts, HolderId, LocalLease};
 
 use crate::chance::{Chance, Clock};
@@ -25,6 +28,7 @@ pub struct Sender {
     pub clock: Clock,
     pub pacing: Pacing,
     pub counts: Counts,
+    pub latency: Latency,
     pub sequence: u64,
     pub wants: f64,
     pub next_ask: u64,
@@ -52,6 +56,7 @@ pub struct Call {
     pub wants: f64,
     pub totals: Totals,
     pub accepted: u64,
+    pub latency: Option<Duration>,
 }
 
 impl Sender {
@@ -72,6 +77,7 @@ impl Sender {
             clock,
             pacing: local.map_or_else(|| Pacing::Lease(LocalLease::new(clock.at(now))), Pacing::Local),
             counts: Counts::default(),
+            latency: Latency::new(clock.at(now)),
             sequence: 0,
             wants,
             next_ask,
@@ -91,11 +97,12 @@ impl Sender {
             return None;
         };
         self.sequence += 1;
+        let at = self.clock.at(now);
         Some(Call {
             id: self.id,
             index,
             identity: self.identity,
-            ask: lease.ask(self.clock.at(now)),
+            ask: lease.ask(at),
             sequence: self.sequence,
             wants: self.wants,
             totals: Totals {
@@ -104,6 +111,7 @@ impl Sender {
                 throttled: self.counts.throttled_by_version().collect(),
             },
             accepted: self.counts.accepted_total(),
+            latency: self.latency.p99(at),
         })
     }
 
@@ -144,13 +152,16 @@ impl Sender {
         taken
     }
 
-    pub fn answered(&mut self, outcome: Outcome, version: u64, now: u64) {
+    pub fn answered(&mut self, outcome: Outcome, version: u64, took: u64, now: u64) {
         let Outcome {
             accepted,
             throttled,
             failed,
         } = outcome;
         self.open = self.open.saturating_sub(accepted + throttled + failed);
+        let taken = u64::from(accepted + throttled);
+        self.latency
+            .answered(taken, Duration::from_millis(took), self.clock.at(now));
         self.counts.accepted(accepted);
         self.counts.error(failed);
         if throttled > 0 {

@@ -92,6 +92,7 @@ enum Message {
         incarnation: [u8; 16],
         outcome: Outcome,
         version: u64,
+        took: u64,
     },
 }
 
@@ -327,6 +328,7 @@ impl World {
             incarnation,
             outcome,
             version,
+            took: latency,
         };
         self.post(latency, answer);
         (n, outcome.accepted)
@@ -378,10 +380,11 @@ impl World {
                 incarnation,
                 outcome,
                 version,
+                took,
             } => {
                 let it = &mut self.senders[sender];
                 if it.id.0 == incarnation {
-                    it.answered(outcome, version, now);
+                    it.answered(outcome, version, took, now);
                 }
             }
             of_redis => self.take_of_redis(of_redis)?,

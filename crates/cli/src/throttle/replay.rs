@@ -158,7 +158,7 @@ mod tests {
     use paceline_domain::controller::bounces::Resume;
     use paceline_domain::controller::journal::Entry;
     use paceline_domain::controller::quota::DailySend;
-    use paceline_domain::controller::{Controller, Event, Settings};
+    use paceline_domain::controller::{Controller, Event, Settings, Tick};
 
     use super::Printer;
 
@@ -195,11 +195,12 @@ mod tests {
 
     #[test]
     fn a_replay_must_end_in_the_state_that_is_kept() {
-        let event = Event::Tick {
+        let event = Event::Tick(Tick {
             measured: 3.0,
             taken: None,
             random: 0.5,
-        };
+            ..Tick::default()
+        });
         let mut state = begun();
         state.step(&event, at(1));
         let opened = |state: &Controller| Entry::Opened(Box::new(state.clone()));

@@ -33,8 +33,7 @@ pub struct Limits {
     pub max_send_rate: Option<f64>,
     /// Whether errors (5xx, timeouts) cut as throttles do.
     pub cut_on_errors: bool,
-    /// The feedback window, if that is longer than [`WINDOW`]: a provider that answers late is judged less often. It should be a
-    /// refresh and what nearly every answer takes.
+    /// The shortest feedback window, if that is longer than [`WINDOW`].
     #[serde(default)]
     pub feedback: Duration,
 }
@@ -47,7 +46,7 @@ impl Limits {
             .map_or(self.ceiling, |quota| quota.min(self.ceiling))
     }
 
-    /// How often there is at most one decision.
+    /// How often there is at most one decision where all answers come soon.
     #[must_use]
     pub fn window(&self) -> Duration {
         self.feedback.max(WINDOW)

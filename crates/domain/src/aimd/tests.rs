@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Aimd, CutReason, Decision, Event, LimitedBy, Limits, Mode, Saved, WINDOW};
+use super::{Aimd, CutReason, Decision, Event, LimitedBy, Limits, Mode, Saved, WINDOW, latency_of_most};
 
 const LIMITS: Limits = Limits {
     mode: Mode::Adaptive,
@@ -295,6 +295,35 @@ fn errors_of_a_flow_that_waits_for_its_timeouts_cut_from_what_it_sent() {
 }
 
 #[test]
+fn where_answers_come_late_it_decides_less_often() {
+    let late = |latency| at_rate(500.0).step(Event::Latency(ms(latency)), ms(0)).0;
+    for (latency, window_ms) in [(250, 1_000), (500, 1_000), (2_000, 2_500), (90_000, 15_000)] {
+        let state = late(latency);
+        assert_eq!(state.feedback_window(), ms(window_ms));
+        let events = [Event::Sent(500), throttled(10)];
+        let (state, decision) = window(state, &events, 500.0, ms(window_ms - 1));
+        assert_eq!(decision, None, "{latency}");
+        let (_, decision) = state.step(tick(500.0), ms(window_ms));
+        assert!(matches!(decision, Some(Decision::Cut { .. })), "{latency}");
+    }
+    let limits = Limits {
+        feedback: ms(4_000),
+        ..LIMITS
+    };
+    let state = late(2_000).step(Event::Limits(limits), ms(0)).0;
+    assert_eq!(state.feedback_window(), ms(4_000), "the setting is the least");
+}
+
+#[test]
+fn one_sender_in_ten_makes_no_window_longer() {
+    assert_eq!(latency_of_most([]), None);
+    assert_eq!(latency_of_most([ms(9_000)]), Some(ms(9_000)));
+    let nine = || std::iter::repeat_n(ms(200), 9);
+    assert_eq!(latency_of_most(nine().chain([ms(9_000)])), Some(ms(200)));
+    assert_eq!(latency_of_most(nine().chain([ms(9_000); 2])), Some(ms(9_000)));
+}
+
+#[test]
 fn a_longer_feedback_window_decides_less_often() {
     let limits = Limits {
         feedback: ms(2_500),
@@ -557,6 +586,7 @@ fn events() -> impl Strategy<Value = Event> {
         Just(Event::Superseded),
         prop::option::of(0.0_f64..6_000.0).prop_map(Event::MaxSendRate),
         (0.0_f64..6_000.0).prop_map(Event::Restart),
+        (0_u64..400).prop_map(|latency| Event::Latency(ms(latency))),
         (0.0_f64..8_000.0, 0.0_f64..1.0).prop_map(|(measured, part)| Event::Tick {
             measured,
             taken: part * measured

@@ -1,11 +1,13 @@
 //! What happens to a key, as its controller is told and as a journal keeps it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::bounces::Resume;
 use super::overrides::{Kind, Override};
 use super::quota::DailySend;
-use super::warm_up::Overflow;
+use super::warm_up::{Overflow, Word};
 use crate::aimd::Limits;
 use crate::exact;
 use crate::lease::HolderId;
@@ -68,16 +70,25 @@ pub enum Event {
     Warm,
     /// The configuration is another.
     Settings(Settings),
-    /// Time passes. `measured` is what all senders send, `taken` what of it the provider did not refuse (all, where a journal does
-    /// not say), `random` any number from 0 to 1.
-    Tick {
-        #[serde(with = "exact")]
-        measured: f64,
-        #[serde(with = "exact::option", default)]
-        taken: Option<f64>,
-        #[serde(with = "exact")]
-        random: f64,
-    },
+    /// Time passes.
+    Tick(Tick),
+}
+
+/// What is seen as time passes, of all senders together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tick {
+    /// What they send, in recipients per second.
+    #[serde(with = "exact")]
+    pub measured: f64,
+    /// What of it the provider did not refuse; all, where a journal does not say.
+    #[serde(with = "exact::option", default)]
+    pub taken: Option<f64>,
+    /// Any number from 0 to 1.
+    #[serde(with = "exact")]
+    pub random: f64,
+    /// What nearly all of the provider's answers take, where that is news.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Duration>,
 }
 
 /// A sender's call.
@@ -94,6 +105,9 @@ pub struct Asked {
     pub idle: bool,
     /// Why the provider refuses the account or the identity, as that sender sees it: the code of a [`crate::reason::Reason`].
     pub refused: Option<u16>,
+    /// The warm-up as the sender was told it last, where this leader's memory may be lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<Word>,
 }
 
 /// What the provider says of its account.

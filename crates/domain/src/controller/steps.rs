@@ -3,7 +3,7 @@
 use super::{
     Account, Action, Allowance, Asked, BudgetedBy, Controller, Counts, Decision, Effective, HOLD_PARTS,
     HOLD_SECS, HolderId, Left, LimitedBy, Overflow, REFUSED_RATE, Reason, SECONDS_OF_DAY, Said, Settings,
-    Standing, aimd, bounces, breaker, overrides, quota, warm_up,
+    Standing, Tick, WarmUp, Word, aimd, bounces, breaker, overrides, quota, warm_up,
 };
 
 impl Controller {
@@ -13,6 +13,9 @@ impl Controller {
         let Some(heard) = self.budget.hear(asked.holder, asked.said, self.now) else {
             return;
         };
+        if let Some(word) = asked.warm_up {
+            self.remember(word);
+        }
         self.spent(heard.spent);
         self.warm(warm_up::Event::Granted(heard.granted));
         if heard.unknown > 0 {
@@ -46,6 +49,27 @@ impl Controller {
             (Some(_), None) => decisions.push(Decision::RefusalOver),
             _ => {}
         }
+    }
+
+    /// A sender says how far the warm-up had come. It counts where nothing is known of one, or of one that began later: the settings begin
+    /// theirs anew where it is lost. What people have stopped since is known, and is not begun again.
+    fn remember(&mut self, word: Word) {
+        if word.first_day > self.day() || self.warm_up_began.is_some_and(|began| began < word.first_day) {
+            return;
+        }
+        match (&mut self.warm_up, word.level) {
+            (None, _) if self.warm_up_began.is_some() => return,
+            (None, Some(_)) => {
+                let mut warm_up = WarmUp::start(self.day(), Overflow::Defer);
+                warm_up.resume(word);
+                self.warm_up = Some(warm_up);
+            }
+            (None, None) => {}
+            (Some(warm_up), Some(_)) => warm_up.resume(word),
+            (Some(warm_up), None) if warm_up.level() == 0 => self.warm_up = None,
+            (Some(_), None) => return,
+        }
+        self.warm_up_began = Some(word.first_day);
     }
 
     /// Grants of the budgets what a sender with this part of the rate needs.
@@ -126,7 +150,13 @@ impl Controller {
         self.adapt(aimd::Event::Limits(self.limits()), decisions);
     }
 
-    pub(super) fn tick(&mut self, measured: f64, taken: f64, random: f64, decisions: &mut Vec<Decision>) {
+    pub(super) fn tick(&mut self, tick: &Tick, decisions: &mut Vec<Decision>) {
+        let Tick {
+            measured,
+            taken,
+            random,
+            latency,
+        } = *tick;
         for lapsed in self.budget.expire(self.now) {
             self.spent(lapsed.unspent);
             self.gone(lapsed.holder);
@@ -142,7 +172,7 @@ impl Controller {
             quota: self.quota_of_day(),
         };
         decisions.extend(self.warm(day).map(Decision::WarmUp));
-        if self.warm_up.as_ref().is_some_and(warm_up::WarmUp::has_ended) {
+        if self.warm_up.as_ref().is_some_and(WarmUp::has_ended) {
             self.warm_up = None;
         }
         let may_pause = !self.overrides.is_resumed();
@@ -154,7 +184,11 @@ impl Controller {
         if let Some(breaker::Transition::Closed { rate }) = transition {
             self.adapt(aimd::Event::Restart(rate), decisions);
         }
+        if let Some(latency) = latency {
+            self.adapt(aimd::Event::Latency(latency), decisions);
+        }
         if self.adapts() {
+            let taken = taken.unwrap_or(measured);
             self.adapt(aimd::Event::Tick { measured, taken }, decisions);
         }
     }

@@ -9,7 +9,7 @@ use super::quota::DailySend;
 use super::route::Way;
 use super::warm_up::{Overflow, Step};
 use super::{
-    Account, Asked, BudgetedBy, Controller, Counts, Decision, Effective, Event, LimitedBy, Settings,
+    Account, Asked, BudgetedBy, Controller, Counts, Decision, Effective, Event, LimitedBy, Settings, Tick,
 };
 use super::{bounces, invariants};
 use crate::aimd::{self, CutReason, Limits, Mode, Saved};
@@ -50,11 +50,12 @@ fn new(settings: Settings) -> Controller {
 }
 
 fn tick() -> Event {
-    Event::Tick {
+    Event::Tick(Tick {
         measured: 0.0,
         taken: None,
         random: 0.5,
-    }
+        ..Tick::default()
+    })
 }
 
 /// The calls of each test have their own order.
@@ -77,6 +78,7 @@ fn asked(holder: HolderId, granted_total: u64, spent_total: u64) -> Asked {
         wants: true,
         idle: false,
         refused: None,
+        warm_up: None,
     }
 }
 
@@ -195,11 +197,12 @@ fn throttles_cut_and_a_cap_by_hand_hides_none_of_them() {
         at(500),
     );
     let decisions = controller.step(
-        &Event::Tick {
+        &Event::Tick(Tick {
             measured: 400.0,
             taken: None,
             random: 0.5,
-        },
+            ..Tick::default()
+        }),
         at(1_000),
     );
     let cut = Decision::Aimd(aimd::Decision::Cut {
@@ -367,3 +370,4 @@ fn a_journal_without_a_beginning_is_refused() {
 mod budgets;
 mod history;
 mod outages;
+mod words;

@@ -85,6 +85,15 @@ impl Held {
     }
 }
 
+/// How far a warm-up has come, as senders are told it: they repeat it to a leader whose memory is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Word {
+    /// The number of the day on which it began.
+    pub first_day: u64,
+    /// How often the cap has doubled; `None` once it has ended.
+    pub level: Option<u32>,
+}
+
 /// The warm-up's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WarmUp {
@@ -125,6 +134,19 @@ impl WarmUp {
             ended: false,
             theoretical_arrival_time: Duration::ZERO,
         }
+    }
+
+    /// The cap has doubled so often before a memory was lost; never lowers it. More than once a day it has not.
+    pub fn resume(&mut self, word: Word) {
+        let days = u32::try_from(self.day.saturating_sub(word.first_day)).unwrap_or(u32::MAX);
+        let level = word.level.unwrap_or(0).min(days).min(LEVEL_MAX);
+        self.level = self.level.max(level);
+    }
+
+    /// How often the cap has doubled.
+    #[must_use]
+    pub const fn level(&self) -> u32 {
+        self.level
     }
 
     /// Takes in one event.

@@ -121,6 +121,7 @@ impl Call {
             wants: self.wants > 0.0,
             idle: self.ask.has_rate <= 0.0,
             refused: None,
+            warm_up: None,
         }
     }
 }

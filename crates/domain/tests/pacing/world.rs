@@ -10,7 +10,7 @@ use paceline_domain::controller::journal::{Entry, replay};
 use paceline_domain::controller::overrides::{Action, Override};
 use paceline_domain::controller::quota::DailySend;
 use paceline_domain::controller::warm_up::Overflow;
-use paceline_domain::controller::{Controller, Decision, Event, LimitedBy, Settings, bounces};
+use paceline_domain::controller::{Controller, Decision, Event, LimitedBy, Settings, Tick, bounces};
 use paceline_domain::gcra::burst_of;
 use paceline_domain::lease::{Books, Grant, HolderId, Request, TTL, in_books};
 
@@ -273,11 +273,12 @@ impl World {
         let measured = self.leader.meter.measured(at);
         let random = self.chance.part();
         let taken = Some(self.leader.meter.taken());
-        self.decide(Event::Tick {
+        self.decide(Event::Tick(Tick {
             measured,
             taken,
             random,
-        });
+            ..Tick::default()
+        }));
     }
 
     fn answer(&mut self, call: &Call) {

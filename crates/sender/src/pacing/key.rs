@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use paceline_domain::lane::Lane;
+use paceline_domain::latency::Latency;
 use paceline_domain::lease::{Counts, LocalLease};
 use paceline_domain::reason::Reason;
 use paceline_wire::v1;
@@ -17,9 +18,11 @@ impl Key {
         Arc::new(Mutex::new(Self {
             lease: LocalLease::new(now),
             bulk_total: None,
+            warm_up: None,
             counts: Counts::default(),
             gate: KeyGate::default(),
             demand: Demand::new(now),
+            latency: Latency::new(now),
             in_flight: 0,
             is_used,
             bound_until: Duration::ZERO,
@@ -83,8 +86,14 @@ impl Key {
             spent_total: ask.spent_total,
             refused_reason: paused.unwrap_or_default().to_owned(),
             bulk_total: self.bulk_total.unwrap_or(0),
+            warm_up: self.warm_up,
+            latency_ms: self.latency.p99(now).map(millis),
         }
     }
+}
+
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 #[expect(

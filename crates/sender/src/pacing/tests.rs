@@ -7,11 +7,13 @@ use paceline_domain::id::MessageId;
 use paceline_domain::lane::Lane;
 use paceline_domain::reason::Reason;
 use paceline_domain::time::Millis;
+use paceline_providers::SendOutcome;
 use paceline_store::throttle::{Cut, RateKey};
 use paceline_testkit::ManualClock;
 use paceline_wire::v1;
 
 use super::{Pacing, Withdrawn};
+use crate::outcome::tests::record;
 
 const MAIN: &str = "main";
 const FIRST: MessageId = MessageId([1; 16]);
@@ -84,6 +86,55 @@ fn what_was_not_written_gives_its_token_back() {
         pacing.admit(MAIN, Lane::Transactional, FIRST).is_err(),
         "the budget of one is spent"
     );
+}
+
+#[test]
+fn how_long_answers_take_is_told_and_a_silent_provider_is_no_answer() {
+    let (clock, pacing) = pacing(100);
+    grant(&pacing, &clock, None);
+    let send = |answer: SendOutcome, took| {
+        let mut admission = pacing.admit(MAIN, Lane::Transactional, FIRST).expect("a token");
+        admission.written();
+        admission.settle((FIRST, &record()), answer, Duration::from_millis(took), 0.5);
+        // A second one is there, and the lease is new.
+        grant(&pacing, &clock, None);
+    };
+    for _ in 0..20 {
+        let provider_id = "1".to_owned();
+        send(SendOutcome::Accepted { provider_id }, 700);
+    }
+    let reason = Reason::Timeout;
+    send(SendOutcome::Unknown { reason }, 10_000);
+    let told = pacing.ask().1[0].latency_ms.expect("enough answers");
+    assert!((700..=875).contains(&told), "{told}");
+}
+
+#[test]
+fn a_warm_up_is_repeated_as_it_was_told() {
+    let (clock, pacing) = pacing(10);
+    let word = v1::WarmUpWord {
+        first_day: 20_000,
+        level: Some(3),
+    };
+    let tell = |warm_up| {
+        clock.advance(Duration::from_millis(1));
+        let (asked_at, items) = pacing.ask();
+        let lease = v1::Lease {
+            key: items[0].key.clone(),
+            ttl_ms: 2_000,
+            warm_up,
+            ..v1::Lease::default()
+        };
+        let leases = vec![lease];
+        let answer = v1::RefreshResponse {
+            leases,
+            ..v1::RefreshResponse::default()
+        };
+        pacing.renew(&answer, asked_at);
+        pacing.ask().1[0].warm_up
+    };
+    assert_eq!(tell(Some(word)), Some(word));
+    assert_eq!(tell(None), None);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use paceline_domain::controller::breaker::Standing;
 use paceline_domain::controller::overrides::{Action, Override};
 use paceline_domain::controller::quota::DailySend;
 use paceline_domain::controller::route::{Providers, Route, Way};
-use paceline_domain::controller::{Asked, Controller, Counts, Decision, Event, Settings};
+use paceline_domain::controller::{Asked, Controller, Counts, Decision, Event, Settings, Tick};
 use paceline_domain::lease::budget::Said;
 use paceline_domain::lease::{Books, HolderId, Request};
 use paceline_domain::record::Provider;
@@ -153,11 +153,12 @@ impl State {
 
     fn tick(&mut self, now: Duration) {
         for key in self.keys.values_mut() {
-            let tick = Event::Tick {
+            let tick = Event::Tick(Tick {
                 measured: 0.0,
                 taken: None,
                 random: 0.5,
-            };
+                ..Tick::default()
+            });
             key.controller.step(&tick, now);
             key.books.set_rate(key.controller.in_force().rate);
         }
@@ -236,6 +237,7 @@ impl Key {
             wants: item.wants > 0.0,
             idle: item.has_rate <= 0.0,
             refused: None,
+            warm_up: None,
         };
         self.controller.step(&Event::Asked(asked), now);
         self.books.set_rate(self.controller.in_force().rate);

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use paceline_domain::aimd::{Meter, Totals};
+use paceline_domain::aimd::{self, Meter, Totals};
 use paceline_domain::controller::breaker::Standing;
 use paceline_domain::controller::route::Way;
-use paceline_domain::controller::{Asked, Controller, Counts, Decision, Event, LimitedBy, Settings};
+use paceline_domain::controller::warm_up::Word;
+use paceline_domain::controller::{Asked, Controller, Counts, Decision, Event, LimitedBy, Settings, Tick};
 use paceline_domain::lease::budget::{Allowance, Said};
 use paceline_domain::lease::invariant::granted_within_bound;
 use paceline_domain::lease::{Books, HolderId, Request};
@@ -37,6 +38,10 @@ pub(crate) struct Item {
     pub(crate) accepted: u64,
     pub(crate) granted: u64,
     pub(crate) spent: u64,
+    /// What nearly all of the provider's answers take.
+    pub(crate) latency: Option<Duration>,
+    /// The warm-up as it was told it last.
+    pub(crate) warm_up: Option<Word>,
     /// Why the provider refuses the account or the identity, as the sender sees it.
     pub(crate) refused: Option<Reason>,
 }
@@ -51,6 +56,8 @@ pub(crate) struct Lease {
     pub(crate) granted_total: Option<u64>,
     /// Bulk mail may go while less than this is spent.
     pub(crate) bulk_total: Option<u64>,
+    /// The warm-up, for it to repeat.
+    pub(crate) warm_up: Option<Word>,
     /// False if it had better ask again soon.
     pub(crate) settled: bool,
 }
@@ -78,6 +85,8 @@ pub(super) struct PacedKey {
     pub(super) meter: Meter,
     /// What each sender had accepted by its last word.
     accepted: BTreeMap<HolderId, u64>,
+    /// What each sender says of how long the provider's answers take.
+    latencies: BTreeMap<HolderId, Duration>,
     pub(super) books: Books,
     /// What the account's other keys leave of its rate; absent without an account.
     pub(super) allotted: Option<f64>,
@@ -109,6 +118,7 @@ impl PacedKey {
             controller,
             meter: Meter::default(),
             accepted: BTreeMap::new(),
+            latencies: BTreeMap::new(),
             allotted: None,
             recent: Recent::default(),
             boot_at: opening.boot_at,
@@ -136,6 +146,10 @@ impl PacedKey {
         now: Duration,
     ) -> Result<Lease, Refused> {
         self.expire(now);
+        match item.latency {
+            Some(latency) => self.latencies.insert(holder, latency),
+            None => self.latencies.remove(&holder),
+        };
         let counts = self.counts(holder, item, now);
         let asked = Event::Asked(Asked {
             holder,
@@ -147,6 +161,8 @@ impl PacedKey {
             wants: item.wants > 0.0,
             idle: item.has <= 0.0,
             refused: item.refused.map(Reason::code),
+            // What this leader's memory has, it knows better.
+            warm_up: item.warm_up.filter(|_| self.books.is_learning(now)),
         });
         self.step(&asked, now);
         let request = Request {
@@ -171,6 +187,7 @@ impl PacedKey {
             burst: granted.burst,
             granted_total: allowance.map(|it| it.granted_total),
             bulk_total: allowance.map(|it| it.bulk_total),
+            warm_up: self.controller.warm_up_word(),
             version: self.controller.version(),
             settled: granted.settled,
         })
@@ -196,6 +213,7 @@ impl PacedKey {
         self.books.release(holder);
         self.meter.forget(holder);
         self.accepted.remove(&holder);
+        self.latencies.remove(&holder);
     }
 
     /// What was decided since the tick before: each change that is not just another step of the same rule.
@@ -211,15 +229,21 @@ impl PacedKey {
         let books = &self.books;
         self.accepted
             .retain(|holder, _| books.sequence(*holder).is_some());
+        self.latencies
+            .retain(|holder, _| books.sequence(*holder).is_some());
+        // One sender in ten may be alone with its trouble.
+        let latency = aimd::latency_of_most(self.latencies.values().copied());
+        let is_news = latency != self.controller.aimd().latency();
         // A thousandth is fine enough for what it scatters, and short in the journal.
         let random = (random * 1_000.0).floor() / 1_000.0;
         let taken = Some(self.meter.taken());
         self.step(
-            &Event::Tick {
+            &Event::Tick(Tick {
                 measured,
                 taken,
                 random,
-            },
+                latency: latency.filter(|_| is_news),
+            }),
             now,
         );
         std::mem::take(&mut self.unreported)

@@ -44,6 +44,8 @@ fn item(wants: f64, has: f64) -> Item {
         accepted: 0,
         granted: 0,
         spent: 0,
+        latency: None,
+        warm_up: None,
         refused: None,
     }
 }
@@ -172,6 +174,27 @@ fn lease(desk: &Desk, holder: HolderId, sequence: u64, item: Item, at: u64) -> L
 fn rate(desk: &Desk, holder: HolderId, sequence: u64, item: Item, at: u64) -> Result<f64, Refused> {
     let (_, leases, _) = desk.refresh(holder, sequence, &[(key(), item)], ms(at))?;
     Ok(leases[0].1.rate)
+}
+
+#[test]
+fn where_answers_take_long_it_decides_less_often() {
+    let desk = leading(None);
+    let window = |at| {
+        desk.tick(ms(at));
+        desk.state().keys[&key()].controller.aimd().feedback_window()
+    };
+    let slow = Item {
+        latency: Some(Duration::from_secs(3)),
+        ..item(10.0, 0.0)
+    };
+    assert!(rate(&desk, A, 1, item(10.0, 0.0), 10).is_ok());
+    assert_eq!(
+        window(20),
+        Duration::from_secs(1),
+        "a sender of before says nothing"
+    );
+    assert!(rate(&desk, A, 2, slow, 500).is_ok());
+    assert_eq!(window(510), Duration::from_millis(3_500));
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! A sender's call, checked.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use paceline_domain::aimd::Totals;
+use paceline_domain::controller::warm_up::Word;
 use paceline_domain::lease::HolderId;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::Provider;
@@ -19,6 +21,7 @@ const VERSIONS_MAX: usize = 8;
 /// Epochs and versions rise by one, and scripts count in doubles: what is beyond this is a sender gone wrong. What is below it is
 /// believed by leaps only (`desk`), so that no single call brings the counters near it.
 const EPOCH_MAX: u64 = 1 << 52;
+const LATENCY_MS_MAX: u32 = 60_000;
 
 /// Who calls, and what it says of each key.
 pub(super) struct Call {
@@ -113,6 +116,9 @@ fn read_item(item: v1::RefreshItem) -> Result<(RateKey, Item), (&'static str, &'
     if item.has_version > EPOCH_MAX {
         return Err(("has_version", "is no version of a lease"));
     }
+    if item.latency_ms.is_some_and(|ms| ms > LATENCY_MS_MAX) {
+        return Err(("latency_ms", "must be at most 60000"));
+    }
     let throttled = item.throttled.iter().map(|count| (count.version, count.total));
     let totals = Totals {
         sent: item.sent_total,
@@ -131,6 +137,11 @@ fn read_item(item: v1::RefreshItem) -> Result<(RateKey, Item), (&'static str, &'
         accepted: item.accepted_total,
         granted: item.granted_total,
         spent: item.spent_total,
+        latency: item.latency_ms.map(|ms| Duration::from_millis(ms.into())),
+        warm_up: item.warm_up.map(|word| Word {
+            first_day: word.first_day,
+            level: word.level,
+        }),
         refused: (!item.refused_reason.is_empty()).then(|| Reason::named(&item.refused_reason)),
     };
     Ok((key, item))
@@ -197,6 +208,9 @@ mod tests {
             }],
             "items[0].throttled",
         );
+        let mut slow = item("a");
+        slow.latency_ms = Some(60_001);
+        check("s", ok, vec![slow], "items[0].latency_ms");
         check("s", ok, vec![item("a"); 1_001], "items");
         assert!(check_epoch(u64::MAX).is_err());
     }

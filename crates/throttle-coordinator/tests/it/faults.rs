@@ -1,6 +1,8 @@
 //! Redis forgets, or is away.
 
+use paceline_kit::clock::{Clock as _, SystemClock};
 use paceline_testkit::{TestRedis, eventually};
+use paceline_wire::v1;
 use tokio::sync::Mutex;
 use tonic::Code;
 
@@ -34,6 +36,37 @@ async fn after_a_flush_it_learns_anew_at_the_rate_it_knows() {
         ((rate - 200.0).abs() < 1e-6).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_warm_up_that_redis_lost_goes_on_by_what_senders_were_told() {
+    let settings = "[[key]]\nprovider = \"ses\"\nidentity = \"main\"\nwarm_up = \"2020-01-01\"";
+    let today = SystemClock.wall().0 / 86_400_000;
+    // Of five days two were no step; and one that had ended.
+    for (level, cap) in [(Some(3), Some(800)), (None, None)] {
+        let redis = TestRedis::start().await;
+        let before = Coordinator::start(&redis, settings).await;
+        before.leads().await;
+        let mut sender = Sender::new(1, 100.0, &before);
+        let asking = Mutex::new(&mut sender);
+        let began = eventually("the settings' warm-up begins", PATIENCE, async || {
+            asking.lock().await.refresh().await.ok()?.leases[0].warm_up
+        })
+        .await;
+        assert_eq!((began.first_day, began.level), (today, Some(0)));
+        before.process.kill().expect("it runs");
+        redis.command(&["FLUSHALL"]).await;
+        sender.warm_up = Some(v1::WarmUpWord {
+            first_day: today - 5,
+            level,
+        });
+        let next = Coordinator::start(&redis, settings).await;
+        next.leads().await;
+        sender.turn_to(&next);
+        sender.refresh().await.expect("it leads");
+        let answer = next.describe().await.expect("it answers");
+        assert_eq!(answer.keys[0].warm_up.map(|it| it.cap), cap, "{level:?}");
+    }
 }
 
 #[tokio::test]

@@ -104,6 +104,8 @@ pub(crate) struct Sender {
     pub(crate) wants: f64,
     pub(crate) lease: LocalLease,
     pub(crate) counts: Counts,
+    /// What it was told of a warm-up.
+    pub(crate) warm_up: Option<v1::WarmUpWord>,
 }
 
 impl Sender {
@@ -116,6 +118,7 @@ impl Sender {
             wants,
             lease: LocalLease::new(now()),
             counts: Counts::default(),
+            warm_up: None,
         }
     }
 
@@ -150,6 +153,7 @@ impl Sender {
         self.lease
             .renew(&grant, ask.at, now())
             .expect("the answer to the last question");
+        self.warm_up = lease.warm_up;
         Ok(answer)
     }
 
@@ -190,6 +194,8 @@ impl Sender {
             spent_total: ask.spent_total,
             refused_reason: String::new(),
             bulk_total: 0,
+            latency_ms: None,
+            warm_up: self.warm_up,
         }
     }
 }

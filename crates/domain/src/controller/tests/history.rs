@@ -42,29 +42,30 @@ fn events() -> impl Strategy<Value = Event> {
     ];
     let refused = || prop::option::weighted(0.2, prop_oneof![Just(31_u16), Just(33), Just(999)]);
     prop_oneof![
-        6 => (holder(), counts(), said(), 0_u64..20, any::<bool>(), any::<bool>(), refused()).prop_map(
-            |(holder, counts, said, has_version, wants, idle, refused)| Event::Asked(Asked {
-                holder, counts, said, has_version, wants, idle, refused,
-            })
-        ),
-        4 => (holder(), 0.0_f64..500.0).prop_map(|(holder, rate)| Event::Leased { holder, rate }),
-        1 => (holder(), counts(), said()).prop_map(|(holder, counts, said)| Event::Left { holder, counts, said }),
-        1 => (0_u64..6).prop_map(Event::Bounced),
-        1 => (prop::option::of(0.0_f64..900.0), daily(), 0_u64..3_000, prop::bool::weighted(0.9)).prop_map(
-            |(max_send_rate, daily, sent_last_24_hours, enabled)| Event::Account(Account {
-                max_send_rate, daily, sent_last_24_hours, enabled,
-            })
-        ),
-        1 => (0_u64..90, 0_u64..90).prop_map(|(spent, outstanding)| Event::Siblings { spent, outstanding }),
-        1 => (action, 0_u64..100_000).prop_map(|(action, until)| by_hand(action, until)),
-        1 => prop_oneof![Just(Kind::Pause), Just(Kind::Cap)].prop_map(Event::Cleared),
-        1 => Just(Event::WarmUp(Overflow::To("warm".to_owned()))),
-        1 => Just(Event::Warm),
-        1 => daily().prop_map(|daily| Event::Settings(Settings { daily, ..SETTINGS })),
-        8 => (0.0_f64..900.0, 0.0_f64..1.0).prop_map(|(measured, random)| Event::Tick {
-            measured, taken: Some(0.9 * measured), random,
-        }),
-    ]
+            6 => (holder(), counts(), said(), 0_u64..20, any::<bool>(), any::<bool>(), refused()).prop_map(
+                |(holder, counts, said, has_version, wants, idle, refused)| Event::Asked(Asked {
+                    holder, counts, said, has_version, wants, idle, refused, warm_up: None,
+                })
+            ),
+            4 => (holder(), 0.0_f64..500.0).prop_map(|(holder, rate)| Event::Leased { holder, rate }),
+            1 => (holder(), counts(), said()).prop_map(|(holder, counts, said)| Event::Left { holder, counts, said }),
+            1 => (0_u64..6).prop_map(Event::Bounced),
+            1 => (prop::option::of(0.0_f64..900.0), daily(), 0_u64..3_000, prop::bool::weighted(0.9)).prop_map(
+                |(max_send_rate, daily, sent_last_24_hours, enabled)| Event::Account(Account {
+                    max_send_rate, daily, sent_last_24_hours, enabled,
+                })
+            ),
+            1 => (0_u64..90, 0_u64..90).prop_map(|(spent, outstanding)| Event::Siblings { spent, outstanding }),
+            1 => (action, 0_u64..100_000).prop_map(|(action, until)| by_hand(action, until)),
+            1 => prop_oneof![Just(Kind::Pause), Just(Kind::Cap)].prop_map(Event::Cleared),
+            1 => Just(Event::WarmUp(Overflow::To("warm".to_owned()))),
+            1 => Just(Event::Warm),
+            1 => daily().prop_map(|daily| Event::Settings(Settings { daily, ..SETTINGS })),
+            8 => (0.0_f64..900.0, 0.0_f64..1.0).prop_map(|(measured, random)| Event::Tick(Tick {
+                measured, taken: Some(0.9 * measured), random,
+    ..Tick::default()
+    })),
+        ]
 }
 
 proptest! {

@@ -83,6 +83,8 @@ impl World {
             accepted: self.sent - self.failed,
             granted: 0,
             spent: 0,
+            latency: None,
+            warm_up: None,
             refused: None,
         };
         for holder in SENDERS {
