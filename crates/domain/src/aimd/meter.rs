@@ -46,6 +46,8 @@ struct Sender {
     refused: u64,
     /// When, what was sent until then, and what of it refused; the first is the newest that is a window older than the last, or the oldest there is.
     samples: VecDeque<(Duration, u64, u64)>,
+    /// When it was heard of first, here.
+    since: Duration,
 }
 
 impl Meter {
@@ -62,6 +64,7 @@ impl Meter {
                     last: totals,
                     refused: 0,
                     samples,
+                    since: now,
                 },
             );
             return Delta::default();
@@ -77,6 +80,24 @@ impl Meter {
         }
         sender.last = totals;
         delta
+    }
+
+    /// The totals of a sender's last word to the leader before: what is more in its next one is new. When that was nobody knows, so nothing
+    /// is measured by it.
+    pub fn resume(&mut self, holder: HolderId, totals: Totals, now: Duration) {
+        let sender = Sender {
+            last: totals,
+            refused: 0,
+            samples: VecDeque::new(),
+            since: now,
+        };
+        self.senders.insert(holder, sender);
+    }
+
+    /// The totals of a sender's last word.
+    #[must_use]
+    pub fn totals(&self, holder: HolderId) -> Option<&Totals> {
+        Some(&self.senders.get(&holder)?.last)
     }
 
     /// Recipients per second that all senders send, by their last reports. Forgets those that are silent.
@@ -132,7 +153,7 @@ impl Totals {
 
 impl Sender {
     fn reported_at(&self) -> Duration {
-        self.samples.back().map_or(Duration::ZERO, |(at, ..)| *at)
+        self.samples.back().map_or(self.since, |(at, ..)| *at)
     }
 
     /// What it sent and what of it was refused, per second.
@@ -216,6 +237,30 @@ mod tests {
         }
         let taken = meter.taken();
         assert!((taken - (14.0 + 10.0)).abs() < 1e-6, "{taken}");
+    }
+
+    #[test]
+    fn what_a_leader_before_was_told_is_where_counting_goes_on() {
+        let mut meter = Meter::default();
+        let known = Totals {
+            throttled: vec![(3, 9)],
+            ..sent(500)
+        };
+        meter.resume(A, known.clone(), ms(0));
+        assert_eq!(meter.totals(A), Some(&known));
+        assert!(meter.measured(ms(100)) <= 0.0);
+        let told = Totals {
+            throttled: vec![(3, 10), (4, 2)],
+            ..sent(700)
+        };
+        let delta = meter.report(A, told, ms(200));
+        assert_eq!((delta.sent, delta.throttled), (200, vec![(3, 1), (4, 2)]));
+        assert!(
+            meter.measured(ms(200)) <= 0.0,
+            "nobody knows in which time it was sent"
+        );
+        meter.report(A, sent(800), ms(700));
+        assert!((meter.measured(ms(700)) - 200.0).abs() < 1e-6);
     }
 
     #[test]

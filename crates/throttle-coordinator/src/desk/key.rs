@@ -20,6 +20,7 @@ use super::Refused;
 use super::log::Log;
 use super::opening::{Opening, Remembered};
 use super::recent::Recent;
+use super::table::{self, Counted};
 
 /// Senders of one key; further ones are refused.
 pub(super) const SENDERS_MAX: usize = 1_000;
@@ -112,12 +113,24 @@ impl PacedKey {
         opening: Opening,
     ) -> Result<Self, String> {
         let controller = opening.controller(settings, adopted, &kept.journal, remembered)?;
+        let table = table::read(&kept.leases).filter(|_| adopted.table);
+        let (mut meter, mut accepted) = (Meter::default(), BTreeMap::new());
+        for (holder, _, counted) in table.iter().flatten() {
+            if let Some(Counted {
+                totals,
+                accepted: known,
+            }) = counted
+            {
+                meter.resume(*holder, totals.clone(), opening.now);
+                accepted.insert(*holder, *known);
+            }
+        }
         Ok(Self {
-            books: opening.books(controller.in_force().rate, adopted, kept),
+            books: opening.books(controller.in_force().rate, table.as_deref()),
             log: Log::new(adopted, &kept.journal),
             controller,
-            meter: Meter::default(),
-            accepted: BTreeMap::new(),
+            meter,
+            accepted,
             latencies: BTreeMap::new(),
             allotted: None,
             recent: Recent::default(),
@@ -259,9 +272,14 @@ impl PacedKey {
         let is_idle = self.books.senders(now) == 0;
         let at = self.boot_at + now;
         self.log.is_due(is_idle, all, now).then(|| {
-            let commit = self
-                .log
-                .depart((key, term), &self.controller, &self.books, at, now);
+            let counted = |holder| {
+                Some(Counted {
+                    totals: self.meter.totals(holder)?.clone(),
+                    accepted: self.accepted.get(&holder).copied()?,
+                })
+            };
+            let told = (&self.books, counted);
+            let commit = self.log.depart((key, term), &self.controller, told, at, now);
             let state = self.log.takes_snapshot().then(|| self.controller.clone());
             (commit, state)
         })

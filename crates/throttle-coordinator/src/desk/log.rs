@@ -11,7 +11,7 @@ use paceline_domain::controller::{Controller, Event};
 use paceline_domain::lease::{Books, HolderId};
 use paceline_store::throttle::{Adopted, Commit, Cut, Part, PartBody, RateKey, Snapshot, Term};
 
-use super::table;
+use super::table::{self, Counted};
 
 /// What a journal takes in Redis, in bytes, with an entry more at times; some 30 minutes of two senders.
 pub(crate) const JOURNAL_BYTES_MAX: usize = 2 << 20;
@@ -141,7 +141,7 @@ impl Log {
         &mut self,
         (key, term): (&RateKey, &Term),
         controller: &Controller,
-        books: &Books,
+        (books, counted): (&Books, impl Fn(HolderId) -> Option<Counted>),
         at: Duration,
         now: Duration,
     ) -> Commit {
@@ -161,7 +161,7 @@ impl Log {
             let line = books.line(holder);
             (
                 holder.to_string(),
-                line.map(|line| table::write(&line, saved.version, at)),
+                line.map(|line| table::write(&line, counted(holder).as_ref(), saved.version, at)),
             )
         };
         let cut = |(version, rate, ratio)| Cut {

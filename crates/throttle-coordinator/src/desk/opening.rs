@@ -6,7 +6,7 @@ use paceline_domain::aimd::Saved;
 use paceline_domain::controller::journal::{Entry, FORMAT, Replay};
 use paceline_domain::controller::{Controller, Settings};
 use paceline_domain::lease::Books;
-use paceline_store::throttle::{Adopted, Kept, Part, PartBody};
+use paceline_store::throttle::{Adopted, Part, PartBody};
 
 use super::table;
 
@@ -61,10 +61,12 @@ impl Opening {
 
     /// The books: the leader's before, or empty ones that learn. They learn from the adoption on, not from the lead's beginning: until
     /// then the leader before, who may not know yet that it is none, could grant of this key and write it.
-    pub(super) fn books(self, rate: f64, adopted: &Adopted, kept: &Kept) -> Books {
-        let lines = table::read(&kept.leases).filter(|_| adopted.table);
-        match lines {
-            Some(lines) => Books::reopened(rate, lines, self.now),
+    pub(super) fn books(self, rate: f64, table: Option<&[table::Entry]>) -> Books {
+        match table {
+            Some(table) => {
+                let lines = table.iter().map(|(holder, line, _)| (*holder, *line));
+                Books::reopened(rate, lines, self.now)
+            }
             None => Books::new(rate, self.now),
         }
     }

@@ -106,6 +106,28 @@ async fn an_open_breaker_stays_open() {
 }
 
 #[tokio::test]
+async fn what_senders_count_while_nobody_leads_is_counted_by_the_successor() {
+    let redis = TestRedis::start().await;
+    let settings = "[rates]\nstart = 100.0\nbreaker = true";
+    let leader = Coordinator::start(&redis, settings).await;
+    leader.leads().await;
+    let mut sender = Sender::new(1, 500.0, &leader);
+    settle(std::slice::from_mut(&mut sender), &[100.0], 100.0).await;
+    leader.process.kill().expect("it runs");
+    sender.counts.sent(100);
+    sender.counts.error(60);
+    let next = Coordinator::start(&redis, settings).await;
+    next.leads().await;
+    sender.turn_to(&next);
+    sender.refresh().await.expect("it leads");
+    eventually("its first word opens the breaker", PATIENCE, async || {
+        let described = next.describe().await.ok()?;
+        (described.keys.first()?.limited_by == "breaker").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_state_of_before_journals_is_gone_on_from() {
     let redis = TestRedis::start().await;
     redis.command(&["SET", "{pl1:thr}:epoch", "1"]).await;

@@ -66,7 +66,10 @@ fn held(holder: u8, rate: f64) -> Kept {
         outstanding: rate,
     };
     Kept {
-        leases: vec![(HolderId([holder; 16]).to_string(), table::write(&line, 1, ms(0)))],
+        leases: vec![(
+            HolderId([holder; 16]).to_string(),
+            table::write(&line, None, 1, ms(0)),
+        )],
         ..Kept::default()
     }
 }
