@@ -83,6 +83,7 @@ fn over_a_minute(seed: u64, throttles: f64) -> (f64, f64) {
     };
     plan.wants = vec![250.0; 8];
     plan.warm_up = false;
+    (plan.identities, plan.account) = (1, None);
     let mut world = World::new(seed, plan);
     world.run(90_000).expect("holds");
     let before = (
