@@ -16,6 +16,7 @@ use paceline_kit::{Settings, SettingsError};
 use serde::{Deserialize, Serialize};
 
 use crate::sns::SnsSettings;
+use crate::unsubscribe::UnsubscribeSettings;
 use crate::webhooks::MailgunWebhookSettings;
 
 /// The commented default settings.
@@ -42,6 +43,7 @@ pub struct Config {
     pub web: WebSettings,
     pub sns: SnsSettings,
     pub mailgun: MailgunWebhookSettings,
+    pub unsubscribe: UnsubscribeSettings,
     pub client: ClientSettings,
     pub redis: RedisSettings,
     pub telemetry: TelemetrySettings,
@@ -155,6 +157,7 @@ impl Settings for Config {
         self.web.read()?;
         self.sns.validate()?;
         self.mailgun.validate()?;
+        self.unsubscribe.validate()?;
         self.check_coordinators()?;
         self.redis.validate()
     }
@@ -196,6 +199,15 @@ mod tests {
             ("copy.batch_wait", "copy.batch_wait = \"1h\""),
             ("copy.reclaim_after", "copy.reclaim_after = \"10ms\""),
             ("coordinators", "coordinators = [\"10.0.0.1:7071\"]"),
+            (
+                "unsubscribe.keys",
+                "unsubscribe.keys = [{ id = \"a\", secret = \"short\" }]",
+            ),
+            (
+                "unsubscribe.categories",
+                "unsubscribe.categories = { \"A B\" = \"x\" }",
+            ),
+            ("unsubscribe.senders", "unsubscribe.senders = { shop = \"\" }"),
             ("web.certificate", "web.listen = \"0.0.0.0:8074\""),
             ("sns.topics", "sns.topics = [\"ses-events\"]"),
             ("mailgun.signing_keys", "mailgun.signing_keys = [\"short\"]"),

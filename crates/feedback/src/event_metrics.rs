@@ -11,6 +11,7 @@ pub(crate) const EVENTS: &str = "feedback.events";
 pub(crate) const SETTLED: &str = "feedback.settled";
 pub(crate) const REFUSED: &str = "feedback.webhooks.refused";
 pub(crate) const UNSENT: &str = "feedback.counts.unsent";
+pub(crate) const UNSUBSCRIBES: &str = "feedback.unsubscribes";
 
 /// The instruments. Clones are the same instruments.
 #[derive(Clone)]
@@ -19,6 +20,7 @@ pub(crate) struct Metrics {
     settled: Counter<u64>,
     refused: Counter<u64>,
     unsent: Counter<u64>,
+    unsubscribes: Counter<u64>,
 }
 
 impl Metrics {
@@ -33,6 +35,10 @@ impl Metrics {
                 "Calls of webhooks that were refused, by provider and reason",
             ),
             unsent: counter(UNSENT, "Failed calls that tell the coordinator of bounces"),
+            unsubscribes: counter(
+                UNSUBSCRIBES,
+                "Calls of unsubscribe links, by outcome; a page that is only shown is none",
+            ),
         }
     }
 
@@ -61,6 +67,10 @@ impl Metrics {
             KeyValue::new("reason", reason),
         ];
         self.refused.add(1, &labels);
+    }
+
+    pub(crate) fn unsubscribe(&self, outcome: &'static str) {
+        self.unsubscribes.add(1, &[KeyValue::new("outcome", outcome)]);
     }
 
     pub(crate) fn unsent(&self) {

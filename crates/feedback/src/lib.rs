@@ -15,9 +15,11 @@ pub mod sns;
 mod subscribe;
 mod suppression_service;
 mod suppressions;
+mod unsubscribe;
 mod webhooks;
 
 pub use config::{Config, CopySettings, DEFAULTS, LedgerSettings};
 pub use run::run;
 pub use sns::SnsSettings;
+pub use unsubscribe::UnsubscribeSettings;
 pub use webhooks::MailgunWebhookSettings;

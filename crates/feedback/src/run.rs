@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use axum::Router;
 use paceline_kit::address_key::AddressKey;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::health::Health;
@@ -25,6 +26,7 @@ use crate::subscribe::EventsOf;
 use crate::suppression_service::SuppressionsOf;
 use crate::suppressions::Suppressions;
 use crate::suppressions::keeper::Keeper;
+use crate::unsubscribe::Unsubscribing;
 use crate::webhooks::Webhooks;
 use crate::{health, retention};
 
@@ -73,6 +75,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let keeper = Keeper::new(suppressions.clone(), stop.clone());
     let keeper = supervisor.spawn("suppressions", keeper.run());
     let suppressing = SuppressionsOf::new(suppressions.clone());
+    let links = links(&config, suppressions.clone(), metrics.clone())?;
     let (intake, worker) = Intake::new(Effects {
         store: store.clone(),
         ledger: ledger.clone(),
@@ -85,7 +88,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let worker = supervisor.spawn("intake", worker.run(stop.clone()));
     let coordinators = Coordinators::new(config.coordinators.clone(), config.client.read()?);
     let telling = supervisor.spawn("counts", counts.run(coordinators, metrics, stop.clone()));
-    let web = supervisor.spawn("web", web.serve(webhooks.routes(), context.shutdown.clone()));
+    let routes = webhooks.routes().merge(links);
+    let web = supervisor.spawn("web", web.serve(routes, context.shutdown.clone()));
     let looking = health::look_after(store.clone(), ledger.clone(), health, context.shutdown.clone());
     let looking = supervisor.spawn("health", looking);
     let events = EventsOf::new(ledger.clone(), context.shutdown.clone());
@@ -128,6 +132,18 @@ async fn suppressions(config: &Config, store: &Store, ledger: &Ledger) -> anyhow
         People::new(key),
         Arc::new(SystemClock),
     ))
+}
+
+/// What answers links to unsubscribe: nothing, if no settings say by which keys.
+fn links(config: &Config, suppressions: Suppressions, metrics: Metrics) -> Result<Router, SettingsError> {
+    let keys = config.unsubscribe.read_keys()?;
+    let unsubscribing = keys.map(|keys| Unsubscribing {
+        keys,
+        settings: config.unsubscribe.clone(),
+        suppressions,
+        metrics,
+    });
+    Ok(unsubscribing.map_or_else(Router::new, Unsubscribing::routes))
 }
 
 fn webhooks(config: &Config, intake: Intake, metrics: Metrics) -> Result<Webhooks, SettingsError> {

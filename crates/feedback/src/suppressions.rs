@@ -13,7 +13,7 @@ use paceline_domain::time::Millis;
 use paceline_kit::clock::Clock;
 use paceline_ledger::{
     Act, Ledger, LedgerError, NewSuppression, StandingSuppression, Suppressing, SuppressionDeed,
-    SuppressionKey, SuppressionRemoval, SuppressionRow,
+    SuppressionKey, SuppressionRemoval, SuppressionRow, SuppressionsChanged,
 };
 use paceline_store::{Addressee, Lookup, Store, StoreError, Suppression};
 
@@ -99,13 +99,25 @@ impl Suppressions {
         items: Vec<Suppress>,
         deed: Deed,
     ) -> Result<Vec<Suppressing>, SuppressionsError> {
-        if items.is_empty() {
-            return Ok(Vec::new());
+        let rows: Vec<NewSuppression> = items.into_iter().map(|item| self.row(item)).collect();
+        Ok(self.suppress(&rows, deed).await?.outcomes)
+    }
+
+    /// The same for rows, of which more may be known or less; with what is true now of whom they name.
+    ///
+    /// # Errors
+    /// As [`Suppressions::add`].
+    pub(crate) async fn suppress(
+        &self,
+        rows: &[NewSuppression],
+        deed: Deed,
+    ) -> Result<SuppressionsChanged, SuppressionsError> {
+        if rows.is_empty() {
+            return Ok(SuppressionsChanged::default());
         }
-        let items: Vec<NewSuppression> = items.into_iter().map(|item| self.row(item)).collect();
-        let changed = self.ledger.suppress(&items, &self.deed(deed)).await?;
+        let changed = self.ledger.suppress(rows, &self.deed(deed)).await?;
         self.project(&changed.standing).await?;
-        Ok(changed.outcomes)
+        Ok(changed)
     }
 
     /// Removes suppressions; answers with those that there were, once their removal is kept.
@@ -117,9 +129,21 @@ impl Suppressions {
         items: &[SuppressionRemoval],
         deed: Deed,
     ) -> Result<Vec<SuppressionRow>, SuppressionsError> {
+        Ok(self.unsuppress(items, deed).await?.removed)
+    }
+
+    /// The same, with what is true now of whom it names.
+    ///
+    /// # Errors
+    /// As [`Suppressions::remove`].
+    pub(crate) async fn unsuppress(
+        &self,
+        items: &[SuppressionRemoval],
+        deed: Deed,
+    ) -> Result<SuppressionsChanged, SuppressionsError> {
         let changed = self.ledger.unsuppress(items, &self.deed(deed)).await?;
         self.project(&changed.standing).await?;
-        Ok(changed.removed)
+        Ok(changed)
     }
 
     /// What senders see of an addressee.

@@ -6,4 +6,5 @@ mod sns;
 mod subscribe;
 mod support;
 mod suppressions;
+mod unsubscribe;
 mod webhooks;
