@@ -44,6 +44,8 @@ const KEY_CHARS_MAX: usize = 256;
 pub(crate) struct Admission {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) identities: Vec<IdentitySettings>,
+    /// True if mail that has a category gets a link to unsubscribe.
+    pub(crate) makes_links: bool,
     pub(crate) digest_key: Secret,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -102,7 +104,12 @@ impl Admission {
             now,
             &mut wrong,
         );
-        headers::check_headers(&request.headers, template.as_deref(), &mut wrong);
+        let has_link = self.makes_links
+            && template
+                .as_deref()
+                .zip(lane)
+                .is_some_and(|(template, lane)| template.manifest().category_in(lane).is_some());
+        headers::check_headers(&request.headers, template.as_deref(), has_link, &mut wrong);
         headers::check_tags(&request.tags, &mut wrong);
         attachments::check(&request.attachments, &mut wrong);
         let identity = template

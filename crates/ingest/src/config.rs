@@ -14,6 +14,7 @@ use paceline_kit::redis::RedisSettings;
 use paceline_kit::secret::Secret;
 use paceline_kit::telemetry::TelemetrySettings;
 use paceline_kit::tls::ServerTlsSettings;
+use paceline_kit::unsubscribe::base_url_problem;
 use paceline_kit::{Settings, SettingsError};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,7 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     pub drain_max: Duration,
     pub digest_key: Secret,
+    pub unsubscribe: UnsubscribeSettings,
     pub templates: TemplateSettings,
     pub intake: IntakeSettings,
     pub watch: WatchSettings,
@@ -44,6 +46,28 @@ pub struct Config {
     pub telemetry: TelemetrySettings,
     #[serde(default)]
     pub identity: Vec<IdentitySettings>,
+}
+
+/// Whether the renderers make links to unsubscribe.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnsubscribeSettings {
+    pub base_url: String,
+}
+
+impl UnsubscribeSettings {
+    /// True if the renderers make links.
+    #[must_use]
+    pub const fn is_set(&self) -> bool {
+        !self.base_url.is_empty()
+    }
+
+    fn validate(&self) -> Result<(), SettingsError> {
+        match base_url_problem(&self.base_url) {
+            Some(problem) if self.is_set() => Err(SettingsError::invalid("unsubscribe.base_url", problem)),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Where templates come from.
@@ -122,6 +146,7 @@ impl Settings for Config {
         let refuse = |key, problem: &str| Err(SettingsError::invalid(key, problem));
         self.digest_key.check_key("digest_key")?;
         self.intake.validate()?;
+        self.unsubscribe.validate()?;
         if self.watch.poll < Duration::from_millis(10) {
             return refuse("watch.poll", "must be at least 10ms");
         }
@@ -191,6 +216,10 @@ mod tests {
             (
                 "incoming.bytes_max",
                 format!("{NEEDED}incoming.bytes_max = \"1MiB\"\n{IDENTITY}"),
+            ),
+            (
+                "unsubscribe.base_url",
+                format!("{NEEDED}unsubscribe.base_url = \"http://mail.example.com\"\n{IDENTITY}"),
             ),
             ("calls_max", format!("{NEEDED}incoming.calls_max = 0\n{IDENTITY}")),
             ("watch.poll", format!("{NEEDED}watch.poll = \"1ms\"\n{IDENTITY}")),

@@ -151,6 +151,7 @@ fn services(
     let admission = Admission {
         catalog: Arc::clone(&catalog),
         identities: config.identity,
+        makes_links: config.unsubscribe.is_set(),
         digest_key: config.digest_key,
         clock: Arc::new(SystemClock),
     };

@@ -223,9 +223,9 @@ impl Batch {
         let rendered = tokio::task::spawn_blocking(move || {
             let render = |(job, request, template): (Job, StoredRequest, Arc<Template>)| {
                 let began = Instant::now();
-                let key = shared.address_key.as_ref();
-                let rendered =
-                    traced(&job, &request).in_scope(|| render::render(job.id, request, &template, now, key));
+                let accepted = (job.id, job.ticket.accepted_at);
+                let rendered = traced(&job, &request)
+                    .in_scope(|| render::render(accepted, request, &template, &shared.people, now));
                 shared.metrics.rendered_in(began.elapsed());
                 (job, rendered)
             };

@@ -13,6 +13,7 @@ use paceline_kit::redis::RedisSettings;
 use paceline_kit::secret::Secret;
 use paceline_kit::telemetry::TelemetrySettings;
 use paceline_kit::tls::ServerTlsSettings;
+use paceline_kit::unsubscribe::UnsubscribeSettings;
 use paceline_kit::{Settings, SettingsError};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,7 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     pub drain_max: Duration,
     pub address_key: Secret,
+    pub unsubscribe: UnsubscribeSettings,
     pub templates: TemplateSettings,
     pub work: WorkSettings,
     pub scrub: ScrubSettings,
@@ -89,7 +91,10 @@ pub struct ScrubSettings {
 impl Settings for Config {
     fn validate(&self) -> Result<(), SettingsError> {
         self.entrance()?;
-        AddressKey::read(&self.address_key)?;
+        let key = AddressKey::read(&self.address_key)?;
+        if self.unsubscribe.read()?.is_some() && key.is_none() {
+            self.address_key.check_key("address_key")?;
+        }
         let refuse = |key, problem: &str| Err(SettingsError::invalid(key, problem));
         if self.name.len() > 128 || !self.name.bytes().all(|byte| byte.is_ascii_graphic()) {
             return refuse("name", "must be at most 128 printable ASCII characters");
@@ -132,6 +137,9 @@ mod tests {
 
     use super::{Config, DEFAULTS};
 
+    const UNSUBSCRIBE: &str = "[unsubscribe]\nbase_url = \"https://a.example\"\n\
+                               keys = [{ id = \"a\", secret = \"0123456789abcdef0123456789abcdef\" }]\n";
+
     fn read(text: &str) -> Result<Config, String> {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
         std::fs::write(file.path(), text).expect("writable");
@@ -141,6 +149,8 @@ mod tests {
     #[test]
     fn the_defaults_are_complete() {
         read("").expect("complete");
+        let key = "address_key = \"0123456789abcdef0123456789abcdef\"";
+        read(&format!("{key}\n{UNSUBSCRIBE}")).expect("complete for bulk mail");
     }
 
     #[test]
@@ -155,6 +165,11 @@ mod tests {
             ("scrub.pause", "[scrub]\npause = \"1ms\""),
             ("scrub.page", "[scrub]\npage = 1001"),
             ("redis.shards", "[redis]\nshards = 0"),
+            (
+                "unsubscribe.keys",
+                "[unsubscribe]\nbase_url = \"https://a.example\"",
+            ),
+            ("address_key", &format!("address_key = \"short\"\n{UNSUBSCRIBE}")),
         ] {
             let error = read(text).expect_err(key);
             assert!(error.contains(key), "{key}: {error}");

@@ -1,7 +1,8 @@
 //! The renderer: takes accepted messages from the queued streams, renders the template that each has pinned, and hands them to
 //! the senders; a message that can't be rendered goes to the dead letters with the reason.
 //!
-//! `reader` decides what is read and when, `batch` carries a batch to its end, `render` is the work itself. `promote`
+//! `reader` decides what is read and when, `batch` carries a batch to its end, `render` is the work itself. `people` knows
+//! whom a message is for. `promote`
 //! puts scheduled and deferred messages back into their queue when their time has come. `service` lets people look at
 //! templates. Everything here happens at least once; the claim refuses a second copy.
 
@@ -9,6 +10,7 @@ mod batch;
 mod bundles;
 mod config;
 mod metrics;
+mod people;
 mod promote;
 mod reader;
 mod render;

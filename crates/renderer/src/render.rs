@@ -1,16 +1,15 @@
 //! From a stored request to the compressed parts that a sender reads: no Redis here.
 
 use bytes::Bytes;
-use paceline_domain::address::Address;
 use paceline_domain::canonical;
 use paceline_domain::id::MessageId;
 use paceline_domain::lane::Lane;
-use paceline_domain::suppression::BULK_CATEGORY;
 use paceline_domain::time::Millis;
-use paceline_kit::address_key::AddressKey;
 use paceline_store::Addressee;
 use paceline_templates::{Manifest, RenderError, RenderInput, Template};
 use paceline_wire::{convert, rendered, v1};
+
+use crate::people::{self, NoLink, People};
 
 /// What senders are handed.
 #[derive(Debug)]
@@ -32,40 +31,54 @@ pub(crate) enum RenderFailure {
     NoFrom,
     #[error("the request has no recipient")]
     NoRecipient,
+    #[error("{0}")]
+    NoLink(#[from] NoLink),
     #[error("the parts can't be compressed: {0}")]
     Compress(#[from] std::io::Error),
 }
 
-/// Renders one message.
+/// The message's lane, and what people unsubscribe from by its link; `None` for mail without one.
+fn category<'t>(request: &v1::StoredRequest, template: &'t Template) -> (Lane, Option<&'t str>) {
+    let manifest = template.manifest();
+    let lane = convert::lane(request.lane)
+        .ok()
+        .flatten()
+        .unwrap_or(manifest.lane);
+    (lane, manifest.category_in(lane))
+}
+
+/// Renders one message, accepted at the given time.
 ///
 /// # Errors
 /// If the template, the data or the request don't make an email.
 pub(crate) fn render(
-    id: MessageId,
+    (id, accepted_at): (MessageId, Millis),
     request: v1::StoredRequest,
     template: &Template,
+    people: &People,
     now: Millis,
-    key: Option<&AddressKey>,
 ) -> Result<Rendered, RenderFailure> {
-    let lane = convert::lane(request.lane)
-        .ok()
-        .flatten()
-        .unwrap_or_else(|| template.manifest().lane);
+    let manifest = template.manifest();
+    let (lane, category) = category(&request, template);
+    let recipient = request.recipient.ok_or(RenderFailure::NoRecipient)?;
+    let to = people.addressee(&recipient.address, manifest, category);
+    let link = category.filter(|_| people.have_links());
+    let link = link.map(|_| people.link((id, accepted_at), &request.tenant, to.as_ref()));
+    let unsubscribe_url = link.transpose()?;
     let data = canonical::parse_data(&request.data)?.into_inner();
+    let headers = headers(manifest, request.headers, unsubscribe_url.as_deref());
     let parts = template.render(RenderInput {
         data,
         message_id: id,
         lane,
+        unsubscribe_url,
     })?;
-    let manifest = template.manifest();
     let from = request
         .from
         .or_else(|| manifest.from.as_ref().map(v1::Mailbox::from));
     let reply_to = request
         .reply_to
         .or_else(|| manifest.reply_to.as_ref().map(v1::Mailbox::from));
-    let recipient = request.recipient.ok_or(RenderFailure::NoRecipient)?;
-    let to = key.and_then(|key| addressee(key, &recipient.address, manifest, lane));
     let parts = v1::RenderedMessage {
         recipient: Some(recipient),
         from: Some(from.ok_or(RenderFailure::NoFrom)?),
@@ -73,7 +86,7 @@ pub(crate) fn render(
         subject: parts.subject,
         html: parts.html,
         text: parts.text,
-        headers: headers(manifest, request.headers),
+        headers,
         tags: request.tags,
         attachments: request.attachments,
         traceparent: request.traceparent,
@@ -87,18 +100,9 @@ pub(crate) fn render(
     })
 }
 
-/// Bulk mail is of a category in any case, also where only its request says that it is bulk.
-fn addressee(key: &AddressKey, address: &str, manifest: &Manifest, lane: Lane) -> Option<Addressee> {
-    let of_lane = if lane == Lane::Bulk { BULK_CATEGORY } else { "" };
-    Some(Addressee {
-        address: key.hash(&Address::parse(address).ok()?),
-        category: manifest.category.as_deref().unwrap_or(of_lane).to_owned(),
-        despite_complaint: manifest.despite_complaint,
-    })
-}
-
-/// The template's headers, but for those that the request has its own of, and the request's.
-fn headers(manifest: &Manifest, own: Vec<v1::Header>) -> Vec<v1::Header> {
+/// The template's headers, but for those that the request has its own of, and the request's; and those of the link, which take the
+/// place of both.
+fn headers(manifest: &Manifest, own: Vec<v1::Header>, link: Option<&str>) -> Vec<v1::Header> {
     let overridden = |name: &str| own.iter().any(|header| header.name.eq_ignore_ascii_case(name));
     let template = manifest.headers.iter().filter(|(name, _)| !overridden(name));
     let mut headers: Vec<_> = template
@@ -108,5 +112,9 @@ fn headers(manifest: &Manifest, own: Vec<v1::Header>) -> Vec<v1::Header> {
         })
         .collect();
     headers.extend(own);
+    if let Some(url) = link {
+        headers.retain(|header| !people::is_header(&header.name));
+        headers.extend(people::headers(url));
+    }
     headers
 }

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use crate::bundles::Bundles;
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::people::People;
 use crate::promote;
 use crate::reader::Reader;
 use crate::room::Room;
@@ -43,6 +44,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// after the drain.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let catalog = Catalog::load(&config.templates.directory).context("templates.directory can't be used")?;
+    let links = config.unsubscribe.read()?;
     let (health, health_server) = Health::new().await;
     // The admin listener outlives the drain: /readyz and /metrics are what one looks at while it lasts.
     let admin_stop = Shutdown::new();
@@ -64,7 +66,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let address_key = AddressKey::agreed(&config.address_key, &store).await?;
 
     let drain_max = config.drain_max;
-    let shared = Arc::new(shared(config, address_key, &store, &context));
+    let people = People::new(address_key, links);
+    let shared = Arc::new(shared(config, people, &store, &context));
     tracing::info!(name = shared.name, "renderer starts");
     let mut tasks = JoinSet::new();
     for shard in 0..store.shards() {
@@ -113,14 +116,14 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     Ok(supervisor.outcome()?)
 }
 
-fn shared(config: Config, address_key: Option<AddressKey>, store: &Store, context: &Context) -> Shared {
+fn shared(config: Config, people: People, store: &Store, context: &Context) -> Shared {
     let cache_max = usize::try_from(config.templates.cache_max.as_u64()).unwrap_or(usize::MAX);
     Shared {
         store: store.clone(),
         stops: Stops::new(Arc::new(SystemClock)),
         clock: Arc::new(SystemClock),
-        address_key,
         bundles: Bundles::new(store.clone(), cache_max),
+        people,
         room: Room::new(store.clone(), &config.work),
         cores: Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get)),
         metrics: Metrics::new(&context.telemetry.meter(METER)),

@@ -140,10 +140,12 @@ fn preview(template: &Template, data: &[u8], example: &str) -> Result<v1::Previe
         }
         return Err(invalid.into());
     }
+    let lane = template.manifest().lane;
     let input = RenderInput {
         data,
         message_id: PREVIEW_ID,
-        lane: template.manifest().lane,
+        lane,
+        unsubscribe_url: template.sample_unsubscribe_url(lane),
     };
     let rendered = template
         .render(input)

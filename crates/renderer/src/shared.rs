@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paceline_kit::Shutdown;
-use paceline_kit::address_key::AddressKey;
 use paceline_kit::clock::Clock;
 use paceline_kit::stops::Stops;
 use paceline_store::Store;
@@ -13,6 +12,7 @@ use tokio::sync::Semaphore;
 use crate::bundles::Bundles;
 use crate::config::{ScrubSettings, TemplateSettings, WorkSettings};
 use crate::metrics::Metrics;
+use crate::people::People;
 use crate::room::Room;
 
 /// The pause after Redis failed.
@@ -22,9 +22,8 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stops: Stops,
-    /// By which recipients are looked up among the suppressed, if there are any.
-    pub(crate) address_key: Option<AddressKey>,
     pub(crate) bundles: Bundles,
+    pub(crate) people: People,
     pub(crate) room: Room,
     /// One permit for each core: more batches at a time would only take turns.
     pub(crate) cores: Semaphore,

@@ -79,10 +79,12 @@ pub(crate) fn check_examples(template: &Template) -> Vec<Finding> {
             }));
             continue;
         }
+        let lane = template.manifest.lane;
         let rendered = template.render(RenderInput {
             data: example.data.clone(),
             message_id: MessageId([0; 16]),
-            lane: template.manifest.lane,
+            lane,
+            unsubscribe_url: template.sample_unsubscribe_url(lane),
         });
         if let Err(error) = rendered {
             findings.push(Finding::new(&file, error.to_string()));

@@ -22,4 +22,4 @@ pub use check::{Finding, check};
 pub use engine::{Limits, RenderError, RenderFault};
 pub use manifest::Manifest;
 pub use schema::Violation;
-pub use template::{BundleError, Example, RenderInput, Rendered, Template};
+pub use template::{BundleError, Example, RenderInput, Rendered, Template, UNSUBSCRIBE_HEADERS};

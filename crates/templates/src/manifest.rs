@@ -157,6 +157,14 @@ impl Manifest {
             despite_complaint: file.despite_complaint,
         })
     }
+
+    /// The category of a message in `lane`, which it is unsubscribed from by its link; `None` for mail without one. Bulk mail has one
+    /// in any case, also where only its request says that it is bulk; a bulk template's mail in either lane.
+    #[must_use]
+    pub fn category_in(&self, lane: Lane) -> Option<&str> {
+        let of_lane = (lane == Lane::Bulk).then_some(BULK_CATEGORY);
+        self.category.as_deref().or(of_lane)
+    }
 }
 
 impl File {
@@ -217,6 +225,9 @@ impl File {
                 "identity and volatile name at most {FIELDS_MAX} fields, none of them empty"
             ));
         }
+        if let Some(Err(error)) = self.category.as_deref().map(check_category) {
+            wrong.push(format!("category {error}"));
+        }
         if self.headers.len() > HEADERS_MAX {
             wrong.push(format!(
                 "headers are {}; at most {HEADERS_MAX} are taken",
@@ -272,6 +283,7 @@ fn header_problem(name: &str, value: &str) -> Option<String> {
 mod tests {
     use std::time::Duration;
 
+    use paceline_domain::lane::Lane;
     use paceline_domain::record::DoubtPolicy;
 
     use super::Manifest;
@@ -326,6 +338,26 @@ mod tests {
     }
 
     #[test]
+    fn bulk_mail_always_has_a_category() {
+        let category = |text: &str, lane| parse(text).expect("good").category_in(lane).map(str::to_owned);
+        let bulk = "name = \"a\"\nversion = 1\nlane = \"bulk\"\n";
+        let named = "category = \"news\"\n";
+        for (text, in_transactional, in_bulk) in [
+            (with(""), None, Some("bulk")),
+            (with(named), Some("news"), Some("news")),
+            (bulk.to_owned(), Some("bulk"), Some("bulk")),
+            (format!("{bulk}{named}"), Some("news"), Some("news")),
+        ] {
+            assert_eq!(
+                category(&text, Lane::Transactional).as_deref(),
+                in_transactional,
+                "{text}"
+            );
+            assert_eq!(category(&text, Lane::Bulk).as_deref(), in_bulk, "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (lines, expected) in [
             ("colour = \"red\"", "colour"),
@@ -339,6 +371,7 @@ mod tests {
                 "in_doubt_window must be shorter",
             ),
             ("volatile = [\"\"]", "volatile"),
+            ("category = \"News\"", "category"),
             ("from = { address = \"nobody\" }", "from"),
             ("headers = { Subject = \"x\" }", "reserved"),
             ("headers = { X-SES-TENANT = \"x\" }", "reserved"),

@@ -19,6 +19,9 @@ use crate::schema::{Schema, Violation};
 /// A subject's bytes: what one line of a header holds (RFC 5322, 2.1.1).
 pub(crate) const SUBJECT_BYTES_MAX: usize = 998;
 
+/// The headers of a link to unsubscribe (RFC 2369, RFC 8058), which nobody but Paceline writes where mail has one.
+pub const UNSUBSCRIBE_HEADERS: [&str; 2] = ["List-Unsubscribe", "List-Unsubscribe-Post"];
+
 /// A compiled template.
 pub struct Template {
     pub(crate) manifest: Manifest,
@@ -46,6 +49,8 @@ pub struct RenderInput {
     pub data: Map<String, Value>,
     pub message_id: MessageId,
     pub lane: Lane,
+    /// For mail that people can unsubscribe from.
+    pub unsubscribe_url: Option<String>,
 }
 
 /// The parts of a message.
@@ -105,6 +110,14 @@ impl Template {
         self.bundle.clone()
     }
 
+    /// A link that leads nowhere, for a rendering that is not sent: of mail in `lane`, if that has one.
+    #[must_use]
+    pub fn sample_unsubscribe_url(&self, lane: Lane) -> Option<String> {
+        self.manifest
+            .category_in(lane)
+            .map(|_| "https://unsubscribe.example/unsubscribe/sample".to_owned())
+    }
+
     /// In the order of their names.
     #[must_use]
     pub fn examples(&self) -> &[Example] {
@@ -143,11 +156,14 @@ impl Template {
     /// The data with what Paceline itself knows, under a name that the caller can't use.
     fn with_own_values(&self, input: RenderInput) -> Value {
         let mut data = input.data;
-        let own = json!({
+        let mut own = json!({
             "message_id": input.message_id.to_string(),
             "template": self.manifest.name,
             "lane": input.lane.as_str(),
         });
+        if let Some(url) = input.unsubscribe_url {
+            own["unsubscribe_url"] = url.into();
+        }
         data.insert(RESERVED_NAME.to_owned(), own);
         Value::Object(data)
     }

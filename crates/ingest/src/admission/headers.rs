@@ -1,14 +1,16 @@
 //! Headers and tags of a request, held to what the provider takes and what Paceline writes itself.
 
-use paceline_templates::Template;
+use paceline_templates::{Template, UNSUBSCRIBE_HEADERS};
 use paceline_wire::status::InvalidFields;
 use paceline_wire::v1;
 
 use super::text::{breaks_a_line, is_tag_text, length_problem, word_problem};
 
 const HEADERS_MAX: usize = 10;
-/// With the template's: SES takes 15, of which three are Paceline's own.
+/// With the template's: SES takes 15, of which three are Paceline's own ...
 const HEADERS_TOGETHER_MAX: usize = 12;
+/// ... and two more for a link to unsubscribe.
+const HEADERS_TOGETHER_MAX_WITH_LINK: usize = HEADERS_TOGETHER_MAX - UNSUBSCRIBE_HEADERS.len();
 const HEADER_NAME_BYTES_MAX: usize = 126;
 /// SES: name and value together at most 996, the value alone 995, both as they are written.
 const HEADER_VALUE_BYTES_MAX: usize = 995;
@@ -45,7 +47,12 @@ const RESERVED_PREFIXES: &[&str] = &[
 ];
 
 /// Adds what is wrong with the headers, alone and beside those of the template.
-pub(super) fn check_headers(headers: &[v1::Header], template: Option<&Template>, wrong: &mut InvalidFields) {
+pub(super) fn check_headers(
+    headers: &[v1::Header],
+    template: Option<&Template>,
+    has_link: bool,
+    wrong: &mut InvalidFields,
+) {
     if headers.len() > HEADERS_MAX {
         return wrong.add(
             "headers",
@@ -55,7 +62,10 @@ pub(super) fn check_headers(headers: &[v1::Header], template: Option<&Template>,
     let mut seen: Vec<String> = Vec::with_capacity(headers.len());
     for (index, header) in headers.iter().enumerate() {
         let name = header.name.to_ascii_lowercase();
-        if let Some(problem) = name_problem(&name) {
+        if has_link && is_unsubscribe(&name) {
+            let problem = "is reserved: Paceline writes it for mail that people can unsubscribe from";
+            wrong.add(format!("headers[{index}].name"), problem);
+        } else if let Some(problem) = name_problem(&name) {
             wrong.add(format!("headers[{index}].name"), problem);
         } else if seen.contains(&name) {
             wrong.add(format!("headers[{index}].name"), "is there twice");
@@ -70,12 +80,23 @@ pub(super) fn check_headers(headers: &[v1::Header], template: Option<&Template>,
         .unwrap_or_default();
     let replaced = |name: &str| seen.iter().any(|seen| seen.eq_ignore_ascii_case(name));
     let together = seen.len() + own.iter().filter(|(name, _)| !replaced(name)).count();
-    if together > HEADERS_TOGETHER_MAX {
+    let together_max = if has_link {
+        HEADERS_TOGETHER_MAX_WITH_LINK
+    } else {
+        HEADERS_TOGETHER_MAX
+    };
+    if together > together_max {
         wrong.add(
             "headers",
-            format!("are {together} with those of the template; at most {HEADERS_TOGETHER_MAX} are taken"),
+            format!("are {together} with those of the template; at most {together_max} are taken"),
         );
     }
+}
+
+fn is_unsubscribe(name: &str) -> bool {
+    UNSUBSCRIBE_HEADERS
+        .iter()
+        .any(|own| own.eq_ignore_ascii_case(name))
 }
 
 fn name_problem(name: &str) -> Option<String> {

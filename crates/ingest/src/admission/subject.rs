@@ -50,9 +50,10 @@ pub(super) fn check(template: &Template, data: &Data, wrong: &mut InvalidFields)
 fn breaks_subject(template: &Template, data: Map<String, Value>) -> bool {
     let rendered = template.render(RenderInput {
         data,
-        // Neither the id nor the lane can break a line.
+        // Neither the id, the lane nor a link can break a line.
         message_id: MessageId([0; 16]),
         lane: template.manifest().lane,
+        unsubscribe_url: template.sample_unsubscribe_url(template.manifest().lane),
     });
     rendered.is_err_and(|error| matches!(error.fault, RenderFault::SubjectNotOneLine))
 }

@@ -84,6 +84,8 @@ pub(crate) fn admission_at(clock: ManualClock) -> Admission {
     let second = format!("{FROM}in_doubt = \"resend\"\ntime_to_live = \"1h\"\n");
     write_template(directory.path(), "receipt@2", 2, &second);
     write_template(directory.path(), "bare", 1, "");
+    let digest = format!("{FROM}category = \"digest\"\n");
+    write_template(directory.path(), "digest", 1, &digest);
     let headers: String = (0..10).map(|n| format!("X-Own-{n} = \"x\"\n")).collect();
     write_template(
         directory.path(),
@@ -98,6 +100,7 @@ pub(crate) fn admission_at(clock: ManualClock) -> Admission {
             identity("other", "other.example", "other"),
             identity("everyone", "news.example", "*"),
         ],
+        makes_links: true,
         digest_key: Secret::new("0123456789abcdef0123456789abcdef"),
         clock: Arc::new(clock),
     }

@@ -3,6 +3,7 @@
 mod bounds;
 mod fairness;
 mod fates;
+mod links;
 mod promote;
 mod scrub;
 mod stops;

@@ -21,6 +21,9 @@ use paceline_wire::v1::{Mailbox, RenderedMessage, StoredRequest};
 use prost::Message as _;
 use tokio::task::JoinHandle;
 
+/// At least 32 bytes.
+pub(crate) const ADDRESS_KEY: &str = "fedcba9876543210fedcba9876543210";
+
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A Redis, a store, a folder of templates, and the renderer's settings for them.
@@ -46,12 +49,18 @@ impl Bench {
         };
         let store = Store::connect(&config).await.expect("a safe redis");
         let folder = tempfile::tempdir().expect("a temporary folder");
-        for (path, file) in files() {
-            let path = folder.path().join("hello").join(path);
+        let bench = Self { redis, store, folder };
+        bench.publish("hello", files());
+        bench
+    }
+
+    /// Writes a template into the renderers' folder.
+    pub(crate) fn publish(&self, name: &str, files: Files) {
+        for (path, file) in files {
+            let path = self.folder.path().join(name).join(path);
             std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
             std::fs::write(path, file).expect("writable");
         }
-        Self { redis, store, folder }
     }
 
     /// Runs a renderer with these settings beside the usual ones; it drains when the value is dropped or stopped.
@@ -62,7 +71,7 @@ impl Bench {
     /// The same, with the Redis at `url`: a proxy before it.
     pub(crate) fn renderer_by(&self, url: &str, own: &str) -> Renderer {
         let text = format!(
-            "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[templates]\ndirectory = {:?}\nmissing_wait = \"1s\"\n\
+            "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\naddress_key = \"{ADDRESS_KEY}\"\n[templates]\ndirectory = {:?}\nmissing_wait = \"1s\"\n\
              [redis]\nurl = {:?}\ndurability = \"local\"\n{own}",
             self.folder.path(),
             url
@@ -95,7 +104,10 @@ impl Bench {
     }
 
     pub(crate) async fn put_bundle(&self) {
-        let template = template();
+        self.put(&template()).await;
+    }
+
+    pub(crate) async fn put(&self, template: &Template) {
         self.store
             .put_bundle(&template.hash().0, template.bundle_bytes())
             .await
@@ -198,6 +210,11 @@ pub(crate) struct Renderer {
 }
 
 impl Renderer {
+    /// Waits until it ends by itself.
+    pub(crate) async fn ended(self) -> anyhow::Result<()> {
+        self.task.await.expect("no panic")
+    }
+
     pub(crate) async fn stop(self) {
         self.shutdown.trigger();
         self.task.await.expect("no panic").expect("it drains");
@@ -226,19 +243,31 @@ pub(crate) fn template() -> Template {
 
 /// Message number `number`, for the template of this suite.
 pub(crate) fn message(number: u16, data: &str) -> NewMessage {
+    message_of(number, &template(), |request| {
+        request.data = Bytes::copy_from_slice(data.as_bytes());
+    })
+}
+
+/// Message number `number`, for another template.
+pub(crate) fn message_of(
+    number: u16,
+    template: &Template,
+    change: impl FnOnce(&mut StoredRequest),
+) -> NewMessage {
     let mut id = [7; 16];
     id[2..4].copy_from_slice(&number.to_be_bytes());
-    let request = StoredRequest {
+    let mut request = StoredRequest {
         tenant: "acme".to_owned(),
-        template: "hello".to_owned(),
-        bundle_hash: Bytes::copy_from_slice(&template().hash().0),
+        template: template.manifest().name.clone(),
+        bundle_hash: Bytes::copy_from_slice(&template.hash().0),
         recipient: Some(Mailbox {
             address: format!("user{number}@example.com"),
             ..Mailbox::default()
         }),
-        data: Bytes::copy_from_slice(data.as_bytes()),
+        data: Bytes::from_static(b"{}"),
         ..StoredRequest::default()
     };
+    change(&mut request);
     NewMessage {
         id: MessageId(id),
         record: record(),

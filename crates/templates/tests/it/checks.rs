@@ -118,3 +118,26 @@ fn a_printed_field_that_is_not_identity_must_be_named() {
         ""
     );
 }
+
+#[test]
+fn only_mail_that_people_can_unsubscribe_from_has_the_link() {
+    let with = |manifest: &str| {
+        findings(&files_with(&[
+            (
+                "template.toml",
+                Some(&format!("name = \"sample\"\nversion = 1\n{manifest}")),
+            ),
+            (
+                "body.html.hbs",
+                Some("<a href=\"{{paceline.unsubscribe_url}}\">x</a>"),
+            ),
+        ]))
+    };
+    assert_eq!(with("lane = \"bulk\""), "");
+    assert_eq!(with("lane = \"transactional\"\ncategory = \"digest\""), "");
+    let text = with("lane = \"transactional\"");
+    assert!(
+        text.contains("examples/first.json") && text.contains("unsubscribe_url"),
+        "{text}"
+    );
+}

@@ -27,6 +27,7 @@ fn every_example_of_the_repository_renders() {
                 data: example.data.clone(),
                 message_id: paceline_domain::id::MessageId([3; 16]),
                 lane: template.manifest().lane,
+                unsubscribe_url: template.sample_unsubscribe_url(template.manifest().lane),
             };
             let rendered = template
                 .render_within(input, &patient())

@@ -51,6 +51,7 @@ fn input(data: &Value) -> RenderInput {
         data: data.as_object().expect("an object").clone(),
         message_id: MessageId([7; 16]),
         lane: Lane::Bulk,
+        unsubscribe_url: None,
     }
 }
 

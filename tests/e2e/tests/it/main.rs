@@ -22,4 +22,5 @@ mod stops;
 mod suppression;
 mod throttle_command;
 mod times;
+mod unsubscribe;
 mod up;

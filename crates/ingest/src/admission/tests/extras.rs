@@ -3,6 +3,48 @@
 use super::*;
 
 #[test]
+fn the_link_to_unsubscribe_is_nobody_elses() {
+    let a = admission();
+    let written = |name: &str| vec![header(name, "<https://elsewhere.example/>")];
+    for name in ["List-Unsubscribe", "list-unsubscribe-post"] {
+        refuses(&a, "headers[0].name", |r| {
+            r.lane = v1::Lane::Bulk.into();
+            r.headers = written(name);
+        });
+        refuses(&a, "headers[0].name", |r| {
+            r.template = "digest".to_owned();
+            r.headers = written(name);
+        });
+        admit(&a, |r| r.headers = written(name)).expect("mail without a link may have one of its own");
+    }
+    // SES takes 15 headers: three are ours, and two more of the link.
+    let ten = || (0..10).map(|n| header(&format!("X-{n}"), "x")).collect();
+    admit(&a, |r| {
+        r.template = "digest".to_owned();
+        r.headers = ten();
+    })
+    .expect("there is room for ten");
+    refuses(&a, "headers", |r| {
+        r.template = "heavy".to_owned();
+        r.lane = v1::Lane::Bulk.into();
+        r.headers = vec![header("X-1", "x")];
+    });
+}
+
+#[test]
+fn without_links_callers_write_the_headers() {
+    let a = Admission {
+        makes_links: false,
+        ..admission()
+    };
+    admit(&a, |r| {
+        r.lane = v1::Lane::Bulk.into();
+        r.headers = vec![header("List-Unsubscribe", "<mailto:no@example.com>")];
+    })
+    .expect("nobody else does");
+}
+
+#[test]
 fn headers_and_tags() {
     let a = admission();
     let name = "headers[0].name";
