@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "doubt",
         "events",
         "suppression",
+        "audit",
         "stored",
     ]
     .map(|name| root.join(format!("paceline/v1/{name}.proto")));

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+mod audit;
 mod dead;
 mod send;
 mod stop;
@@ -14,6 +15,7 @@ mod throttle;
 mod up;
 mod warmup;
 
+pub(crate) use audit::{AuditCommand, IdsOptions};
 pub(crate) use dead::{ActOptions, DeadCommand, DoubtCommand, DoubtOptions, FilterOptions, TemplateVersion};
 pub(crate) use send::{FileOptions, Format, SendOptions};
 pub(crate) use stop::{SetOptions, StopCommand, StopOptions};
@@ -111,6 +113,9 @@ pub(crate) enum Command {
     Doubt(Box<DoubtOptions>),
     /// Shows who is not written to any more, and changes it.
     Suppression(Box<SuppressionOptions>),
+    /// Looks for mistakes that no single message shows.
+    #[command(subcommand)]
+    Audit(Box<AuditCommand>),
     /// Shows how much waits: per stage, lane, identity and tenant.
     Queue,
     /// Shows how the rates stand and how they came to it, and sets them by hand.

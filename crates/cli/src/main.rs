@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 mod act;
 mod args;
+mod audit;
 mod cancel;
 mod client;
 mod coordinator;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
             Command::Doubt(options) => doubt::run(&arguments.target, *options).await,
             Command::Stop(options) => stop::run(&arguments.target, *options).await,
             Command::Suppression(options) => suppression::run(&arguments.target, *options).await,
+            Command::Audit(command) => audit::run(&arguments.target, *command).await,
             Command::Queue => queue::run(&arguments.target).await,
             Command::Throttle(options) => throttle::run(&arguments.target, &options).await,
             Command::Warmup(options) => warmup::run(&arguments.target, &options).await,

@@ -15,6 +15,7 @@ use paceline_kit::web::WebSettings;
 use paceline_kit::{Settings, SettingsError};
 use serde::{Deserialize, Serialize};
 
+use crate::audit::share::AuditSettings;
 use crate::sns::SnsSettings;
 use crate::unsubscribe::UnsubscribeSettings;
 use crate::webhooks::MailgunWebhookSettings;
@@ -44,6 +45,7 @@ pub struct Config {
     pub sns: SnsSettings,
     pub mailgun: MailgunWebhookSettings,
     pub unsubscribe: UnsubscribeSettings,
+    pub audit: AuditSettings,
     pub client: ClientSettings,
     pub redis: RedisSettings,
     pub telemetry: TelemetrySettings,
@@ -158,6 +160,7 @@ impl Settings for Config {
         self.sns.validate()?;
         self.mailgun.validate()?;
         self.unsubscribe.validate()?;
+        self.audit.validate()?;
         self.check_coordinators()?;
         self.redis.validate()
     }
@@ -208,6 +211,8 @@ mod tests {
                 "unsubscribe.categories = { \"A B\" = \"x\" }",
             ),
             ("unsubscribe.senders", "unsubscribe.senders = { shop = \"\" }"),
+            ("audit.every", "audit.every = \"1ms\""),
+            ("audit.messages_max", "audit.messages_max = 0"),
             ("web.certificate", "web.listen = \"0.0.0.0:8074\""),
             ("sns.topics", "sns.topics = [\"ses-events\"]"),
             ("mailgun.signing_keys", "mailgun.signing_keys = [\"short\"]"),

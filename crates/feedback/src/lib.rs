@@ -1,5 +1,6 @@
 //! The feedback service: what providers say after they took a message, and what follows from it.
 
+mod audit;
 mod config;
 mod coordinators;
 mod counts;
@@ -18,6 +19,7 @@ mod suppressions;
 mod unsubscribe;
 mod webhooks;
 
+pub use audit::share::AuditSettings;
 pub use config::{Config, CopySettings, DEFAULTS, LedgerSettings};
 pub use run::run;
 pub use sns::SnsSettings;

@@ -12,9 +12,12 @@ use paceline_kit::{
 };
 use paceline_ledger::Ledger;
 use paceline_store::Store;
+use paceline_wire::v1::audit_service_server::AuditServiceServer;
 use paceline_wire::v1::events_service_server::EventsServiceServer;
 use paceline_wire::v1::suppression_service_server::SuppressionServiceServer;
 
+use crate::audit::share::Share;
+use crate::audit::{AuditOf, Auditor};
 use crate::config::Config;
 use crate::coordinators::Coordinators;
 use crate::counts::Counts;
@@ -31,7 +34,11 @@ use crate::webhooks::Webhooks;
 use crate::{health, retention};
 
 /// What reflection lists beside health: the services that this process serves.
-const SERVICES: [&str; 2] = ["paceline.v1.EventsService", "paceline.v1.SuppressionService"];
+const SERVICES: [&str; 3] = [
+    "paceline.v1.EventsService",
+    "paceline.v1.SuppressionService",
+    "paceline.v1.AuditService",
+];
 
 /// Under which meter its instruments are.
 const METER: &str = "paceline_feedback";
@@ -90,6 +97,9 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let telling = supervisor.spawn("counts", counts.run(coordinators, metrics, stop.clone()));
     let routes = webhooks.routes().merge(links);
     let web = supervisor.spawn("web", web.serve(routes, context.shutdown.clone()));
+    let auditor = Auditor::new(ledger.clone());
+    let share = Share::new(auditor.clone(), config.audit, &meter).run(SystemClock, stop.clone());
+    let share = supervisor.spawn("audit", share);
     let looking = health::look_after(store.clone(), ledger.clone(), health, context.shutdown.clone());
     let looking = supervisor.spawn("health", looking);
     let events = EventsOf::new(ledger.clone(), context.shutdown.clone());
@@ -99,7 +109,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         .add_service(reflection::current(&SERVICES)?)
         .add_service(reflection::older(&SERVICES)?)
         .add_service(EventsServiceServer::new(events))
-        .add_service(SuppressionServiceServer::new(suppressing));
+        .add_service(SuppressionServiceServer::new(suppressing))
+        .add_service(AuditServiceServer::new(AuditOf::new(auditor, SystemClock)));
     context.serves_web(web_address);
     context.ready(Bound {
         grpc: grpc_address,
@@ -115,6 +126,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     keeper.await?;
     telling.await?;
     months.abort();
+    share.abort();
     store.close().await;
     ledger.close().await;
     admin_task.await?;

@@ -18,6 +18,7 @@ mod error;
 #[cfg(test)]
 mod fixtures;
 mod follower;
+mod ids;
 mod messages;
 mod metrics;
 mod operator;

@@ -18,6 +18,7 @@ use paceline_store::Store;
 use paceline_templates::Catalog;
 use paceline_wire::v1::dead_letters_service_server::DeadLettersServiceServer;
 use paceline_wire::v1::doubt_service_server::DoubtServiceServer;
+use paceline_wire::v1::ids_service_server::IdsServiceServer;
 use paceline_wire::v1::ingest_service_server::IngestServiceServer;
 use paceline_wire::v1::messages_service_server::MessagesServiceServer;
 use paceline_wire::v1::stops_service_server::StopsServiceServer;
@@ -29,6 +30,7 @@ use crate::capacity;
 use crate::config::{Config, IntakeSettings};
 use crate::dead_letters::DeadLettersOf;
 use crate::doubts::DoubtsOf;
+use crate::ids::IdsOf;
 use crate::messages::MessagesOf;
 use crate::metrics::Metrics;
 use crate::pressure::{self, Pressure};
@@ -36,8 +38,9 @@ use crate::service::Ingest;
 use crate::stops::StopsOf;
 
 /// What reflection lists beside health: the services that this process serves.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "paceline.v1.IngestService",
+    "paceline.v1.IdsService",
     "paceline.v1.MessagesService",
     "paceline.v1.StopsService",
     "paceline.v1.DeadLettersService",
@@ -166,12 +169,14 @@ fn services(
     let messages = MessagesOf::new(store.clone(), config.watch, metrics, stop.clone());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let stops = StopsOf::new(store.clone(), Arc::clone(&clock));
+    let ids = IdsOf(Arc::clone(&catalog));
     let dead_letters = DeadLettersOf::new(store.clone(), catalog, Arc::clone(&clock));
     let doubts = DoubtsOf::new(store.clone(), clock);
     let router = entrance
         .server(meter)?
         .add_service(IngestServiceServer::new(ingest).max_decoding_message_size(REQUEST_BYTES_MAX))
         .add_service(MessagesServiceServer::new(messages))
+        .add_service(IdsServiceServer::new(ids))
         .add_service(StopsServiceServer::new(stops))
         .add_service(DeadLettersServiceServer::new(dead_letters))
         .add_service(DoubtServiceServer::new(doubts));

@@ -32,6 +32,8 @@ pub struct Violation {
 /// A compiled schema.
 pub(crate) struct Schema {
     validator: Validator,
+    /// The top-level fields that it describes itself, not by reference.
+    pub(crate) fields: Vec<String>,
 }
 
 impl Schema {
@@ -59,7 +61,12 @@ impl Schema {
                     error.masked()
                 )
             })?;
-        Ok(Self { validator })
+        let fields = schema.get("properties").and_then(Value::as_object);
+        let fields = fields.map(|fields| fields.keys().cloned().collect());
+        Ok(Self {
+            validator,
+            fields: fields.unwrap_or_default(),
+        })
     }
 
     /// Everything that does not fit, up to a bound.

@@ -1,11 +1,14 @@
 //! A feedback service with its Redis and its ledger.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use paceline_ledger::Ledger;
 use paceline_testkit::{ServiceProcess, TestRedis};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// At least 32 bytes.
 pub(crate) const ADDRESS_KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -61,4 +64,14 @@ pub(crate) async fn ledger(url: &str) -> Ledger {
         timeout: Duration::from_secs(20),
     };
     Ledger::connect(&settings).await.expect("the ledger opens")
+}
+
+/// A page of the admin listener, head and all.
+pub(crate) async fn http_get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("it answers");
+    answer
 }

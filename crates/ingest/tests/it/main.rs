@@ -4,6 +4,7 @@ mod access;
 mod bad_input;
 mod batch;
 mod duplicates;
+mod ids;
 mod incoming;
 mod lifecycle;
 mod messages;

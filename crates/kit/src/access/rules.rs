@@ -27,7 +27,9 @@ impl Rule {
             | "/paceline.v1.EventsService/Subscribe"
             | "/paceline.v1.SuppressionService/ListSuppressions"
             | "/paceline.v1.SuppressionService/CheckSuppression"
-            | "/paceline.v1.SuppressionService/ExportSuppressions" => Self::Scope(Scope::Read),
+            | "/paceline.v1.SuppressionService/ExportSuppressions"
+            | "/paceline.v1.IdsService/ListIdFields"
+            | "/paceline.v1.AuditService/AuditIds" => Self::Scope(Scope::Read),
             "/paceline.v1.MessagesService/Cancel" => Self::Scope(Scope::Operate),
             "/paceline.v1.StopsService/Stop"
             | "/paceline.v1.StopsService/ListStops"

@@ -1,6 +1,7 @@
 //! What the check says of a bundle.
 
-use paceline_templates::{Files, check};
+use paceline_domain::identity::FieldRule;
+use paceline_templates::{Field, Files, Template, check};
 
 use super::{MANIFEST, files_with};
 
@@ -139,5 +140,41 @@ fn only_mail_that_people_can_unsubscribe_from_has_the_link() {
     assert!(
         text.contains("examples/first.json") && text.contains("unsubscribe_url"),
         "{text}"
+    );
+}
+
+#[test]
+fn every_field_has_its_part_in_the_id_and_a_reason() {
+    let template = Template::from_files(&files_with(&[
+        (
+            "template.toml",
+            Some("name = \"sample\"\nversion = 1\nlane = \"transactional\"\nvolatile = [\"seen\"]\n"),
+        ),
+        ("body.html.hbs", Some("{{name}}{{#if extra}}x{{/if}}")),
+        (
+            "schema.json",
+            Some("{\"name\": \"string\", \"total\": \"number?\", \"trace_id\": \"string?\"}"),
+        ),
+        (
+            "examples/first.json",
+            Some("{\"name\": \"Ada\", \"extra\": 1, \"more\": 2}"),
+        ),
+    ]));
+    let template = template.unwrap_or_else(|error| panic!("{error}"));
+    let field = |name: &str, rule, printed| Field {
+        name: name.to_owned(),
+        rule,
+        printed,
+    };
+    assert_eq!(
+        template.fields(),
+        [
+            field("extra", FieldRule::Unlisted, true),
+            field("more", FieldRule::Unlisted, false),
+            field("name", FieldRule::Unlisted, true),
+            field("seen", FieldRule::Volatile, false),
+            field("total", FieldRule::Unlisted, false),
+            field("trace_id", FieldRule::BuiltIn, false),
+        ]
     );
 }
