@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine: `make run` (a first email, to an inbox page) and `make test`.
 .DEFAULT_GOAL := help
 .PHONY: help setup run up-separate build test test-peers check fmt clippy tidy doc unit e2e screenshots cpu-per-email \
-  pacing-seeds pacing-seed pacing-mutations pacing-report chaos chaos-seed chaos-ground chaos-mutations chaos-report cpu-over-streams cpu-at-scale cpu-by-durability enqueue-latency \
+  freeze-formats pacing-seeds pacing-seed pacing-mutations pacing-report chaos chaos-seed chaos-ground chaos-mutations chaos-report cpu-over-streams cpu-at-scale cpu-by-durability enqueue-latency \
   refresh-latency fairness-latency memory-per-message suppression-import release clean
 
 STAGE := scripts/stage
@@ -42,6 +42,10 @@ fmt: ## Formats the code
 
 test-peers: setup build ## Only the tests with independent peers: moto, botocore, aws-ses-v2-local, clients in Python and Go
 	@$(STAGE) peers tests/peers/run
+
+freeze-formats: ## Adds fixtures of what is stored otherwise than before: tests/formats/README.md
+	-FREEZE_FORMATS=1 cargo test --locked --package paceline-formats --test it what_is_written_now
+	git status --short tests/formats/fixtures
 
 pacing-seeds: ## The simulated pacing with more worlds: N=10000
 	PACING_SEEDS=$(or $(N),10000) cargo test --locked --package paceline-pacing --test seeds

@@ -62,6 +62,71 @@ impl TestPostgres {
         format!("postgres://paceline@{socket}/postgres")
     }
 
+    /// All that stands in it, as a script for [`TestPostgres::restore`], without comments.
+    ///
+    /// # Panics
+    /// If `pg_dump` fails.
+    pub async fn dump(&self) -> String {
+        let mut dump = program("pg_dump", &self.dir);
+        dump.args([
+            "-U",
+            "paceline",
+            "-d",
+            "postgres",
+            "--inserts",
+            "--no-owner",
+            "-h",
+        ])
+        .arg(self.dir.path());
+        let made = dump.output().await.expect("pg_dump can be run");
+        assert!(
+            made.status.success(),
+            "pg_dump: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        // Orders to psql that begin with a backslash name a new key each time.
+        let script = String::from_utf8(made.stdout).expect("the server speaks UTF-8");
+        let is_said = |line: &&str| !line.is_empty() && !line.starts_with("--") && !line.starts_with('\\');
+        script
+            .lines()
+            .filter(is_said)
+            .fold(String::new(), |mut script, line| {
+                script.push_str(line);
+                script.push('\n');
+                script
+            })
+    }
+
+    /// Runs a script of `dump` on the empty database.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub async fn restore(&self, script: &str) {
+        let file = self.dir.path().join("restored.sql");
+        std::fs::write(&file, script).expect("a writable directory");
+        let mut restore = program("psql", &self.dir);
+        restore
+            .args([
+                "-U",
+                "paceline",
+                "-d",
+                "postgres",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-q",
+                "-f",
+            ])
+            .arg(&file)
+            .arg("-h")
+            .arg(self.dir.path());
+        let made = restore.output().await.expect("psql can be run");
+        assert!(
+            made.status.success(),
+            "psql: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+    }
+
     /// Kills the server; its connections break.
     ///
     /// # Panics
