@@ -13,6 +13,7 @@ use paceline_kit::telemetry::TelemetrySettings;
 use paceline_kit::tls::ServerTlsSettings;
 use paceline_kit::web::WebSettings;
 use paceline_kit::{Settings, SettingsError};
+use paceline_providers::sqs::SqsSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::share::AuditSettings;
@@ -43,6 +44,7 @@ pub struct Config {
     pub copy: CopySettings,
     pub web: WebSettings,
     pub sns: SnsSettings,
+    pub sqs: SqsSettings,
     pub mailgun: MailgunWebhookSettings,
     pub unsubscribe: UnsubscribeSettings,
     pub audit: AuditSettings,
@@ -158,6 +160,9 @@ impl Settings for Config {
         self.copy.validate()?;
         self.web.read()?;
         self.sns.validate()?;
+        self.sqs
+            .validate()
+            .map_err(|error| SettingsError::invalid(error.key, error.problem))?;
         self.mailgun.validate()?;
         self.unsubscribe.validate()?;
         self.audit.validate()?;

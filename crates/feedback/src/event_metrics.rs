@@ -10,6 +10,7 @@ use crate::intake::{IntakeError, Taken};
 pub(crate) const EVENTS: &str = "feedback.events";
 pub(crate) const SETTLED: &str = "feedback.settled";
 pub(crate) const REFUSED: &str = "feedback.webhooks.refused";
+pub(crate) const QUEUE_FAILED: &str = "feedback.queue.failed";
 pub(crate) const UNSENT: &str = "feedback.counts.unsent";
 pub(crate) const UNSUBSCRIBES: &str = "feedback.unsubscribes";
 
@@ -19,6 +20,7 @@ pub(crate) struct Metrics {
     events: Counter<u64>,
     settled: Counter<u64>,
     refused: Counter<u64>,
+    queue_failed: Counter<u64>,
     unsent: Counter<u64>,
     unsubscribes: Counter<u64>,
 }
@@ -32,8 +34,9 @@ impl Metrics {
             settled: counter(SETTLED, "Messages that an event moved on"),
             refused: counter(
                 REFUSED,
-                "Calls of webhooks that were refused, by provider and reason",
+                "Calls of webhooks and messages of the queue that were refused, by provider and reason",
             ),
+            queue_failed: counter(QUEUE_FAILED, "Failed calls of the queue of events, by operation"),
             unsent: counter(UNSENT, "Failed calls that tell the coordinator of bounces"),
             unsubscribes: counter(
                 UNSUBSCRIBES,
@@ -71,6 +74,10 @@ impl Metrics {
 
     pub(crate) fn unsubscribe(&self, outcome: &'static str) {
         self.unsubscribes.add(1, &[KeyValue::new("outcome", outcome)]);
+    }
+
+    pub(crate) fn queue_failed(&self, operation: &'static str) {
+        self.queue_failed.add(1, &[KeyValue::new("operation", operation)]);
     }
 
     pub(crate) fn unsent(&self) {

@@ -10,6 +10,7 @@ mod health;
 mod intake;
 mod mailgun_signature;
 mod people;
+mod queue;
 mod retention;
 mod run;
 pub mod sns;

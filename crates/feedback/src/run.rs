@@ -11,10 +11,12 @@ use paceline_kit::{
     Bound, Context, SettingsError, Shutdown, Supervisor, admin, grpc, redis, redis_connections, reflection,
 };
 use paceline_ledger::Ledger;
+use paceline_providers::sqs::SqsQueue;
 use paceline_store::Store;
 use paceline_wire::v1::audit_service_server::AuditServiceServer;
 use paceline_wire::v1::events_service_server::EventsServiceServer;
 use paceline_wire::v1::suppression_service_server::SuppressionServiceServer;
+use tokio::task::JoinHandle;
 
 use crate::audit::share::Share;
 use crate::audit::{AuditOf, Auditor};
@@ -24,6 +26,7 @@ use crate::counts::Counts;
 use crate::event_metrics::Metrics;
 use crate::intake::{Effects, Intake};
 use crate::people::People;
+use crate::queue::QueueReader;
 use crate::sns::Verifier;
 use crate::subscribe::EventsOf;
 use crate::suppression_service::SuppressionsOf;
@@ -91,6 +94,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         clock: Arc::new(SystemClock),
         metrics: metrics.clone(),
     });
+    let queue = queue(&config, (&intake, &metrics), &supervisor, &context.shutdown).await?;
     let webhooks = webhooks(&config, intake, metrics.clone())?;
     let worker = supervisor.spawn("intake", worker.run(stop.clone()));
     let coordinators = Coordinators::new(config.coordinators.clone(), config.client.read()?);
@@ -120,6 +124,9 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
 
     context.shutdown.trigger();
     web.await?;
+    for reader in queue {
+        reader.await?;
+    }
     stop.trigger();
     looking.await?;
     worker.await?;
@@ -156,6 +163,27 @@ fn links(config: &Config, suppressions: Suppressions, metrics: Metrics) -> Resul
         metrics,
     });
     Ok(unsubscribing.map_or_else(Router::new, Unsubscribing::routes))
+}
+
+/// The readers of the queue of events, if there is one.
+async fn queue(
+    config: &Config,
+    (intake, metrics): (&Intake, &Metrics),
+    supervisor: &Supervisor,
+    stop: &Shutdown,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    if !config.sqs.is_set() {
+        return Ok(Vec::new());
+    }
+    let reader = QueueReader {
+        queue: SqsQueue::connect(&config.sqs).await?,
+        intake: intake.clone(),
+        metrics: metrics.clone(),
+    };
+    let readers = 0..config.sqs.readers.get();
+    Ok(readers
+        .map(|_| supervisor.spawn("queue", reader.clone().run(stop.clone())))
+        .collect())
 }
 
 fn webhooks(config: &Config, intake: Intake, metrics: Metrics) -> Result<Webhooks, SettingsError> {

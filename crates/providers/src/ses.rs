@@ -13,16 +13,14 @@ use aws_sdk_sesv2::Client;
 use aws_sdk_sesv2::config::retry::RetryConfig;
 use aws_sdk_sesv2::config::timeout::TimeoutConfig;
 use aws_sdk_sesv2::config::{
-    BehaviorVersion, Builder, Credentials as StaticCredentials, Region, SharedHttpClient,
-    StalledStreamProtectionConfig,
+    BehaviorVersion, Builder, Credentials as StaticCredentials, Region, StalledStreamProtectionConfig,
 };
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use paceline_domain::reason::Reason;
 
 pub use account::{AccountError, AccountPause, SesAccount};
 
 use crate::answer::Parties;
+use crate::http_client::http_client;
 use crate::message::OutgoingMessage;
 use crate::outcome::SendOutcome;
 use crate::settings::{Credentials, InvalidSetting, SesSettings};
@@ -87,7 +85,10 @@ impl Ses {
             .timeout_config(timeouts(settings))
             // The attempt's timeout bounds a stalled answer, too.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .http_client(http_client(settings))
+            .http_client(http_client(
+                settings.idle_connections_max,
+                settings.endpoint_is_loopback(),
+            ))
             .build();
         let client = Client::from_conf(config);
         Self { client }
@@ -128,26 +129,6 @@ fn timeouts(settings: &SesSettings) -> TimeoutConfig {
         .connect_timeout(settings.connect_timeout)
         .operation_attempt_timeout(settings.attempt_timeout)
         .build()
-}
-
-/// The SDK's default client, but with a bound on idle connections, and no proxy on the way to this machine itself.
-fn http_client(settings: &SesSettings) -> SharedHttpClient {
-    let idle_max = settings.idle_connections_max;
-    let local = settings.endpoint_is_loopback();
-    aws_smithy_http_client::Builder::new().build_with_connector_fn(move |connector, components| {
-        let mut builder = aws_smithy_http_client::Connector::builder()
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .pool_max_idle_per_host(idle_max);
-        builder.set_connector_settings(connector.cloned());
-        builder.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
-        let proxy = if local {
-            ProxyConfig::disabled()
-        } else {
-            ProxyConfig::from_env()
-        };
-        builder.set_proxy_config(Some(proxy));
-        builder.build()
-    })
 }
 
 #[cfg(test)]

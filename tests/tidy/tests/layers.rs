@@ -33,6 +33,7 @@ const RANKS: &[&[&str]] = &[
 const SOLE_USERS: &[(&str, &str)] = &[
     ("fred", "store"),
     ("aws-sdk-sesv2", "providers"),
+    ("aws-sdk-sqs", "providers"),
     ("aws-config", "providers"),
     ("handlebars", "templates"),
     ("jsonschema", "templates"),

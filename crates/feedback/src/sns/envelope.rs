@@ -90,6 +90,18 @@ impl Envelope {
             signed: signed(&root, kind)?,
         })
     }
+
+    /// What a notification published, its signature and its topic not looked at; `None` for what is no notification.
+    #[must_use]
+    pub fn published(body: &[u8]) -> Option<String> {
+        let document = document(body, "body").ok()?;
+        let root = Field::root(&document);
+        let kind = root.get("Type");
+        if kind.text(WORD_CHARS_MAX).ok()? != Kind::Notification.as_str() {
+            return None;
+        }
+        Some(root.get("Message").text(MESSAGE_CHARS_MAX).ok()?.to_owned())
+    }
 }
 
 /// The fields that are signed, in the order of their bytes, each as a line of its name and one of its value.
