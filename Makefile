@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup run up-separate build test test-peers check fmt clippy tidy doc unit e2e screenshots cpu-per-email \
   freeze-formats pacing-seeds pacing-seed pacing-mutations pacing-report chaos chaos-seed chaos-ground chaos-mutations chaos-report cpu-over-streams cpu-at-scale cpu-by-durability enqueue-latency \
-  refresh-latency fairness-latency memory-per-message suppression-import release clean
+  refresh-latency fairness-latency memory-per-message ledger-rate suppression-import release clean
 
 STAGE := scripts/stage
 DATA ?= .run/paceline
@@ -89,6 +89,9 @@ memory-per-message: setup ## What a message costs in Redis's memory, by state an
 
 suppression-import: setup release ## How fast a list comes in, into SQLite and PostgreSQL: N=100000 lines
 	@cargo run --locked --release --package paceline-e2e --example suppression_import -- $(or $(N),100000)
+
+ledger-rate: setup ## What the ledger costs: events a second, CPU for each, bytes for a million messages: N=50000
+	@cargo run --locked --release --package paceline-ledger --example ledger_rate -- $(or $(N),50000)
 
 cpu-over-streams: setup release ## The same over 50 identities with 20 tenants each, beside one stream
 	tests/load/run $(BENCH) --n=20000

@@ -1,7 +1,7 @@
 //! `paceline up`: everything on one machine, for a first email and for development.
 //!
-//! A private redis-server (AOF on, `appendfsync always`), a look-alike of SES with an inbox page, and the four services:
-//! in this process, or with `--separate` as processes of their own. Both forms read the same settings files, which are
+//! A private redis-server (AOF on, `appendfsync always`), an SQLite ledger, a look-alike of SES with an inbox page, and the five
+//! services: in this process, or with `--separate` as processes of their own. Both forms read the same settings files, which are
 //! written to the data folder and can be read there. Nothing outlives this process: the kernel kills its children when it
 //! dies.
 
@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use paceline_kit::telemetry::{LogFormat, Telemetry, TelemetrySettings};
 use paceline_kit::{Bound, Shutdown};
+use paceline_local::events::Webhooks;
 use paceline_local::private_redis::{PrivateRedis, RedisOptions};
 use paceline_local::{Lookalike, LookalikeOptions};
 
@@ -25,7 +26,7 @@ mod process;
 mod running;
 
 use files::Files;
-use running::{Running, Service, Surroundings};
+use running::{Addresses, Running, Service, Surroundings};
 
 /// How long a service may take to become ready.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -59,7 +60,7 @@ pub(crate) async fn run(options: UpOptions) -> anyhow::Result<()> {
     let mut stack = Stack::default();
     // Wherever the start stands, a wish to stop ends it; what has been started is drained.
     let outcome = tokio::select! {
-        ended = stack.run(&options, &files, &surroundings) => ended,
+        ended = stack.run(&options, &files, &surroundings, &lookalike) => ended,
         () = shutdown.requested() => Ok(()),
     };
     let drained = stack.stop().await;
@@ -88,10 +89,16 @@ impl Stack {
         options: &UpOptions,
         files: &Files,
         surroundings: &Surroundings,
+        lookalike: &Lookalike,
     ) -> anyhow::Result<()> {
         let coordinator = self
             .start(Service::ThrottleCoordinator, &files.coordinator()?, surroundings)
-            .await?;
+            .await?
+            .bound;
+        let (topic, ca) = lookalike.topic();
+        let file = files.feedback(coordinator.grpc, (&topic, &ca))?;
+        let feedback = self.start(Service::Feedback, &file, surroundings).await?;
+        lookalike.set_webhooks(webhooks(feedback)?);
         for number in 1..=options.senders {
             self.start(
                 Service::Sender,
@@ -104,8 +111,9 @@ impl Stack {
             .await?;
         let ingest = self
             .start(Service::Ingest, &files.ingest()?, surroundings)
-            .await?;
-        say_where(options, files, (ingest, coordinator));
+            .await?
+            .bound;
+        say_where(options, files, (ingest, coordinator, feedback.bound));
         if options.examples
             && let Err(error) = examples::send(ingest.grpc, &options.templates).await
         {
@@ -120,14 +128,14 @@ impl Stack {
         service: Service,
         file: &Path,
         surroundings: &Surroundings,
-    ) -> anyhow::Result<Bound> {
+    ) -> anyhow::Result<Addresses> {
         let started = Running::start(service, file, surroundings);
         let running = tokio::time::timeout(START_MAX, started)
             .await
             .with_context(|| format!("{service} was not ready within {} s", START_MAX.as_secs()))??;
-        let bound = running.bound();
+        let addresses = running.addresses();
         self.0.push(running);
-        Ok(bound)
+        Ok(addresses)
     }
 
     /// Drains what feeds before what it feeds: the last started first. Tells of those that did not end well.
@@ -148,11 +156,22 @@ async fn first_to_end(running: &mut [Running]) -> anyhow::Error {
     futures_util::future::select_all(ends).await.0
 }
 
-fn say_where(options: &UpOptions, files: &Files, (ingest, coordinator): (Bound, Bound)) {
+/// Where the look-alike tells what became of mail.
+fn webhooks(feedback: Addresses) -> anyhow::Result<Webhooks> {
+    let web = feedback.web.context("feedback does not say where it is called")?;
+    Ok(Webhooks {
+        sns: Some(format!("http://{web}/ses/sns")),
+        mailgun: Some(format!("http://{web}/mailgun")),
+        mailgun_key: files::MAILGUN_SIGNING_KEY.to_owned(),
+    })
+}
+
+fn say_where(options: &UpOptions, files: &Files, (ingest, coordinator, feedback): (Bound, Bound, Bound)) {
     println!("Paceline is up.");
     println!("  inbox     http://{}/", files.lookalike());
     println!("  ingest    {} (gRPC, reflection on)", ingest.grpc);
     println!("  pacing    {} (for paceline throttle)", coordinator.grpc);
+    println!("  ledger    {} (gRPC, reflection on)", feedback.grpc);
     println!("  metrics   http://{}/metrics", ingest.admin);
     println!("  settings  {}", files.folder().display());
     println!(

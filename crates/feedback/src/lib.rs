@@ -3,6 +3,7 @@
 mod audit;
 mod config;
 mod coordinators;
+mod copy;
 mod counts;
 mod event_metrics;
 mod evidence;

@@ -25,6 +25,14 @@ pub(crate) async fn keep(ledger: Ledger, clock: impl Clock, retention: Duration,
     loop {
         prepare(&ledger, &clock).await;
         let now = clock.wall();
+        match ledger.drop_kept(now).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "kept no longer, as their templates say"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the ledger keeps what it should not any more"
+            ),
+        }
         if !retention.is_zero() {
             match ledger.retain(now - retention).await {
                 Ok(gone) if gone.partitions + gone.rows > 0 => {

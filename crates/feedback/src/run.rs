@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
+use opentelemetry::metrics::Meter;
 use paceline_kit::address_key::AddressKey;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::health::Health;
@@ -12,7 +13,7 @@ use paceline_kit::{
 };
 use paceline_ledger::Ledger;
 use paceline_providers::sqs::SqsQueue;
-use paceline_store::Store;
+use paceline_store::{LogMode, Store};
 use paceline_wire::v1::audit_service_server::AuditServiceServer;
 use paceline_wire::v1::events_service_server::EventsServiceServer;
 use paceline_wire::v1::suppression_service_server::SuppressionServiceServer;
@@ -22,6 +23,7 @@ use crate::audit::share::Share;
 use crate::audit::{AuditOf, Auditor};
 use crate::config::Config;
 use crate::coordinators::Coordinators;
+use crate::copy::{Copier, CopyMetrics, Lag};
 use crate::counts::Counts;
 use crate::event_metrics::Metrics;
 use crate::intake::{Effects, Intake};
@@ -78,6 +80,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let meter = context.telemetry.meter(METER);
     redis_connections::export(&meter, &store);
 
+    let copying = copy_logs(&config, &store, &ledger, &meter, (&supervisor, &context.shutdown));
     let months = retention::keep(ledger.clone(), SystemClock, config.ledger.retention, stop.clone());
     let months = supervisor.spawn("retention", months);
     let counts = Arc::new(Counts::default());
@@ -126,6 +129,9 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     web.await?;
     for reader in queue {
         reader.await?;
+    }
+    for copier in copying {
+        copier.await?;
     }
     stop.trigger();
     looking.await?;
@@ -184,6 +190,44 @@ async fn queue(
     Ok(readers
         .map(|_| supervisor.spawn("queue", reader.clone().run(stop.clone())))
         .collect())
+}
+
+/// One copier for each shard, and the look at how far they are behind; nothing where the logs are rings. They end when the drain begins:
+/// what they leave, another process or the next start copies.
+fn copy_logs(
+    config: &Config,
+    store: &Store,
+    ledger: &Ledger,
+    meter: &Meter,
+    (supervisor, stop): (&Supervisor, &Shutdown),
+) -> Vec<JoinHandle<()>> {
+    if store.log_mode() == LogMode::Ring {
+        tracing::warn!("redis.log is \"ring\": the ledger gets providers' events alone");
+        return Vec::new();
+    }
+    let metrics = CopyMetrics::new(meter);
+    let name: Arc<str> = format!("feedback-{:016x}", rand::random::<u64>()).into();
+    let copier = |shard| Copier {
+        shard,
+        name: Arc::clone(&name),
+        store: store.clone(),
+        ledger: ledger.clone(),
+        clock: SystemClock,
+        settings: config.copy,
+        metrics: metrics.clone(),
+        stop: stop.clone(),
+    };
+    let mut tasks: Vec<_> = (0..store.shards())
+        .map(|shard| supervisor.spawn("copier", copier(shard).run()))
+        .collect();
+    let lag = Lag {
+        store: store.clone(),
+        ledger: ledger.clone(),
+        clock: SystemClock,
+        metrics,
+    };
+    tasks.push(supervisor.spawn("lag", lag.run(stop.clone())));
+    tasks
 }
 
 fn webhooks(config: &Config, intake: Intake, metrics: Metrics) -> Result<Webhooks, SettingsError> {

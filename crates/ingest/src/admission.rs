@@ -7,6 +7,7 @@
 mod attachments;
 mod headers;
 mod identity;
+mod logged;
 mod subject;
 pub(crate) mod text;
 mod times;
@@ -21,6 +22,7 @@ use paceline_domain::lane::Lane;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::{Nonce, Record, State};
 use paceline_domain::time::Millis;
+use paceline_kit::address_key::AddressKey;
 use paceline_kit::clock::Clock;
 use paceline_kit::identity::{IdentitySettings, is_name};
 use paceline_kit::secret::Secret;
@@ -47,6 +49,8 @@ pub(crate) struct Admission {
     /// True if mail that has a category gets a link to unsubscribe.
     pub(crate) makes_links: bool,
     pub(crate) digest_key: Secret,
+    /// Of the hashes by which the ledger knows people; `None` where there is no ledger.
+    pub(crate) address_key: Option<AddressKey>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -192,7 +196,7 @@ impl Admission {
     }
 
     fn build(&self, request: v1::EnqueueRequest, parts: Parts<'_>, traceparent: String) -> Admitted {
-        let (id, digests) = {
+        let (id, digests, of_content) = {
             let headers: Vec<_> = request
                 .headers
                 .iter()
@@ -211,16 +215,19 @@ impl Admission {
                 headers: &headers,
                 attachments: &attachments,
             };
+            let digests = || digests(&content, self.digest_key.expose().as_bytes());
             if request.idempotency_key.is_empty() {
-                (content_id(&content), None)
+                let of_content = self.address_key.as_ref().map(|_| digests().to_bytes());
+                (content_id(&content), None, of_content)
             } else {
-                let digests = digests(&content, self.digest_key.expose().as_bytes());
-                (
-                    keyed_id(&request.tenant, &request.user_id, &request.idempotency_key),
-                    Some(digests),
-                )
+                let id = keyed_id(&request.tenant, &request.user_id, &request.idempotency_key);
+                (id, Some(digests()), None)
             }
         };
+        let logged = self
+            .address_key
+            .as_ref()
+            .map(|key| logged::encode(key, id, &request, &parts, of_content.unwrap_or_default()));
         let packed = digests
             .as_ref()
             .map(|digests| digests.to_bytes())
@@ -238,6 +245,7 @@ impl Admission {
                 ttl: parts.template.manifest().time_to_live,
                 resubmit: request.resubmit,
                 durability: parts.durability,
+                logged: logged.unwrap_or_default(),
                 request: stored(request, &parts, traceparent),
             },
         }

@@ -192,7 +192,7 @@ impl Room {
 
 /// What a message weighs against the bounds in bytes.
 fn weight(message: &NewMessage) -> u32 {
-    u32::try_from(message.request.len()).unwrap_or(u32::MAX)
+    u32::try_from(message.request.len() + message.logged.len()).unwrap_or(u32::MAX)
 }
 
 type Flight = Pin<Box<dyn Future<Output = Landed> + Send>>;

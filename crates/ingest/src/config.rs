@@ -16,6 +16,7 @@ use paceline_kit::telemetry::TelemetrySettings;
 use paceline_kit::tls::ServerTlsSettings;
 use paceline_kit::unsubscribe::base_url_problem;
 use paceline_kit::{Settings, SettingsError};
+use paceline_store::LogMode;
 use serde::{Deserialize, Serialize};
 
 /// The commented default settings.
@@ -39,6 +40,7 @@ pub struct Config {
     pub drain_max: Duration,
     pub digest_key: Secret,
     pub unsubscribe: UnsubscribeSettings,
+    pub address_key: Secret,
     pub templates: TemplateSettings,
     pub intake: IntakeSettings,
     pub watch: WatchSettings,
@@ -90,6 +92,7 @@ pub struct IntakeSettings {
     pub memory_watermark: f64,
     pub backlog_max_bulk: u64,
     pub backlog_max: u64,
+    pub log_bytes_max: ByteSize,
     pub expected_rate: f64,
 }
 
@@ -110,6 +113,9 @@ impl IntakeSettings {
         }
         if self.backlog_max_bulk == 0 || self.backlog_max_bulk > self.backlog_max {
             return refuse("intake.backlog_max_bulk", "must be from 1 to intake.backlog_max");
+        }
+        if self.log_bytes_max < ByteSize::mib(1) {
+            return refuse("intake.log_bytes_max", "must be at least 1MiB");
         }
         if !(0.0..=100_000.0).contains(&self.expected_rate) {
             return refuse("intake.expected_rate", "must be from 0 to 100000");
@@ -145,6 +151,9 @@ impl Settings for Config {
         self.entrance()?;
         let refuse = |key, problem: &str| Err(SettingsError::invalid(key, problem));
         self.digest_key.check_key("digest_key")?;
+        if self.redis.log == LogMode::Ledger || !self.address_key.expose().is_empty() {
+            self.address_key.check_key("address_key")?;
+        }
         self.intake.validate()?;
         self.unsubscribe.validate()?;
         if self.watch.poll < Duration::from_millis(10) {
@@ -222,6 +231,14 @@ mod tests {
                 format!("{NEEDED}unsubscribe.base_url = \"http://mail.example.com\"\n{IDENTITY}"),
             ),
             ("calls_max", format!("{NEEDED}incoming.calls_max = 0\n{IDENTITY}")),
+            (
+                "intake.log_bytes_max",
+                format!("{NEEDED}intake.log_bytes_max = \"1KiB\"\n{IDENTITY}"),
+            ),
+            (
+                "address_key",
+                format!("{NEEDED}redis.log = \"ledger\"\n{IDENTITY}"),
+            ),
             ("watch.poll", format!("{NEEDED}watch.poll = \"1ms\"\n{IDENTITY}")),
             (
                 "watch.reread",

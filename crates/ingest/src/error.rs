@@ -87,6 +87,16 @@ pub(crate) fn backlogged() -> RpcError {
     .retry_after(FULL_RETRY_DELAY)
 }
 
+/// The ledger does not come after.
+pub(crate) fn log_full() -> RpcError {
+    RpcError::new(
+        Code::ResourceExhausted,
+        reason::LOG_FULL,
+        "too much of the log waits for the ledger; nothing was written",
+    )
+    .retry_after(FULL_RETRY_DELAY)
+}
+
 /// Too many watch.
 pub(crate) fn too_many_watchers() -> RpcError {
     RpcError::new(

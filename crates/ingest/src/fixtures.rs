@@ -20,6 +20,7 @@ pub(crate) fn intake() -> IntakeSettings {
         memory_watermark: 0.85,
         backlog_max_bulk: 1_000,
         backlog_max: 2_000,
+        log_bytes_max: ByteSize::mib(1),
         expected_rate: 10.0,
     }
 }

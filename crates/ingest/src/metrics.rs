@@ -4,7 +4,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
 use paceline_domain::lane::Lane;
 
-use crate::pressure::Level;
+use crate::pressure::Found;
 
 /// Seconds: from a batch that is answered at once to a caller's patience.
 const DURATION_BOUNDS: [f64; 11] = [
@@ -100,9 +100,10 @@ impl Metrics {
         }
     }
 
-    /// Notes what is refused because Redis is nearly full, and because of the backlog.
-    pub(crate) fn pressure(&self, memory: Level, backlog: Level) {
-        for (cause, level) in [("memory", memory), ("backlog", backlog)] {
+    /// Notes what is refused because Redis is nearly full, because of the backlog, and because of the log.
+    pub(crate) fn pressure(&self, found: Found) {
+        let Found { memory, backlog, log } = found;
+        for (cause, level) in [("memory", memory), ("backlog", backlog), ("log", log)] {
             self.pressure
                 .record(level as u64, &[KeyValue::new("cause", cause)]);
         }

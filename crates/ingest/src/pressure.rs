@@ -1,7 +1,7 @@
 //! Backpressure before Redis is full: new messages are refused while there is still room for those that are under way.
 //!
-//! Once a second one task looks at the memory of the fullest node and at the backlog; calls only read what it found. Bulk is
-//! refused at the lower bounds, everything at the upper ones. While Redis does not answer, the last finding stands: calls
+//! Once a second one task looks at the memory of the fullest node, at the backlog, and at the logs where the ledger keeps them; calls
+//! only read what it found. Bulk is refused at the lower bounds, everything at the upper ones; for the logs' sake bulk alone. While Redis does not answer, the last finding stands: calls
 //! then fail by themselves. A repeated call of a stored message is refused like a new one: to be sure of its answer would
 //! cost Redis as much as the write, and the caller loses nothing by coming later.
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use paceline_domain::lane::Lane;
 use paceline_kit::Shutdown;
-use paceline_store::{Store, StoreError};
+use paceline_store::{LogMode, Store, StoreError};
 use paceline_wire::status::RpcError;
 
 use crate::config::IntakeSettings;
@@ -59,6 +59,15 @@ pub(crate) struct Pressure(Arc<Levels>);
 struct Levels {
     memory: AtomicU8,
     backlog: AtomicU8,
+    log: AtomicU8,
+}
+
+/// What is refused, by its cause.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) memory: Level,
+    pub(crate) backlog: Level,
+    pub(crate) log: Level,
 }
 
 impl Pressure {
@@ -71,14 +80,22 @@ impl Pressure {
         if Level::refuses(self.0.backlog.load(Ordering::Relaxed), lane) {
             return Err(error::backlogged());
         }
+        if Level::refuses(self.0.log.load(Ordering::Relaxed), lane) {
+            return Err(error::log_full());
+        }
         Ok(())
     }
 
     /// Takes in what was found; true if it is news.
-    fn set(&self, memory: Level, backlog: Level) -> bool {
-        let was = self.0.memory.swap(memory as u8, Ordering::Relaxed);
-        let before = self.0.backlog.swap(backlog as u8, Ordering::Relaxed);
-        (was, before) != (memory as u8, backlog as u8)
+    fn set(&self, found: Found) -> bool {
+        let Found { memory, backlog, log } = found;
+        let news = [
+            (&self.0.memory, memory),
+            (&self.0.backlog, backlog),
+            (&self.0.log, log),
+        ]
+        .map(|(known, level)| known.swap(level as u8, Ordering::Relaxed) != level as u8);
+        news.contains(&true)
     }
 }
 
@@ -100,7 +117,7 @@ impl Poll {
 
     /// Looks now.
     pub(crate) async fn once(&self) {
-        let (used, waiting) = match self.read().await {
+        let (used, waiting, log_bytes) = match self.read().await {
             Ok(found) => found,
             Err(failure) => {
                 tracing::debug!(error = &failure as &dyn std::error::Error, "pressure not known");
@@ -112,17 +129,23 @@ impl Poll {
             memory_watermark,
             backlog_max_bulk,
             backlog_max,
+            log_bytes_max,
             ..
         } = self.settings;
         let memory = used.map_or(Level::Nothing, |used| {
             Level::of(used, memory_watermark_bulk, memory_watermark)
         });
         let backlog = Level::of(waiting, backlog_max_bulk, backlog_max);
-        self.metrics.pressure(memory, backlog);
-        if self.pressure.set(memory, backlog) {
+        // What is under way must come to rest however long its log is: there is no upper bound but the memory's.
+        let log = Level::of(log_bytes, log_bytes_max.as_u64(), u64::MAX);
+        let found = Found { memory, backlog, log };
+        self.metrics.pressure(found);
+        if self.pressure.set(found) {
             tracing::warn!(
                 refused_for_memory = ?memory,
                 refused_for_backlog = ?backlog,
+                refused_for_log = ?log,
+                log_bytes,
                 memory_used = used,
                 messages_waiting = waiting,
                 "what is taken in has changed"
@@ -130,11 +153,23 @@ impl Poll {
         }
     }
 
-    async fn read(&self) -> Result<(Option<f64>, u64), StoreError> {
+    async fn read(&self) -> Result<(Option<f64>, u64, u64), StoreError> {
         Ok((
             self.store.memory_used().await?,
             self.store.entries_waiting().await?,
+            self.log_bytes().await?,
         ))
+    }
+
+    /// Bytes of all logs that wait for the ledger; none where it keeps none.
+    async fn log_bytes(&self) -> Result<u64, StoreError> {
+        let mut bytes = 0;
+        if self.store.log_mode() == LogMode::Ledger {
+            for shard in 0..self.store.shards() {
+                bytes += self.store.log_backlog(shard).await?.bytes;
+            }
+        }
+        Ok(bytes)
     }
 }
 
@@ -143,7 +178,7 @@ mod tests {
     use paceline_domain::lane::Lane;
     use paceline_wire::status::reason;
 
-    use super::{Level, Pressure};
+    use super::{Found, Level, Pressure};
 
     #[test]
     fn bounds_belong_to_what_is_refused() {
@@ -163,7 +198,8 @@ mod tests {
     fn bulk_is_refused_first_and_each_cause_by_its_name() {
         let refusal = |memory, backlog, lane| {
             let pressure = Pressure::default();
-            pressure.set(memory, backlog);
+            let log = Level::Nothing;
+            pressure.set(Found { memory, backlog, log });
             pressure.check(lane).err().map(|error| {
                 assert!(error.retry_delay.is_some());
                 error.reason.into_owned()
@@ -190,5 +226,22 @@ mod tests {
             assert_eq!(refusal(memory, backlog, Lane::Bulk), bulk);
             assert_eq!(refusal(memory, backlog, Lane::Transactional), transactional);
         }
+    }
+
+    #[test]
+    fn a_log_that_waits_for_the_ledger_refuses_bulk_alone() {
+        let pressure = Pressure::default();
+        let log = Level::of(u64::MAX - 1, 1, u64::MAX);
+        assert!(
+            pressure.set(Found {
+                log,
+                ..Found::default()
+            }),
+            "it is news"
+        );
+        let error = pressure.check(Lane::Bulk).expect_err("refused");
+        assert_eq!(error.reason, reason::LOG_FULL);
+        assert!(error.retry_delay.is_some());
+        assert!(pressure.check(Lane::Transactional).is_ok());
     }
 }

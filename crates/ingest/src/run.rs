@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use opentelemetry::metrics::Meter;
+use paceline_kit::address_key::AddressKey;
 use paceline_kit::clock::{Clock, SystemClock};
 use paceline_kit::entrance::{Entrance, GuardedRouter};
 use paceline_kit::health::Health;
 use paceline_kit::{
     Bound, Context, Shutdown, Supervisor, admin, grpc, redis, redis_clock, redis_connections, reflection,
 };
-use paceline_store::Store;
+use paceline_store::{LogMode, Store};
 use paceline_templates::Catalog;
 use paceline_wire::v1::dead_letters_service_server::DeadLettersServiceServer;
 use paceline_wire::v1::doubt_service_server::DoubtServiceServer;
@@ -111,7 +112,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let clocks = redis_clock::watch(meter.clone(), store.clone(), SystemClock, serving_stop.clone());
     let clocks = supervisor.spawn("clock", clocks);
     let measures = (pressure, metrics, &meter);
-    let (services, workers) = services(config, &entrance, catalog, &store, measures, stops)?;
+    let known = (catalog, address_key(&config, &store).await?);
+    let (services, workers) = services(config, &entrance, known, &store, measures, stops)?;
     let router = services
         .add_service(health_server)
         .add_service(reflection::current(&SERVICES)?)
@@ -141,10 +143,19 @@ async fn finish(workers: Vec<JoinHandle<()>>, time_max: Duration) {
     }
 }
 
+/// The key of the hashes that the log has of people, which others have too; none where nobody copies the log.
+async fn address_key(config: &Config, store: &Store) -> anyhow::Result<Option<AddressKey>> {
+    if config.address_key.expose().is_empty() {
+        return Ok(None);
+    }
+    let key = AddressKey::agreed(&config.address_key, store).await?;
+    Ok(key.filter(|_| store.log_mode() == LogMode::Ledger))
+}
+
 fn services(
     config: Config,
     entrance: &Entrance,
-    catalog: Catalog,
+    (catalog, address_key): (Catalog, Option<AddressKey>),
     store: &Store,
     (pressure, metrics, meter): (Pressure, Metrics, &Meter),
     (supervisor, stop): (&Supervisor, &Shutdown),
@@ -155,6 +166,7 @@ fn services(
         catalog: Arc::clone(&catalog),
         identities: config.identity,
         makes_links: config.unsubscribe.is_set(),
+        address_key,
         digest_key: config.digest_key,
         clock: Arc::new(SystemClock),
     };

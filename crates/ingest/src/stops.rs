@@ -358,6 +358,7 @@ mod tests {
             allow_unsafe: true,
             tls: None,
             allow_plaintext_password: false,
+            log: paceline_store::LogUse::default(),
             log_entries_max: 1_000,
         };
         let stops = StopsOf {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use paceline_store::{Durability, Store, StoreConfig, StoreError, Tls, TlsError, TlsParts};
+use paceline_store::{Durability, LogMode, LogUse, Store, StoreConfig, StoreError, Tls, TlsError, TlsParts};
 use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
@@ -36,7 +36,12 @@ pub struct RedisSettings {
     pub replicas: u32,
     /// Starts on a Redis whose settings could lose mail. For development only.
     pub allow_unsafe: bool,
-    /// How many entries the log of each shard keeps.
+    /// What becomes of the logs: `ring` or `ledger`, the same for every service.
+    #[serde(with = "log_mode")]
+    pub log: LogMode,
+    /// Changes the stored `log` where it is another one.
+    pub log_change: bool,
+    /// How many entries the log of each shard keeps as a ring.
     pub log_entries_max: u64,
     /// For a `rediss` URL.
     pub tls: RedisTlsSettings,
@@ -129,6 +134,10 @@ impl RedisSettings {
             durability: self.durability,
             replicas: self.replicas,
             allow_unsafe: self.allow_unsafe,
+            log: LogUse {
+                mode: self.log,
+                change: self.log_change,
+            },
             log_entries_max: self.log_entries_max,
         };
         config.check().map_err(invalid)?;
@@ -173,6 +182,22 @@ mod durability {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Durability, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
+    }
+}
+
+/// The mode by its name.
+mod log_mode {
+    use paceline_store::LogMode;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(mode: &LogMode, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(mode.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LogMode, D::Error> {
         String::deserialize(deserializer)?
             .parse()
             .map_err(D::Error::custom)

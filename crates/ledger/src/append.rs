@@ -3,21 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use paceline_domain::id::MessageId;
-use paceline_domain::record::State;
 use paceline_domain::time::Millis;
 use sqlx::{AssertSqlSafe, Row as _, Transaction};
 
 use crate::ledger::connection;
+use crate::query::{message_id, millis};
 use crate::rows::{ROWS_MAX, integer, placeholders};
 use crate::types::lane_code;
-use crate::{Act, Appended, Event, Ledger, LedgerError, LoggedMessage, Move, NewEvent, acts, events};
+use crate::{Act, Appended, Ledger, LedgerError, LoggedMessage, Move, acts, events, outcomes};
 
 type Key = (MessageId, Millis);
 type Writing = Transaction<'static, sqlx::Any>;
 
 impl Ledger {
     /// Writes a part of a log, in one transaction. What is there already stays as it is, so that the same part may come again.
-    /// `moves` are those of known messages: what `messages` has not, an earlier call had, or nobody knows.
+    /// What `messages` has not of the messages in `moves`, another call had, or will have, or nobody knows.
     ///
     /// # Errors
     /// If the database refuses or does not answer: then all of it may be there, or nothing.
@@ -28,10 +28,10 @@ impl Ledger {
         acts: &[Act],
     ) -> Result<Appended, LedgerError> {
         self.within(async {
-            let outcomes = moves.iter().filter(|m| outcome(m.state).is_some()).count();
-            let (mut writing, before) = self.begin(outcomes).await?;
+            let (mut writing, before) = self.begin(outcomes::count(moves)).await?;
+            let mut moved = Vec::new();
             for chunk in messages.chunks(ROWS_MAX) {
-                write_messages(&mut writing, chunk).await?;
+                moved.extend(write_messages(&mut writing, chunk).await?);
             }
             name_unknown(&mut writing, moves).await?;
             let mut appended = Appended::default();
@@ -42,8 +42,10 @@ impl Ledger {
                 appended.conflicts = write_conflicts(&mut writing, moves).await?;
             }
             advance(&mut writing, moves).await?;
-            let outcomes = outcomes_of(&mut writing, moves, before).await?;
-            events::write(&mut writing, &outcomes).await?;
+            let known = outcomes::of(&mut writing, moves, before).await?;
+            events::write(&mut writing, &known).await?;
+            let late = outcomes::before(&mut writing, &moved).await?;
+            events::write(&mut writing, &late).await?;
             acts::write(&mut writing, acts).await?;
             writing.commit().await?;
             Ok(appended)
@@ -52,21 +54,8 @@ impl Ledger {
     }
 }
 
-/// The event that a transition is to callers, if they wait for it.
-const fn outcome(state: State) -> Option<&'static str> {
-    match state {
-        State::Accepted
-        | State::InDoubt
-        | State::Dead
-        | State::Cancelled
-        | State::Expired
-        | State::Suppressed
-        | State::Discarded => Some(state.as_str()),
-        State::Queued | State::Scheduled | State::Sending | State::Deferred | State::Held => None,
-    }
-}
-
-async fn write_messages(writing: &mut Writing, messages: &[LoggedMessage]) -> Result<(), LedgerError> {
+/// Answers with those that had moved before the ledger learnt of their acceptance, or again.
+async fn write_messages(writing: &mut Writing, messages: &[LoggedMessage]) -> Result<Vec<Key>, LedgerError> {
     // One statement may name a row only once.
     let last: BTreeMap<Key, &LoggedMessage> = messages.iter().map(|m| ((m.id, m.accepted_at), m)).collect();
     let sql = format!(
@@ -75,7 +64,9 @@ async fn write_messages(writing: &mut Writing, messages: &[LoggedMessage]) -> Re
          template = excluded.template, bundle_hash = excluded.bundle_hash, lane = excluded.lane, identity = excluded.identity, \
          recipient = CASE WHEN messages.erased_at = 0 THEN excluded.recipient ELSE messages.recipient END, \
          user_hash = CASE WHEN messages.erased_at = 0 THEN excluded.user_hash ELSE messages.user_hash END, \
-         send_at = excluded.send_at, expires_at = excluded.expires_at, tags = excluded.tags, digests = excluded.digests",
+         send_at = excluded.send_at, expires_at = excluded.expires_at, tags = excluded.tags, \
+         digests = CASE WHEN messages.erased_at = 0 THEN excluded.digests ELSE messages.digests END \
+         RETURNING id, accepted_at, revision",
         placeholders(0, last.len(), 13)
     );
     let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
@@ -95,8 +86,14 @@ async fn write_messages(writing: &mut Writing, messages: &[LoggedMessage]) -> Re
             .bind(message.tags.clone())
             .bind(message.digests.clone());
     }
-    query.execute(connection(writing)).await?;
-    Ok(())
+    let rows = query.fetch_all(connection(writing)).await?;
+    let mut moved = Vec::new();
+    for row in rows {
+        if row.try_get::<i64, _>(2)? > 0 {
+            moved.push((message_id(&row, 0)?, millis(&row, 1)?));
+        }
+    }
+    Ok(moved)
 }
 
 /// Moves of messages whose acceptance is not in the ledger get a row, which says only when they were accepted.
@@ -195,7 +192,7 @@ async fn advance(writing: &mut Writing, moves: &[Move]) -> Result<(), LedgerErro
     for chunk in newest.chunks(ROWS_MAX) {
         let sql = format!(
             "WITH news (id, accepted_at, revision, state, reason, changed_at) AS (VALUES {}) UPDATE messages SET \
-             revision = news.revision, state = news.state, reason = news.reason, changed_at = news.changed_at FROM news \
+             revision = news.revision, state = news.state, reason = news.reason, changed_at = news.changed_at, lost_at = 0 FROM news \
              WHERE messages.id = news.id AND messages.accepted_at = news.accepted_at AND messages.revision < news.revision",
             placeholders(0, chunk.len(), 6)
         );
@@ -212,34 +209,4 @@ async fn advance(writing: &mut Writing, moves: &[Move]) -> Result<(), LedgerErro
         query.execute(connection(writing)).await?;
     }
     Ok(())
-}
-
-/// The outcomes among `moves`, numbered on from `before`, with what their messages' rows say.
-async fn outcomes_of(writing: &mut Writing, moves: &[Move], before: i64) -> Result<Vec<Event>, LedgerError> {
-    let notable: Vec<(&Move, &str)> = moves
-        .iter()
-        .filter_map(|m| outcome(m.state).map(|kind| (m, kind)))
-        .collect();
-    let keys: BTreeSet<Key> = notable.iter().map(|(m, _)| (m.id, m.accepted_at)).collect();
-    let known = crate::query::messages_of(connection(writing), &keys).await?;
-    let mut seq = crate::rows::unsigned(before);
-    let event = |(m, kind): (&Move, &str)| {
-        let message = &known.get(&(m.id, m.accepted_at))?.message;
-        seq += 1;
-        let event = NewEvent {
-            id: format!("paceline:{}:{}:{}", m.id, m.accepted_at.0, m.revision),
-            message_id: m.id,
-            accepted_at: m.accepted_at,
-            attempt: m.attempt,
-            tenant: message.tenant.clone(),
-            template: message.template.clone(),
-            lane: message.lane,
-            kind: kind.to_owned(),
-            at: m.at,
-            received_at: m.at,
-            detail: format!("{{\"reason\":\"{}\"}}", m.reason.as_str()),
-        };
-        Some(Event { seq, event })
-    };
-    Ok(notable.into_iter().filter_map(event).collect())
 }

@@ -107,14 +107,23 @@ impl Ledger {
         events: usize,
     ) -> Result<(Transaction<'static, sqlx::Any>, i64), LedgerError> {
         let mut transaction = self.pool.begin().await?;
-        let taken = i64::try_from(events).unwrap_or(i64::MAX);
-        let sql = "UPDATE counters SET value = value + $1 WHERE name = 'event' RETURNING value";
-        let newest: i64 = sqlx::query_scalar(sql)
-            .bind(taken)
-            .fetch_one(connection(&mut transaction))
-            .await?;
-        Ok((transaction, newest - taken))
+        let before = take(&mut transaction, events).await?;
+        Ok((transaction, before))
     }
+}
+
+/// Takes numbers for `events`; answers with the one before them. The first call of a transaction makes other writers wait.
+pub(crate) async fn take(
+    transaction: &mut Transaction<'static, sqlx::Any>,
+    events: usize,
+) -> Result<i64, LedgerError> {
+    let taken = i64::try_from(events).unwrap_or(i64::MAX);
+    let sql = "UPDATE counters SET value = value + $1 WHERE name = 'event' RETURNING value";
+    let newest: i64 = sqlx::query_scalar(sql)
+        .bind(taken)
+        .fetch_one(connection(transaction))
+        .await?;
+    Ok(newest - taken)
 }
 
 pub(crate) fn connection<'a>(transaction: &'a mut Transaction<'static, sqlx::Any>) -> &'a mut AnyConnection {

@@ -10,7 +10,10 @@ mod acts;
 mod append;
 mod error;
 mod events;
+mod kept;
 mod ledger;
+mod lost;
+mod outcomes;
 mod query;
 mod retention;
 mod rows;
@@ -18,7 +21,9 @@ mod suppressions;
 mod types;
 
 pub use error::{ErrorClass, LedgerError};
+pub use kept::Kept;
 pub use ledger::{Ledger, LedgerSettings};
+pub use lost::OpenMessage;
 pub use query::{Filter, Page, Timeline};
 pub use retention::Retained;
 pub use suppressions::{

@@ -11,7 +11,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 
 use crate::rows::{ROWS_MAX, integer, placeholders, unsigned};
 use crate::types::lane;
-use crate::{Act, Event, Ledger, LedgerError, LoggedMessage, MessageRow, Move, events};
+use crate::{Act, Event, Ledger, LedgerError, LoggedMessage, MessageRow, Move, events, kept};
 
 const MESSAGE: &str = "m.id, m.accepted_at, m.tenant, m.template, m.bundle_hash, m.lane, m.identity, m.recipient, \
                        m.user_hash, m.send_at, m.expires_at, m.tags, m.digests, m.revision, m.state, m.reason, m.changed_at";
@@ -176,7 +176,8 @@ impl Ledger {
         .await
     }
 
-    /// Forgets whose messages those of an address were: its hash and the users' go from every row of the tenant. Answers with
+    /// Forgets whose messages those of an address were: its hash and the users' go from every row of the tenant, and what is kept of
+    /// the messages with them. Answers with
     /// the messages, at most `count` at a time: none is left once nothing comes back.
     ///
     /// # Errors
@@ -201,10 +202,11 @@ impl Ledger {
                 .bind(i64::from(count))
                 .fetch_all(crate::ledger::connection(&mut writing))
                 .await?;
+            let messages = rows.iter().map(|row| Ok((message_id(row, 0)?, millis(row, 1)?)));
+            let messages: Vec<_> = messages.collect::<Result<_, LedgerError>>()?;
+            kept::erase(&mut writing, &messages).await?;
             writing.commit().await?;
-            rows.iter()
-                .map(|row| Ok((message_id(row, 0)?, millis(row, 1)?)))
-                .collect()
+            Ok(messages)
         })
         .await
     }
@@ -260,7 +262,7 @@ fn message(row: &AnyRow) -> Result<MessageRow, LedgerError> {
 }
 
 /// `None` for a state of a newer release.
-fn transition(row: &AnyRow) -> Result<Option<Move>, LedgerError> {
+pub(crate) fn transition(row: &AnyRow) -> Result<Option<Move>, LedgerError> {
     let Some(state) = state(row, 3)? else {
         return Ok(None);
     };

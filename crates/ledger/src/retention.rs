@@ -87,7 +87,9 @@ impl Ledger {
                 Dialect::Sqlite => self.delete(table, before).await?,
             };
         }
-        retained.rows += self.delete("conflicts", before).await?;
+        for table in ["conflicts", "kept"] {
+            retained.rows += self.delete(table, before).await?;
+        }
         Ok(retained)
     }
 

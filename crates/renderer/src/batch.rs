@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use paceline_domain::id::MessageId;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::{Record, State, Ticket};
 use paceline_domain::stop::StopMode;
 use paceline_kit::{Shutdown, trace};
 use paceline_store::{
-    Change, Entry, EntryBody, ErrorClass, HandOff, HandOffError, Stage, Stopped, StoreError, StreamKey,
-    Unrendered,
+    Change, Entry, EntryBody, ErrorClass, HandOff, HandOffError, LogMode, Stage, Stopped, StoreError,
+    StreamKey, Unrendered,
 };
 use paceline_templates::{BundleHash, Template};
 use paceline_wire::stops::subject_of_request;
@@ -22,7 +23,8 @@ use prost::Message as _;
 use tokio::time::Instant;
 use tracing::Span;
 
-use crate::render::{self, Rendered};
+use crate::kept::{self, Packed};
+use crate::render;
 use crate::shared::{Shared, pause_after_error};
 
 /// Deliveries made alone before an entry that never comes to an end is buried. The first delivery, in company, is not counted.
@@ -136,7 +138,7 @@ impl Batch {
         jobs
     }
 
-    async fn requests(&self, jobs: &[Job]) -> Result<Vec<Option<bytes::Bytes>>, StoreError> {
+    async fn requests(&self, jobs: &[Job]) -> Result<Vec<Option<Bytes>>, StoreError> {
         let ids: Vec<MessageId> = jobs.iter().map(|job| job.id).collect();
         if ids.is_empty() {
             Ok(Vec::new())
@@ -217,6 +219,7 @@ impl Batch {
             }
         }
         let shared = Arc::clone(&self.shared);
+        let keeps = shared.store.log_mode() == LogMode::Ledger;
         // Rendering is work for a processor: not on the runtime's own threads, and no more at a time than there are cores.
         // The semaphore is never closed.
         let _core = self.shared.cores.acquire().await;
@@ -227,6 +230,9 @@ impl Batch {
                 let rendered = traced(&job, &request)
                     .in_scope(|| render::render(accepted, request, &template, &shared.people, now));
                 shared.metrics.rendered_in(began.elapsed());
+                let keep = keeps.then_some(template.manifest().keep).unwrap_or_default();
+                let rendered =
+                    rendered.and_then(|rendered| Ok(kept::pack(job.id, job.ticket, rendered, keep)?));
                 (job, rendered)
             };
             work.into_iter().map(render).collect::<Vec<_>>()
@@ -238,7 +244,7 @@ impl Batch {
         };
         for (job, rendered) in rendered {
             match rendered {
-                Ok(rendered) => fates.hand_off.push(job.hand_off(rendered)),
+                Ok(packed) => fates.hand_off.push(job.hand_off(packed)),
                 Err(error) => {
                     tracing::warn!(message_id = %job.id, tenant = job.stream.tenant, %error, "message can't be rendered");
                     fates.bury.push(job.unrendered(Reason::RenderFailed));
@@ -417,7 +423,7 @@ impl Job {
         }
     }
 
-    fn hand_off(self, rendered: Rendered) -> HandOff {
+    fn hand_off(self, packed: Packed) -> HandOff {
         let Self {
             stream,
             entry_id,
@@ -429,8 +435,9 @@ impl Job {
             entry_id,
             id,
             ticket,
-            rendered: rendered.parts,
-            to: rendered.to,
+            rendered: packed.parts,
+            to: packed.to,
+            kept: packed.kept,
         }
     }
 }

@@ -9,6 +9,7 @@
 mod batch;
 mod bundles;
 mod config;
+mod kept;
 mod metrics;
 mod people;
 mod promote;

@@ -1,21 +1,19 @@
-//! From a stored request to the compressed parts that a sender reads: no Redis here.
+//! From a stored request to the parts that a sender reads: no Redis here.
 
-use bytes::Bytes;
 use paceline_domain::canonical;
 use paceline_domain::id::MessageId;
 use paceline_domain::lane::Lane;
 use paceline_domain::time::Millis;
 use paceline_store::Addressee;
 use paceline_templates::{Manifest, RenderError, RenderInput, Template};
-use paceline_wire::{convert, rendered, v1};
+use paceline_wire::{convert, v1};
 
 use crate::people::{self, NoLink, People};
 
 /// What senders are handed.
 #[derive(Debug)]
 pub(crate) struct Rendered {
-    /// Compressed.
-    pub(crate) parts: Bytes,
+    pub(crate) parts: v1::RenderedMessage,
     /// Whom it is for, as the suppressed are looked up; `None` without a key for that.
     pub(crate) to: Option<Addressee>,
 }
@@ -94,10 +92,7 @@ pub(crate) fn render(
         template: request.template,
         rendered_at: Some(convert::timestamp(now)),
     };
-    Ok(Rendered {
-        parts: rendered::pack(&parts)?,
-        to,
-    })
+    Ok(Rendered { parts, to })
 }
 
 /// The template's headers, but for those that the request has its own of, and the request's; and those of the link, which take the

@@ -2,7 +2,10 @@
 //!
 //! Each row has a server of its own, with one shard and a short log. "all" is the growth of `used_memory` over the messages, less
 //! what the server needs for itself; the other columns are Redis's own `MEMORY USAGE` of one message's keys, and of the stream by
-//! its entries. "all" is more than their sum: tables grow by doubling, and what expires stands in a second one.
+//! its entries. "all" is more than their sum: tables grow by doubling, and what expires stands in a second one. "CPU" is what
+//! the server's process used for each message, with all steps up to its place.
+//!
+//! The rows "logged" are those of a log that is kept for the ledger, with what ingest says there of each message.
 
 use std::time::Duration;
 
@@ -15,8 +18,8 @@ use paceline_domain::reason::Reason;
 use paceline_domain::record::{DoubtPolicy, Nonce, Provider, Record, State};
 use paceline_domain::time::Millis;
 use paceline_store::{
-    ClaimItem, Claimant, Claimed, Durability, Entry, EntryBody, HandOff, NewMessage, Report, Stage, Store,
-    StoreConfig, Verdict,
+    ClaimItem, Claimant, Claimed, Durability, Entry, EntryBody, HandOff, LogMode, LogUse, NewMessage, Report,
+    Stage, Store, StoreConfig, Verdict,
 };
 use paceline_testkit::TestRedis;
 use paceline_testkit::resp::Reply;
@@ -27,6 +30,17 @@ const BATCH: usize = 64;
 const REQUEST_BYTES: [usize; 4] = [512, 2 << 10, 12 << 10, 64 << 10];
 /// Of rendered parts, compressed.
 const RENDERED_BYTES: usize = 4 << 10;
+/// Of what the ledger is told of a message with one tag and five fields of data.
+const LOGGED_BYTES: usize = 290;
+
+/// What the messages of a row are.
+#[derive(Clone, Copy)]
+struct Kind {
+    place: Place,
+    request: usize,
+    /// Zero where the log is a ring.
+    logged: usize,
+}
 
 /// Where the messages of a row come to rest.
 #[derive(Clone, Copy, PartialEq)]
@@ -45,38 +59,67 @@ async fn main() -> anyhow::Result<()> {
     let valkey = arguments.next().as_deref() == Some("valkey");
     let server = if valkey { "valkey" } else { "redis-server" };
     println!("bytes per message in Redis's memory, N = {messages}, {server}\n");
-    println!("| place | request | rendered | all | record | request key | stream entry |");
-    println!("|---|---|---|---|---|---|---|");
+    println!("| place | request | rendered | all | record | request key | stream entry | CPU, us |");
+    println!("|---|---|---|---|---|---|---|---|");
+    let kind = |place, request, logged| Kind {
+        place,
+        request,
+        logged,
+    };
     for request in REQUEST_BYTES {
-        row(Place::Queued, "queued", request, messages, valkey).await?;
+        row(kind(Place::Queued, request, 0), "queued", messages, valkey).await?;
     }
     let request = REQUEST_BYTES[1];
-    row(Place::Ready, "rendered", request, messages, valkey).await?;
-    row(Place::Sending, "claimed", request, messages, valkey).await?;
-    row(Place::Accepted, "accepted (final)", request, messages, valkey).await?;
+    let logged = LOGGED_BYTES;
+    row(
+        kind(Place::Queued, request, logged),
+        "queued, logged",
+        messages,
+        valkey,
+    )
+    .await?;
+    row(kind(Place::Ready, request, 0), "rendered", messages, valkey).await?;
+    row(kind(Place::Sending, request, 0), "claimed", messages, valkey).await?;
+    row(
+        kind(Place::Accepted, request, 0),
+        "accepted (final)",
+        messages,
+        valkey,
+    )
+    .await?;
+    row(
+        kind(Place::Accepted, request, logged),
+        "accepted, logged",
+        messages,
+        valkey,
+    )
+    .await?;
     for request in REQUEST_BYTES {
-        row(Place::Dead, "dead letter", request, messages, valkey).await?;
+        row(kind(Place::Dead, request, 0), "dead letter", messages, valkey).await?;
     }
     Ok(())
 }
 
-async fn row(place: Place, name: &str, request: usize, messages: usize, valkey: bool) -> anyhow::Result<()> {
+async fn row(kind: Kind, name: &str, messages: usize, valkey: bool) -> anyhow::Result<()> {
+    let Kind { place, request, .. } = kind;
     let redis = if valkey {
         TestRedis::valkey(&[]).await
     } else {
         TestRedis::start().await
     };
-    let store = Store::connect(&config(redis.url())).await?;
+    let store = Store::connect(&config(redis.url(), kind.logged)).await?;
     // What is made once: scripts, streams, groups, connections.
-    move_all(&store, 0, BATCH, place, request).await?;
+    move_all(&store, 0, BATCH, kind).await?;
     let before = used(&redis).await?;
+    let cpu_before = cpu(&redis).await?;
     let mut first = BATCH;
     while first < BATCH + messages {
         let last = (first + BATCH).min(BATCH + messages);
-        move_all(&store, first, last, place, request).await?;
+        move_all(&store, first, last, kind).await?;
         first = last;
     }
     let all = (used(&redis).await?.saturating_sub(before)) / messages as u64;
+    let cpu = (cpu(&redis).await? - cpu_before) * 1e6 / messages as f64;
     let id = id(BATCH);
     let record = usage(&redis, &format!("{{pl1:0}}:m:{id}")).await;
     let request_key = usage(&redis, &format!("{{pl1:0}}:q:{id}")).await;
@@ -96,7 +139,7 @@ async fn row(place: Place, name: &str, request: usize, messages: usize, valkey: 
     let rendered = if place == Place::Ready { RENDERED_BYTES } else { 0 };
     let shown = |value: Option<i64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
     println!(
-        "| {name} | {request} | {rendered} | {all} | {} | {} | {} |",
+        "| {name} | {request} | {rendered} | {all} | {} | {} | {} | {cpu:.1} |",
         shown(record),
         shown(request_key),
         shown(entry)
@@ -106,14 +149,9 @@ async fn row(place: Place, name: &str, request: usize, messages: usize, valkey: 
 }
 
 /// Brings the messages of these numbers to their place.
-async fn move_all(
-    store: &Store,
-    first: usize,
-    last: usize,
-    place: Place,
-    request: usize,
-) -> anyhow::Result<()> {
-    let new = (first..last).map(|number| message(number, request)).collect();
+async fn move_all(store: &Store, first: usize, last: usize, kind: Kind) -> anyhow::Result<()> {
+    let place = kind.place;
+    let new = (first..last).map(|number| message(number, kind)).collect();
     store.enqueue(SHARD, new).await?;
     if place == Place::Queued {
         return Ok(());
@@ -179,6 +217,7 @@ fn hand_off(entry: &Entry) -> HandOff {
         ticket: *ticket,
         rendered: incompressible(RENDERED_BYTES),
         to: None,
+        kept: Bytes::new(),
     }
 }
 
@@ -213,7 +252,7 @@ fn incompressible(length: usize) -> Bytes {
     next.take(length).collect()
 }
 
-fn message(number: usize, request: usize) -> NewMessage {
+fn message(number: usize, kind: Kind) -> NewMessage {
     NewMessage {
         id: id(number),
         record: Record {
@@ -244,13 +283,14 @@ fn message(number: usize, request: usize) -> NewMessage {
             digests: Vec::new(),
         },
         ttl: Duration::from_secs(3 * 24 * 3_600),
-        request: incompressible(request),
+        request: incompressible(kind.request),
         resubmit: false,
+        logged: incompressible(kind.logged),
         durability: Durability::Fsync,
     }
 }
 
-fn config(url: &str) -> StoreConfig {
+fn config(url: &str, logged: usize) -> StoreConfig {
     StoreConfig {
         url: url.to_owned(),
         tls: None,
@@ -260,6 +300,14 @@ fn config(url: &str) -> StoreConfig {
         durability: Durability::Fsync,
         replicas: 0,
         allow_unsafe: true,
+        log: LogUse {
+            mode: if logged > 0 {
+                LogMode::Ledger
+            } else {
+                LogMode::Ring
+            },
+            change: false,
+        },
         log_entries_max: 1,
     }
 }
@@ -276,6 +324,17 @@ async fn used(redis: &TestRedis) -> anyhow::Result<u64> {
     let buffers = ["mem_clients_normal:", "mem_aof_buffer:"];
     let buffers: u64 = buffers.into_iter().filter_map(field).sum();
     Ok(used.saturating_sub(buffers))
+}
+
+/// Seconds of the server's CPU until now.
+async fn cpu(redis: &TestRedis) -> anyhow::Result<f64> {
+    let info = redis.command(&["INFO", "cpu"]).await.bytes();
+    let info = String::from_utf8_lossy(&info).into_owned();
+    let field = |name: &str| -> anyhow::Result<f64> {
+        let value = info.lines().find_map(|line| line.strip_prefix(name));
+        Ok(value.context("INFO tells no CPU")?.trim().parse()?)
+    };
+    Ok(field("used_cpu_sys:")? + field("used_cpu_user:")?)
 }
 
 async fn usage(redis: &TestRedis, key: &str) -> Option<i64> {

@@ -114,6 +114,7 @@ mod tests {
             durability: Durability::Local,
             replicas: 0,
             allow_unsafe: false,
+            log: crate::LogUse::default(),
             log_entries_max: 1_000,
         }
     }

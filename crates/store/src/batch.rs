@@ -122,7 +122,7 @@ impl Batch {
         keys: &Keys,
         shard: u16,
         now: Value,
-        log_max: u64,
+        log_bound: Value,
         origin: bool,
     ) -> Result<(Vec<Key>, Vec<Value>), StoreError> {
         if self.ids.len() > BATCH_MAX {
@@ -139,7 +139,7 @@ impl Batch {
         all.extend(self.ids.iter().map(|&id| keys.request(shard, id)));
         all.extend(self.last);
         let mut args = Vec::with_capacity(6 + self.own.len() + self.items.len());
-        args.extend([now, number(log_max)]);
+        args.extend([now, log_bound]);
         args.extend([number(self.streams.len() as u64), number(self.ids.len() as u64)]);
         args.extend(self.own);
         args.extend(self.items);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Durability, StoreError, Tls, address};
+use crate::{Durability, LogUse, StoreError, Tls, address};
 
 /// What [`Store::connect`](crate::Store::connect) needs to know.
 #[derive(Clone)]
@@ -26,7 +26,9 @@ pub struct StoreConfig {
     pub replicas: u32,
     /// Accepts a Redis that evicts, or writes no append-only file. For development only.
     pub allow_unsafe: bool,
-    /// How many entries the log of each shard keeps, roughly.
+    /// What becomes of the logs; the same mode for every process, as the stored one says.
+    pub log: LogUse,
+    /// How many entries the log of each shard keeps as a ring, roughly.
     pub log_entries_max: u64,
 }
 
@@ -51,6 +53,7 @@ impl fmt::Debug for StoreConfig {
             .field("durability", &self.durability)
             .field("replicas", &self.replicas)
             .field("allow_unsafe", &self.allow_unsafe)
+            .field("log", &self.log)
             .field("log_entries_max", &self.log_entries_max)
             .finish_non_exhaustive()
     }

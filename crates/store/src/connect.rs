@@ -253,7 +253,12 @@ pub(crate) async fn has_stored(link: &Link, field: &str) -> Result<bool, StoreEr
 }
 
 /// Looks first: a full Redis refuses every plain write, and a sender must be able to start on one.
-async fn stored_or_set(client: &Client, link: &Link, field: &str, ours: &str) -> Result<String, StoreError> {
+pub(crate) async fn stored_or_set(
+    client: &Client,
+    link: &Link,
+    field: &str,
+    ours: &str,
+) -> Result<String, StoreError> {
     if let Some(stored) = link.ask(client.hget(META, field)).await? {
         return Ok(stored);
     }

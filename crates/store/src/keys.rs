@@ -15,14 +15,14 @@
 //! | `{pl1:S}:doubt` | zset: end of the window | ids in `in_doubt` | scripts | any worker |
 //! | `{pl1:S}:dead` | zset: time | ids in `dead` | scripts | operators |
 //! | `{pl1:S}:held` | zset: time | ids in `held` | scripts | operators |
-//! | `{pl1:S}:log` | stream | packed transitions, bounded | scripts | watchers |
+//! | `{pl1:S}:log` | stream, group `ledger` | packed transitions `e`, what was accepted `n`, what a person did `a`, what a template keeps `k`; bounded, or kept until the group has it | scripts | watchers, feedback |
 //! | `{pl1:S}:run` | hash | at `local` only: the `run` of Redis that claims are made on, and `hold_until` (ms) when claims are allowed again, 0 once a sender has waited so long by its own clock | claim, run | claim, run |
 //! | `{pl1:S}:wait` | string | nothing, for a second: the write that a wait for durability begins with | waits | nobody |
 //! | `{pl1:stop}` | hash: id | stops (a format byte and protobuf) | operators, renderer | renderer, sender, ingest |
 //! | `{pl1:stop}:wait` | string | as `wait` above | waits | nobody |
 //! | `{pl1:sup:B}` | hash | suppressed addresses by their keyed hash, B its first byte, and the `run` of Redis for which the bucket is complete: see `suppressions.rs` | feedback | sender, feedback |
 //! | `{pl1:sup:B}:wait` | string | as `wait` above | waits | nobody |
-//! | `{pl1:meta}` | hash | `shards`, `format`, `address_key`: set once, checked at each start | connect | connect |
+//! | `{pl1:meta}` | hash | `shards`, `format`, `log`, `address_key`: set once, checked at each start | connect | connect |
 //! | `{pl1:tpl}:<sha256>` | string | a template bundle, 400 days after its last use | renderer, ingest | renderer |
 //! | `pl1:hint:<stage>` | channel | "there is something new" | all | renderer, sender |
 

@@ -32,7 +32,8 @@ impl Store {
             let item = Item::new(message.id)
                 .bytes(&millis(ttl))
                 .u16(stream)
-                .u8(message.resubmit.into());
+                .u8(message.resubmit.into())
+                .bytes(&message.logged);
             batch.push(message.id, item);
             batch.also(packed::pack(&message.record)?);
             batch.also(message.request);

@@ -50,6 +50,8 @@ pub(crate) const ACCEPTED_AT: Range<usize> = 20..26;
 
 const TICKET_BYTES: usize = 26;
 const TRANSITION_BYTES: usize = 39;
+/// Where the state stands in a transition.
+const TRANSITION_STATE: usize = 26;
 
 /// Why stored bytes are no record for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,6 +223,22 @@ pub(crate) fn unpack_transitions(bytes: &[u8]) -> Vec<Transition> {
         .chunks_exact(TRANSITION_BYTES)
         .filter_map(|chunk| transition(&mut Input(chunk)))
         .collect()
+}
+
+/// Reads a log entry for those who must not overlook anything: what can be read, and why the rest can't. A state that is a letter
+/// and none of ours is one of a newer release.
+pub(crate) fn read_transitions(bytes: &[u8]) -> (Vec<Transition>, Option<Unreadable>) {
+    let chunks = bytes.chunks_exact(TRANSITION_BYTES);
+    let mut problem = (!chunks.remainder().is_empty()).then_some(Unreadable::Corrupt);
+    let mut transitions = Vec::with_capacity(chunks.len());
+    for chunk in chunks {
+        match transition(&mut Input(chunk)) {
+            Some(transition) => transitions.push(transition),
+            None if chunk[TRANSITION_STATE].is_ascii_lowercase() => problem = Some(Unreadable::Newer),
+            None => problem = problem.or(Some(Unreadable::Corrupt)),
+        }
+    }
+    (transitions, problem)
 }
 
 fn transition(input: &mut Input<'_>) -> Option<Transition> {

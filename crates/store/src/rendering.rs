@@ -68,7 +68,20 @@ impl Store {
         .await
     }
 
+    /// Logs what the ledger is to keep before it can be sent: at least once, as the hand-off itself.
+    async fn log_kept(&self, shard: u16, item: &HandOff) -> Result<(), StoreError> {
+        if item.kept.is_empty() {
+            return Ok(());
+        }
+        let fields = vec![("k", item.kept.clone())];
+        let (client, log) = (self.commands.client(), self.keys.log(shard));
+        let add = client.xadd::<Value, _, _, _, _>(log, false, None, "*", fields);
+        self.commands.ask(add).await?;
+        Ok(())
+    }
+
     async fn add_ready(&self, shard: u16, item: &HandOff) -> Result<(), StoreError> {
+        self.log_kept(shard, item).await?;
         let ticket = bytes::Bytes::copy_from_slice(&pack_ticket(item.id, item.ticket));
         let mut fields = vec![("e", ticket), ("z", item.rendered.clone())];
         fields.extend(item.to.as_ref().map(|to| ("s", to.pack())));

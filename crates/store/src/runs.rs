@@ -24,6 +24,12 @@ use crate::{Change, Durability, Store, StoreError};
 pub struct Run(pub(crate) String);
 
 impl Run {
+    /// The name that the server gives itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// One that no server has, for a test.
     #[cfg(feature = "test-util")]
     #[must_use]

@@ -91,6 +91,9 @@ scripts! {
     plain DUE = "due";
     plain TICKETS = "tickets";
     plain LENGTHS = "lengths";
+    plain LOG_GROUP = "log_group";
+    plain LOG_COPIED = "log_copied";
+    plain LOG_BACKLOG = "log_backlog";
     plain SUPPRESS = "suppress";
     plain SUPPRESSIONS = "suppressions";
     plain SUPPRESSION_MARK = "suppression_mark";

@@ -17,7 +17,7 @@ use crate::link::Link;
 use crate::script::Script;
 use crate::tasks::Tasks;
 use crate::waits::{self, Settled, Waits};
-use crate::{Change, StoreConfig, StoreError, connect};
+use crate::{Change, LogMode, StoreConfig, StoreError, connect, log_mode};
 
 /// How often a script is run because its server was replaced before what it wrote was kept.
 const RUNS_MAX: u32 = 5;
@@ -33,6 +33,7 @@ pub struct Store {
     pub(crate) reader: Link,
     pub(crate) hints: Hints,
     pub(crate) keys: Keys,
+    log: LogMode,
     log_entries_max: u64,
     /// Streams that are known to have their group.
     known: Arc<Mutex<HashSet<(u16, StreamKey)>>>,
@@ -62,11 +63,13 @@ impl Store {
         // Large, and part of every service's start.
         let guard = Box::pin(connect::Guard::new(&commands, config, &tasks)).await?;
         connect::check_shards(&commands, config.shards).await?;
+        log_mode::check(&commands, config).await?;
         Ok(Self {
             reader: Link::open(config, None, &connections, ConnectionUse::Reads).await?,
             hints: Hints::open(config, commands.clone(), &tasks).await?,
             commands,
             keys: Keys::new(config.shards),
+            log: config.log.mode,
             log_entries_max: config.log_entries_max,
             known: Arc::default(),
             guard,
@@ -95,6 +98,12 @@ impl Store {
     #[must_use]
     pub fn shards(&self) -> u16 {
         self.keys.shards()
+    }
+
+    /// What becomes of the logs.
+    #[must_use]
+    pub const fn log_mode(&self) -> LogMode {
+        self.log
     }
 
     /// Asks Redis for a sign of life.
@@ -152,6 +161,14 @@ impl Store {
         Value::from_static_str("")
     }
 
+    /// The bound of a log for a script: empty where only what was copied is cut off.
+    fn log_bound(&self) -> Value {
+        match self.log {
+            LogMode::Ring => batch::number(self.log_entries_max),
+            LogMode::Ledger => Value::from_static_str(""),
+        }
+    }
+
     /// The time that a test has set in place of Redis's.
     pub(crate) fn overridden_time(&self) -> Option<paceline_domain::time::Millis> {
         #[cfg(feature = "test-util")]
@@ -194,7 +211,7 @@ impl Store {
             return Ok(Vec::new());
         }
         let expected = batch.len();
-        let (keys, args) = batch.finish(&self.keys, shard, self.now(), self.log_entries_max, false)?;
+        let (keys, args) = batch.finish(&self.keys, shard, self.now(), self.log_bound(), false)?;
         Ok(batch::answers(self.run(script, keys, args).await?, expected)?.0)
     }
 
@@ -212,7 +229,7 @@ impl Store {
             return self.run_batch(script, shard, batch).await;
         }
         let expected = batch.len();
-        let call = batch.finish(&self.keys, shard, self.now(), self.log_entries_max, true)?;
+        let call = batch.finish(&self.keys, shard, self.now(), self.log_bound(), true)?;
         let place = (self.keys.slot(shard), self.keys.wait(shard));
         self.keep(script, call, expected, place, wait).await
     }

@@ -26,6 +26,8 @@ pub struct NewMessage {
     pub ttl: Duration,
     /// The request, as the renderer will read it.
     pub request: Bytes,
+    /// What the ledger is to know of it: `LoggedMessages` with this one. Empty where there is no ledger.
+    pub logged: Bytes,
     /// Takes up again what ended provably unsent.
     pub resubmit: bool,
     /// When it counts as kept; the deployment's level if that is more.
@@ -101,6 +103,8 @@ pub struct HandOff {
     pub rendered: Bytes,
     /// `None` leaves it to the sender to find out.
     pub to: Option<Addressee>,
+    /// `KeptParts` for the log, where the template keeps them; else empty.
+    pub kept: Bytes,
 }
 
 /// How far the hand-off of a message came.

@@ -69,6 +69,8 @@ pub struct Manifest {
     pub time_to_live: Duration,
     /// How often a message may fail for its own reasons.
     pub tries_max: u8,
+    /// How long the ledger keeps the data and the rendered parts; zero: it never gets them.
+    pub keep: Duration,
     /// Where the request names none.
     pub from: Option<Mailbox>,
     pub reply_to: Option<Mailbox>,
@@ -107,6 +109,9 @@ struct File {
     time_to_live: Option<Duration>,
     /// 8 by default.
     tries: Option<u8>,
+    /// Not at all by default.
+    #[serde(default, with = "humantime_serde")]
+    keep: Option<Duration>,
     from: Option<FileMailbox>,
     reply_to: Option<FileMailbox>,
     #[serde(default)]
@@ -143,6 +148,7 @@ impl Manifest {
             dedupe_window: file.dedupe_window(),
             time_to_live: file.time_to_live(),
             tries_max: file.tries.unwrap_or(8),
+            keep: file.keep.unwrap_or_default(),
             name: file.name,
             version: file.version,
             lane: file.lane,
@@ -213,6 +219,10 @@ impl File {
                  unsubscribe from"
                     .to_owned(),
             );
+        }
+        let keep = self.keep.unwrap_or_default();
+        if !keep.is_zero() && !(DAY..=365 * DAY).contains(&keep) {
+            wrong.push("keep must be 1d to 365d, or 0s for not at all".to_owned());
         }
         if self.in_doubt == DoubtPolicy::Resend && self.in_doubt_window() >= self.time_to_live() {
             wrong.push(
@@ -304,6 +314,7 @@ mod tests {
         assert_eq!(manifest.dedupe_window, Duration::from_secs(7 * 86_400));
         assert_eq!(manifest.time_to_live, Duration::from_secs(3 * 86_400));
         assert_eq!(manifest.tries_max, 8);
+        assert_eq!(manifest.keep, Duration::ZERO, "nothing is kept");
         let bulk = parse("name = \"a\"\nversion = 1\nlane = \"bulk\"").expect("bulk");
         assert_eq!(bulk.dedupe_window, Duration::from_secs(86_400));
         assert_eq!((manifest.category, manifest.despite_complaint), (None, false));
@@ -314,7 +325,7 @@ mod tests {
     fn everything_can_be_said() {
         let text = with(
             "identity = [\"order\"]\nvolatile = [\"seen\"]\nin_doubt = \"resend\"\nin_doubt_window = \"5m\"\n\
-             dedupe_window = \"2d\"\ntime_to_live = \"1h\"\ntries = 3\n\
+             dedupe_window = \"2d\"\ntime_to_live = \"1h\"\ntries = 3\nkeep = \"30d\"\n\
              from = { address = \"Shop@Example.COM\", display_name = \"Shop\" }\n\
              reply_to = { address = \"help@example.com\" }\nheaders = { X-Kind = \"receipt\" }\n",
         );
@@ -324,6 +335,7 @@ mod tests {
         assert_eq!(manifest.dedupe_window, Duration::from_secs(2 * 86_400));
         assert_eq!(manifest.time_to_live, Duration::from_secs(3_600));
         assert_eq!(manifest.tries_max, 3);
+        assert_eq!(manifest.keep, Duration::from_secs(30 * 86_400));
         assert!(manifest.identity_fields.counts("order") && !manifest.identity_fields.counts("other"));
         let from = manifest.from.expect("given");
         assert_eq!(
@@ -362,6 +374,8 @@ mod tests {
         for (lines, expected) in [
             ("colour = \"red\"", "colour"),
             ("tries = 0", "tries"),
+            ("keep = \"1h\"", "keep"),
+            ("keep = \"400d\"", "keep"),
             ("time_to_live = \"5s\"", "time_to_live"),
             ("time_to_live = \"soon\"", "time_to_live"),
             ("dedupe_window = \"400d\"", "dedupe_window"),

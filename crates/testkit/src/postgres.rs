@@ -18,6 +18,7 @@ const NOBODY: u32 = 65_534;
 pub struct TestPostgres {
     // Before the directory, so that the server is gone when its files go. `None` while it is stopped.
     server: Option<Child>,
+    syncs: bool,
     dir: TempDir,
 }
 
@@ -27,6 +28,18 @@ impl TestPostgres {
     /// # Panics
     /// Without Debian's `postgresql`: a missing server fails the test.
     pub async fn start() -> Self {
+        Self::make(false).await
+    }
+
+    /// The same with each commit synced to disk, as a database that counts is set up.
+    ///
+    /// # Panics
+    /// As [`TestPostgres::start`].
+    pub async fn syncing() -> Self {
+        Self::make(true).await
+    }
+
+    async fn make(syncs: bool) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("pl-pg-")
             .tempdir()
@@ -50,9 +63,19 @@ impl TestPostgres {
             "initdb: {}",
             String::from_utf8_lossy(&made.stderr)
         );
-        let mut postgres = Self { server: None, dir };
+        let mut postgres = Self {
+            server: None,
+            syncs,
+            dir,
+        };
         postgres.resume().await;
         postgres
+    }
+
+    /// The server's process; its children serve the connections. `None` while it is stopped.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref()?.id()
     }
 
     /// Where the ledger finds it.
@@ -145,7 +168,8 @@ impl TestPostgres {
     pub async fn resume(&mut self) {
         let mut server = program("postgres", &self.dir);
         server
-            .args(["-c", "fsync=off", "-c", "listen_addresses=", "-k"])
+            .args(["-c", if self.syncs { "fsync=on" } else { "fsync=off" }])
+            .args(["-c", "listen_addresses=", "-k"])
             .arg(self.dir.path())
             .arg("-D")
             .arg(self.dir.path().join("data"));

@@ -34,6 +34,8 @@ pub mod reason {
     pub const OVERLOADED: &str = "overloaded";
     /// Too many messages wait to be rendered or sent.
     pub const BACKLOG_FULL: &str = "backlog_full";
+    /// The ledger does not come after with copying the logs; bulk mail waits for it.
+    pub const LOG_FULL: &str = "log_full";
     /// There are as many stops as can be.
     pub const STOPS_FULL: &str = "stops_full";
     /// Redis is at its memory's bound, or near it.

@@ -119,7 +119,7 @@ impl Site {
             _ => (1, 0),
         };
         format!(
-            "durability = \"{}\"\nshards = {shards}\nreplicas = {replicas}\ncommand_timeout = \"500ms\"\n",
+            "durability = \"{}\"\nshards = {shards}\nreplicas = {replicas}\ncommand_timeout = \"500ms\"\nlog = \"ring\"\n",
             ground.durability()
         )
     }

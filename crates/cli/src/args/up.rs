@@ -22,6 +22,9 @@ pub(crate) struct UpOptions {
     /// Where the throttle coordinator listens, for `paceline throttle`; port 0 lets the system choose.
     #[arg(long, default_value = "127.0.0.1:7071", value_name = "ADDR")]
     pub(crate) coordinator: SocketAddr,
+    /// Where feedback listens, which answers from the ledger; port 0 lets the system choose.
+    #[arg(long, default_value = "127.0.0.1:7074", value_name = "ADDR")]
+    pub(crate) feedback: SocketAddr,
     /// The services as processes of their own instead of one; their binaries stand beside this one.
     #[arg(long)]
     pub(crate) separate: bool,

@@ -29,16 +29,22 @@ domain = "mg.example.com"
 /// The look-alike takes any key of Mailgun's.
 const MAILGUN_KEY: &str = "look-alike";
 
-const DIGEST_KEY_CHARACTERS: usize = 64;
+/// As is the key of its events.
+pub(super) const MAILGUN_SIGNING_KEY: &str = "look-alike of mailgun";
+
+const KEY_CHARACTERS: usize = 64;
 
 pub(super) struct Files {
     folder: PathBuf,
     templates: PathBuf,
     listen: SocketAddr,
     coordinator: SocketAddr,
+    feedback: SocketAddr,
+    ledger: PathBuf,
     redis_url: String,
     lookalike: SocketAddr,
     digest_key: String,
+    address_key: String,
 }
 
 impl Files {
@@ -48,15 +54,19 @@ impl Files {
         let templates = options.templates.canonicalize();
         let templates = templates
             .with_context(|| format!("no templates at --templates {}", options.templates.display()))?;
-        let digest_key = digest_key(&options.data.join("digest_key"))?;
+        let digest_key = kept_key(&options.data.join("digest_key"))?;
+        let address_key = kept_key(&options.data.join("address_key"))?;
         Ok(Self {
             folder,
             templates,
             listen: options.listen,
             coordinator: options.coordinator,
+            feedback: options.feedback,
+            ledger: options.data.join("ledger.db"),
             redis_url: redis_url.to_owned(),
             lookalike,
             digest_key,
+            address_key,
         })
     }
 
@@ -80,7 +90,8 @@ impl Files {
 
     pub(super) fn renderer(&self) -> anyhow::Result<PathBuf> {
         let text = format!(
-            "{}\n[templates]\ndirectory = {}\n",
+            "address_key = \"{}\"\n{}\n[templates]\ndirectory = {}\n",
+            self.address_key,
             self.common("127.0.0.1:0".parse()?),
             quoted(&self.templates.display().to_string())
         );
@@ -92,8 +103,9 @@ impl Files {
         let key = self.folder.join("mailgun_key");
         write_private(&key, MAILGUN_KEY)?;
         let text = format!(
-            "name = \"sender-{number}\"\ndeliver = \"live\"\ncoordinators = [\"http://{coordinator}\"]\n{}\n[ses]\nendpoint_url = \"http://{}\"\n\
+            "address_key = \"{}\"\nname = \"sender-{number}\"\ndeliver = \"live\"\ncoordinators = [\"http://{coordinator}\"]\n{}\n[ses]\nendpoint_url = \"http://{}\"\n\
              credentials = \"look_alike\"\n[mailgun]\nendpoint_url = \"http://{}\"\nkey_file = {}\n{IDENTITY}",
+            self.address_key,
             self.common("127.0.0.1:0".parse()?),
             self.lookalike,
             self.lookalike,
@@ -102,10 +114,32 @@ impl Files {
         self.write(&format!("sender-{number}"), &text)
     }
 
+    /// Its webhooks are called by the look-alike, whose topic has a CA of its own.
+    pub(super) fn feedback(
+        &self,
+        coordinator: SocketAddr,
+        (topic, ca): (&str, &str),
+    ) -> anyhow::Result<PathBuf> {
+        let ca_file = self.folder.join("sns_ca.pem");
+        write_private(&ca_file, ca)?;
+        let text = format!(
+            "coordinators = [\"http://{coordinator}\"]\naddress_key = \"{}\"\n{}\n[ledger]\nurl = {}\n[web]\nlisten = \"127.0.0.1:0\"\n\
+             [sns]\ntopics = [{}]\nca = {}\nloopback = \"{}\"\n[mailgun]\nsigning_keys = [\"{MAILGUN_SIGNING_KEY}\"]\n",
+            self.address_key,
+            self.common(self.feedback),
+            quoted(&format!("sqlite:{}", in_url(&self.ledger))),
+            quoted(topic),
+            quoted(&ca_file.display().to_string()),
+            self.lookalike,
+        );
+        self.write("feedback", &text)
+    }
+
     pub(super) fn ingest(&self) -> anyhow::Result<PathBuf> {
         let text = format!(
-            "digest_key = \"{}\"\n{}\n[templates]\ndirectory = {}\n{IDENTITY}",
+            "digest_key = \"{}\"\naddress_key = \"{}\"\n{}\n[templates]\ndirectory = {}\n{IDENTITY}",
             self.digest_key,
+            self.address_key,
             self.common(self.listen),
             quoted(&self.templates.display().to_string())
         );
@@ -116,7 +150,7 @@ impl Files {
         // The line "ready" is read from the log, so its form is fixed.
         format!(
             "listen = \"{listen}\"\nadmin_listen = \"127.0.0.1:0\"\n\n[telemetry]\nlog = \"info\"\nlog_format = \"json\"\n\n\
-             [redis]\nurl = {}\n",
+             [redis]\nurl = {}\nlog = \"ledger\"\n",
             quoted(&self.redis_url)
         )
     }
@@ -133,16 +167,22 @@ fn quoted(text: &str) -> toml::Value {
     toml::Value::String(text.to_owned())
 }
 
-/// The key of the digests by which two payloads under one idempotency key are compared: made once, kept with the data.
-fn digest_key(path: &Path) -> anyhow::Result<String> {
+/// The characters of a path that mean something else in a URL.
+fn in_url(path: &Path) -> String {
+    let path = path.display().to_string();
+    path.replace('%', "%25").replace('?', "%3F").replace('#', "%23")
+}
+
+/// A key that must stay the same for as long as the data does: made once, kept with it.
+fn kept_key(path: &Path) -> anyhow::Result<String> {
     match fs::read_to_string(path) {
-        Ok(key) if key.len() >= DIGEST_KEY_CHARACTERS => return Ok(key),
+        Ok(key) if key.len() >= KEY_CHARACTERS => return Ok(key),
         // Cut off by a crash while it was written: nothing was accepted with it.
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(|| format!("can't read {}", path.display())),
     }
-    let key = HEXLOWER.encode(&rand::random::<[u8; DIGEST_KEY_CHARACTERS / 2]>());
+    let key = HEXLOWER.encode(&rand::random::<[u8; KEY_CHARACTERS / 2]>());
     write_private(path, &key)?;
     Ok(key)
 }

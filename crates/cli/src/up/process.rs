@@ -1,5 +1,6 @@
 //! A service as a process of its own: started from the binary beside this one, known by its line "ready".
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,6 +15,8 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::running::Addresses;
+
 pub(super) struct Process {
     child: Child,
     log: JoinHandle<()>,
@@ -21,7 +24,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts `binary` with its settings file and waits until it says that it is ready; its log goes to a file in `data`.
-    pub(super) async fn start(binary: &str, file: &Path, data: &Path) -> anyhow::Result<(Self, Bound)> {
+    pub(super) async fn start(binary: &str, file: &Path, data: &Path) -> anyhow::Result<(Self, Addresses)> {
         let path = std::env::current_exe()?.with_file_name(binary);
         anyhow::ensure!(
             path.is_file(),
@@ -96,17 +99,20 @@ impl Process {
 
 /// Copies a service's log to its file, and tells the addresses of its line "ready". Goes on reading when the file can't be
 /// written: a service must not stand still for its log.
-async fn copy_log(stderr: BufReader<ChildStderr>, mut log: File, ready: oneshot::Sender<Bound>) {
+async fn copy_log(stderr: BufReader<ChildStderr>, mut log: File, ready: oneshot::Sender<Addresses>) {
     let mut ready = Some(ready);
+    let mut web = None;
     let mut complained = false;
     let mut lines = stderr.lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        if ready.is_some()
-            && let Some(bound) = bound_in(&line)
-            && let Some(ready) = ready.take()
-        {
-            // Nobody waits any more where the start was given up.
-            let _ = ready.send(bound);
+        if ready.is_some() {
+            web = web.or_else(|| web_in(&line));
+            if let Some(bound) = bound_in(&line)
+                && let Some(ready) = ready.take()
+            {
+                // Nobody waits any more where the start was given up.
+                let _ = ready.send(Addresses { bound, web });
+            }
         }
         let written = log.write_all(format!("{line}\n").as_bytes()).await;
         if let Err(error) = written.and(log.flush().await)
@@ -116,6 +122,15 @@ async fn copy_log(stderr: BufReader<ChildStderr>, mut log: File, ready: oneshot:
             eprintln!("paceline: a service's log can't be written: {error}");
         }
     }
+}
+
+/// Comes before the line "ready".
+fn web_in(line: &str) -> Option<SocketAddr> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    if line.get("message")?.as_str()? != "serves web" {
+        return None;
+    }
+    line.get("web")?.as_str()?.parse().ok()
 }
 
 fn bound_in(line: &str) -> Option<Bound> {
@@ -131,13 +146,15 @@ fn bound_in(line: &str) -> Option<Bound> {
 
 #[cfg(test)]
 mod tests {
-    use super::bound_in;
+    use super::{bound_in, web_in};
 
     #[test]
     fn addresses_are_read_from_the_ready_line_alone() {
         let line = r#"{"level":"INFO","message":"ready","grpc":"127.0.0.1:1","admin":"127.0.0.1:2"}"#;
         let bound = bound_in(line).expect("the ready line");
         assert_eq!((bound.grpc.port(), bound.admin.port()), (1, 2));
+        let line = r#"{"level":"INFO","message":"serves web","web":"127.0.0.1:3"}"#;
+        assert_eq!(web_in(line).map(|web| web.port()), Some(3));
         assert!(bound_in(r#"{"message":"draining"}"#).is_none());
         assert!(bound_in("not JSON").is_none());
     }

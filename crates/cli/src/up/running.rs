@@ -1,6 +1,7 @@
 //! One service that runs: a task of this process, or a process of its own.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub(super) enum Service {
     ThrottleCoordinator,
     Renderer,
     Sender,
+    Feedback,
 }
 
 impl Service {
@@ -31,6 +33,7 @@ impl Service {
             Self::ThrottleCoordinator => "throttle-coordinator",
             Self::Renderer => "renderer",
             Self::Sender => "sender",
+            Self::Feedback => "feedback",
         }
     }
 }
@@ -48,9 +51,17 @@ pub(super) struct Surroundings {
     pub(super) separate: bool,
 }
 
+/// Where a service listens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addresses {
+    pub(super) bound: Bound,
+    /// Where strangers call, of those that let them.
+    pub(super) web: Option<SocketAddr>,
+}
+
 pub(super) struct Running {
     service: Service,
-    bound: Bound,
+    addresses: Addresses,
     form: Form,
 }
 
@@ -68,63 +79,24 @@ impl Running {
     ) -> anyhow::Result<Self> {
         let started = async {
             if surroundings.separate {
-                let (process, bound) = Process::start(service.binary(), file, &surroundings.data).await?;
-                return anyhow::Ok((Form::Process(process), bound));
+                let (process, addresses) = Process::start(service.binary(), file, &surroundings.data).await?;
+                return anyhow::Ok((Form::Process(process), addresses));
             }
-            let telemetry = &surroundings.telemetry;
-            let (task, bound) = match service {
-                Service::Ingest => {
-                    Task::start(
-                        service,
-                        file,
-                        paceline_ingest::DEFAULTS,
-                        telemetry,
-                        paceline_ingest::run,
-                    )
-                    .await
-                }
-                Service::ThrottleCoordinator => {
-                    let defaults = paceline_throttle_coordinator::DEFAULTS;
-                    Task::start(
-                        service,
-                        file,
-                        defaults,
-                        telemetry,
-                        paceline_throttle_coordinator::run,
-                    )
-                    .await
-                }
-                Service::Renderer => {
-                    Task::start(
-                        service,
-                        file,
-                        paceline_renderer::DEFAULTS,
-                        telemetry,
-                        paceline_renderer::run,
-                    )
-                    .await
-                }
-                Service::Sender => {
-                    Task::start(
-                        service,
-                        file,
-                        paceline_sender::DEFAULTS,
-                        telemetry,
-                        paceline_sender::run,
-                    )
-                    .await
-                }
-            }?;
-            Ok((Form::Task(task), bound))
+            let (task, addresses) = Task::of(service, file, &surroundings.telemetry).await?;
+            Ok((Form::Task(task), addresses))
         };
-        let (form, bound) = started
+        let (form, addresses) = started
             .await
             .with_context(|| format!("{service} did not start"))?;
-        Ok(Self { service, bound, form })
+        Ok(Self {
+            service,
+            addresses,
+            form,
+        })
     }
 
-    pub(super) const fn bound(&self) -> Bound {
-        self.bound
+    pub(super) const fn addresses(&self) -> Addresses {
+        self.addresses
     }
 
     /// Waits until the service ends, which it should not, and says how.
@@ -157,13 +129,46 @@ struct Task {
 }
 
 impl Task {
+    /// Starts the service's own function with its own defaults.
+    async fn of(service: Service, file: &Path, telemetry: &Telemetry) -> anyhow::Result<(Self, Addresses)> {
+        match service {
+            Service::Ingest => {
+                let defaults = paceline_ingest::DEFAULTS;
+                Self::start(service, file, defaults, telemetry, paceline_ingest::run).await
+            }
+            Service::ThrottleCoordinator => {
+                let defaults = paceline_throttle_coordinator::DEFAULTS;
+                Self::start(
+                    service,
+                    file,
+                    defaults,
+                    telemetry,
+                    paceline_throttle_coordinator::run,
+                )
+                .await
+            }
+            Service::Renderer => {
+                let defaults = paceline_renderer::DEFAULTS;
+                Self::start(service, file, defaults, telemetry, paceline_renderer::run).await
+            }
+            Service::Sender => {
+                let defaults = paceline_sender::DEFAULTS;
+                Self::start(service, file, defaults, telemetry, paceline_sender::run).await
+            }
+            Service::Feedback => {
+                let defaults = paceline_feedback::DEFAULTS;
+                Self::start(service, file, defaults, telemetry, paceline_feedback::run).await
+            }
+        }
+    }
+
     async fn start<S, F>(
         service: Service,
         file: &Path,
         defaults: &str,
         telemetry: &Telemetry,
         run: impl FnOnce(S, Context) -> F,
-    ) -> anyhow::Result<(Self, Bound)>
+    ) -> anyhow::Result<(Self, Addresses)>
     where
         S: Settings,
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
@@ -171,14 +176,21 @@ impl Task {
         let config: S = settings::load(service.binary(), defaults, Some(file))?;
         let shutdown = Shutdown::new();
         let (ready, bound) = oneshot::channel();
+        let (serves, mut web) = oneshot::channel();
         let context =
             Context::new(service.binary(), telemetry.clone(), shutdown.clone()).on_ready(move |bound| {
                 // Nobody waits any more where the start was given up.
                 let _ = ready.send(bound);
             });
+        let context = context.on_web(move |web| {
+            let _ = serves.send(web);
+        });
         let mut task = AbortOnDropHandle::new(tokio::spawn(run(config, context)));
         tokio::select! {
-            Ok(bound) = bound => Ok((Self { shutdown, task: Some(task) }, bound)),
+            Ok(bound) = bound => {
+                let addresses = Addresses { bound, web: web.try_recv().ok() };
+                Ok((Self { shutdown, task: Some(task) }, addresses))
+            }
             ended = &mut task => {
                 ended.context("it panicked")??;
                 anyhow::bail!("it ended before it was ready")

@@ -1,6 +1,7 @@
 //! The feedback service as a process against a real Redis and both databases, and its parts beside stand-ins of the providers.
 
 mod audit;
+mod copy;
 mod look_alike;
 mod running;
 mod sns;

@@ -47,11 +47,21 @@ impl Feedback {
     }
 }
 
-/// A service on `redis` with the ledger at `url`.
+/// A service on `redis` with the ledger at `url`, which copies no log.
 pub(crate) async fn start(redis: &TestRedis, url: &str, settings: &str) -> anyhow::Result<ServiceProcess> {
+    start_with(redis, url, settings, "log = \"ring\"").await
+}
+
+/// One with these settings of Redis, too.
+pub(crate) async fn start_with(
+    redis: &TestRedis,
+    url: &str,
+    settings: &str,
+    of_redis: &str,
+) -> anyhow::Result<ServiceProcess> {
     let config = format!(
         "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\nweb.listen = \"127.0.0.1:0\"\naddress_key = \"{ADDRESS_KEY}\"\n\
-         ledger.url = \"{url}\"\n{settings}\n[redis]\nurl = \"{}\"\ndurability = \"local\"\n",
+         ledger.url = \"{url}\"\n{settings}\n[redis]\nurl = \"{}\"\ndurability = \"local\"\n{of_redis}\n",
         redis.url()
     );
     ServiceProcess::start("feedback", &config).await

@@ -4,6 +4,7 @@ mod accepted;
 mod data;
 mod extras;
 mod fields;
+mod logged;
 mod sizes;
 
 use std::path::Path;
@@ -14,6 +15,7 @@ use paceline_domain::canonical::DATA_BYTES_MAX;
 use paceline_domain::lane::Lane;
 use paceline_domain::record::DoubtPolicy;
 use paceline_domain::time::Millis;
+use paceline_kit::address_key::AddressKey;
 use paceline_kit::identity::{IdentitySettings, SesIdentity};
 use paceline_kit::secret::Secret;
 use paceline_templates::Catalog;
@@ -28,6 +30,7 @@ use super::{Admission, Admitted};
 const NOW: Millis = Millis(1_790_000_000_000);
 const DAY: Duration = Duration::from_hours(24);
 const FROM: &str = "from = { address = \"shop@example.com\", display_name = \"Shop\" }\n";
+const ADDRESS_KEY: &str = "fedcba9876543210fedcba9876543210";
 /// Stands in every bad value where it can: no error may show it.
 const SECRET: &str = "s3cret";
 
@@ -86,6 +89,7 @@ pub(crate) fn admission_at(clock: ManualClock) -> Admission {
     write_template(directory.path(), "bare", 1, "");
     let digest = format!("{FROM}category = \"digest\"\n");
     write_template(directory.path(), "digest", 1, &digest);
+    write_template(directory.path(), "kept", 1, &format!("{FROM}keep = \"30d\"\n"));
     let headers: String = (0..10).map(|n| format!("X-Own-{n} = \"x\"\n")).collect();
     write_template(
         directory.path(),
@@ -102,6 +106,7 @@ pub(crate) fn admission_at(clock: ManualClock) -> Admission {
         ],
         makes_links: true,
         digest_key: Secret::new("0123456789abcdef0123456789abcdef"),
+        address_key: AddressKey::read(&Secret::new(ADDRESS_KEY)).expect("long enough"),
         clock: Arc::new(clock),
     }
 }

@@ -121,6 +121,7 @@ fn message(number: u8) -> NewMessage {
         ttl: Duration::from_secs(60),
         request: Bytes::from_static(b"0123456789"),
         resubmit: false,
+        logged: Bytes::new(),
         durability: Durability::Local,
     }
 }
@@ -287,6 +288,7 @@ async fn one_id_is_under_way_once() {
         &batcher,
         NewMessage {
             resubmit: true,
+            logged: Bytes::new(),
             ..message(1)
         },
     );

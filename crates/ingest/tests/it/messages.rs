@@ -68,6 +68,7 @@ pub(crate) async fn claim(store: &Store, id: MessageId) -> Fence {
         ticket,
         rendered,
         to: None,
+        kept: Bytes::new(),
     };
     store
         .hand_off(0, vec![hand_off])

@@ -1,5 +1,8 @@
 //! Backpressure before Redis is full: bulk is refused first, everything later, both with a delay; what drains is taken again.
 
+use std::time::Duration;
+
+use paceline_store::LogBody;
 use paceline_testkit::eventually;
 use paceline_wire::status::{RpcError, reason};
 use paceline_wire::v1;
@@ -129,4 +132,38 @@ async fn a_batch_under_pressure_is_answered_for_each_message() {
         second.result,
         Some(v1::enqueue_result::Result::Response(_))
     ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_log_waits_for_the_ledger_bulk_is_refused_and_taken_again_once_it_is_copied() {
+    let service = Running::with(
+        "address_key = \"0123456789abcdef0123456789abcdef\"\nredis.log = \"ledger\"\nintake.log_bytes_max = \"1MiB\"",
+    )
+    .await;
+    service.enqueue(bulk(1)).await.expect("far from full");
+    let key = "{pl1:0}:log";
+    let entry = vec![b'x'; 1 << 20];
+    let add: [&[u8]; 5] = [b"XADD", key.as_bytes(), b"*", b"e", &entry];
+    service.redis.command(&add).await;
+    level(&service, "log", 1.0).await;
+    refused(&service, bulk(2), reason::LOG_FULL).await;
+    service.enqueue(order(3)).await.expect("transactional is taken");
+
+    let store = &service.store;
+    let read = store.read_log(0, "copier", 100).await.expect("redis is there");
+    let logged = |entry: &paceline_store::LogEntry| match &entry.body {
+        LogBody::Logged(logged) => logged.messages.len(),
+        LogBody::Newer => 0,
+    };
+    assert!(
+        read.len() == 3 && logged(&read[0]) > 100 && logged(&read[2]) > 100,
+        "what is accepted is logged with what the ledger must know: {read:?}"
+    );
+    let ids: Vec<String> = read.into_iter().map(|entry| entry.id).collect();
+    store
+        .log_copied(0, &ids, Duration::ZERO)
+        .await
+        .expect("redis is there");
+    level(&service, "log", 0.0).await;
+    service.enqueue(bulk(2)).await.expect("copied");
 }

@@ -9,7 +9,7 @@ use paceline_testkit::cluster::free_ports;
 use paceline_testkit::{Authority, TestRedis};
 
 const REST: &str = "shards = 1\ncommand_timeout = \"2s\"\ndurability = \"local\"\nreplicas = 0\nallow_unsafe = false\n\
-                    log_entries_max = 1000\nallow_plaintext_password = false\n";
+                    log = \"ring\"\nlog_change = false\nlog_entries_max = 1000\nallow_plaintext_password = false\n";
 
 fn settings(url: &str, tls: &str) -> RedisSettings {
     toml::from_str(&format!("url = \"{url}\"\n{REST}[tls]\n{tls}")).expect("the keys that there are")

@@ -20,6 +20,7 @@ fn config(server: &TestRedis) -> StoreConfig {
         durability: Durability::Local,
         replicas: 0,
         allow_unsafe: false,
+        log: paceline_store::LogUse::default(),
         log_entries_max: 1_000,
     }
 }

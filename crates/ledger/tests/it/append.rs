@@ -124,6 +124,39 @@ async fn a_revision_with_two_contents_is_a_conflict_and_both_are_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_moved_before_its_acceptance_came_is_an_event_then_and_once() {
+    for fresh in both().await {
+        let ledger = &fresh.ledger;
+        let moves = [moved(1, 2, State::Sending), moved(1, 3, State::Accepted)];
+        ledger.append(&[], &moves, &[]).await.expect("written");
+        let events = async || ledger.events_since("shop", 0, &[], 10).await.expect("answers");
+        assert_eq!(events().await, [], "nobody knows whose it is");
+        assert_eq!(ledger.events_since("", 0, &[], 10).await.expect("answers"), []);
+        let before = ledger.newest_event().await.expect("answers");
+        let first = [moved(1, 1, State::Queued)];
+        ledger.append(&[message(1)], &first, &[]).await.expect("written");
+        let seen = events().await;
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        assert_eq!(seen[0].event.kind, "accepted");
+        assert!(
+            seen[0].seq > before,
+            "a reader who has come so far does not miss it"
+        );
+        ledger.append(&[message(1)], &first, &[]).await.expect("written");
+        assert_eq!(events().await, seen);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_database_can_not_hold_is_told_from_what_it_does_not_take_now() {
+    let fresh = postgres().await;
+    let mut broken = message(1);
+    broken.template = "a\0b".to_owned();
+    let refused = fresh.ledger.append(&[broken], &[], &[]).await.expect_err("a NUL");
+    assert_eq!(refused.class(), paceline_ledger::ErrorClass::Unfit, "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn writers_at_one_time_lose_nothing_and_do_not_stop_each_other() {
     for fresh in both().await {
         let writer = |ledger: Ledger, first: u8| async move {

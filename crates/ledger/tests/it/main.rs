@@ -2,6 +2,8 @@
 
 mod append;
 mod databases;
+mod kept;
+mod lost;
 mod outcomes;
 mod retention;
 mod search;

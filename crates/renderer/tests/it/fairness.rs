@@ -33,6 +33,7 @@ async fn accept(bench: &Bench, numbers: std::ops::Range<u16>, identity: &str) {
             id: message.id,
             record: message.record.clone(),
             request: message.request.clone(),
+            logged: message.logged.clone(),
             ..*message
         });
         bench

@@ -63,6 +63,7 @@ async fn what_a_dead_renderer_handed_on_without_an_acknowledgement_is_claimed_on
         ticket: record.ticket(),
         rendered: bytes::Bytes::from_static(b"the first copy"),
         to: None,
+        kept: bytes::Bytes::new(),
     };
     bench
         .store

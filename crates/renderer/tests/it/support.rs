@@ -45,6 +45,7 @@ impl Bench {
             allow_unsafe: true,
             tls: None,
             allow_plaintext_password: false,
+            log: paceline_store::LogUse::default(),
             log_entries_max: 1_000,
         };
         let store = Store::connect(&config).await.expect("a safe redis");
@@ -274,6 +275,7 @@ pub(crate) fn message_of(
         ttl: Duration::from_secs(3_600),
         request: request.encode_to_vec().into(),
         resubmit: false,
+        logged: Bytes::new(),
         durability: Durability::Local,
     }
 }

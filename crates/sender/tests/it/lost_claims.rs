@@ -32,6 +32,7 @@ fn message(id: MessageId, record: Record) -> NewMessage {
         ttl: Duration::from_secs(3_600),
         request: "request".into(),
         resubmit: false,
+        logged: bytes::Bytes::new(),
         durability: Durability::Local,
     }
 }

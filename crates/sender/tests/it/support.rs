@@ -152,6 +152,7 @@ impl<R> World<R> {
             ttl: Duration::from_secs(3 * 24 * 3600),
             request: "request".into(),
             resubmit: false,
+            logged: Bytes::new(),
             durability: Durability::Local,
         };
         for ids in ids.chunks(100) {
@@ -212,6 +213,7 @@ impl<R> World<R> {
                     ticket,
                     rendered: (rendering.rendered)(id),
                     to: (rendering.to)(id),
+                    kept: Bytes::new(),
                 }
             });
             let answers = self.store.hand_off(0, items.collect()).await?;
@@ -320,6 +322,7 @@ fn config(url: &str, command_timeout: Duration) -> StoreConfig {
         allow_unsafe: true,
         tls: None,
         allow_plaintext_password: false,
+        log: paceline_store::LogUse::default(),
         log_entries_max: 10_000,
     }
 }

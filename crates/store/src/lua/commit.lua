@@ -44,8 +44,15 @@ local function commit(group)
   if #active > 0 then redis.call('SADD', ACTIVE, unpack(active)) end
   if #transitions > 0 then
     local fields = { 'e', table.concat(transitions) }
-    if ACT ~= '' then fields[3], fields[4] = 'a', ACT end
-    redis.call('XADD', LOG, 'MAXLEN', '~', LOG_MAX, '*', unpack(fields))
+    -- Several `LoggedMessages` one after the other are one with all their messages.
+    local messages = table.concat(logged)
+    if messages ~= '' then fields[3], fields[4] = 'n', messages end
+    if ACT ~= '' then fields[#fields + 1], fields[#fields + 2] = 'a', ACT end
+    if LOG_MAX == '' then
+      redis.call('XADD', LOG, '*', unpack(fields))
+    else
+      redis.call('XADD', LOG, 'MAXLEN', '~', LOG_MAX, '*', unpack(fields))
+    end
   end
 end
 

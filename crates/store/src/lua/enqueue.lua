@@ -2,7 +2,7 @@
 -- enqueue: accepts messages, each at most once. The duplicate check and the acceptance are one step, so that of two
 -- callers with one message exactly one creates it. Without allow-oom: a full Redis refuses the batch as a whole.
 -- KEYS, ARGV 1-4: see record.lua; streams are the queued ones
--- ARGV  for each item: id (16), ttl in ms (6), number of its stream (2), resubmit (1); packed wish; request
+-- ARGV  for each item: id (16), ttl in ms (6), number of its stream (2), resubmit (1), for the log (rest); packed wish; request
 -- Returns for each item: new, duplicate, resubmitted, conflict, newer or corrupt; packed record
 local out = {}
 
@@ -20,6 +20,7 @@ local function accept(i, id, r, wish, ttl, reason, s)
   local bound = math.min(math.max(send_at, NOW) + ttl, TIME_MAX)
   r[SEND_AT], r[EXPIRES_AT] = send_at, wished > 0 and math.min(wished, bound) or bound
   redis.call('SET', request_key(i), ARGV[3 * i + 4])
+  logged[#logged + 1] = string.sub(ARGV[3 * i + 2], 26)
   if send_at <= NOW then return enqueue(i, id, r, reason, s) end
   r[GENERATION] = r[GENERATION] + 1
   return move(i, id, r, SCHEDULED, reason, send_at)

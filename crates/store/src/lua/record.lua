@@ -1,7 +1,7 @@
 -- Shared by every script that moves records: the arguments, the stored form (packed.rs documents it), and reading.
 --
 -- KEYS  1 log, 2 active, 3 open, 4 later, 5 doubt, 6 dead, 7 held, then S streams, N records, N requests
--- ARGV  1 the time in ms or "" for Redis's own, 2 bound of the log, 3 S, 4 N, then the script's own; the last but one: what a person
+-- ARGV  1 the time in ms or "" for Redis's own, 2 bound of the log or "" if only what was copied is cut off, 3 S, 4 N, then the script's own; the last but one: what a person
 --       did, for the log, else ""; the last: 'origin' if the answer is to say where it was given, else ""
 -- All records are read and checked before the first write: a script that fails midway is not rolled back.
 local LOG, ACTIVE, OPEN, LATER, DOUBT, DEAD_LETTERS, HELD_BACK = unpack(KEYS, 1, 7)

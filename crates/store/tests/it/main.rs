@@ -12,6 +12,7 @@ mod full;
 mod hand_off;
 mod hold;
 mod load;
+mod log;
 mod model;
 mod reading;
 mod scrub;

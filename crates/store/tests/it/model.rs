@@ -284,6 +284,7 @@ impl<'a> World<'a> {
                     record,
                     ttl: TTL,
                     resubmit,
+                    logged: bytes::Bytes::new(),
                     durability: Durability::Local,
                     ..message(number)
                 }

@@ -240,6 +240,7 @@ pub(crate) fn config(url: &str, shards: u16) -> StoreConfig {
         durability: Durability::Local,
         replicas: 0,
         allow_unsafe: false,
+        log: paceline_store::LogUse::default(),
         log_entries_max: 10_000,
     }
 }
@@ -306,6 +307,7 @@ pub(crate) fn message(number: u8) -> NewMessage {
         ttl: TTL,
         request: Bytes::from(format!("request {number}")),
         resubmit: false,
+        logged: Bytes::new(),
         durability: Durability::Local,
     }
 }
@@ -326,6 +328,7 @@ pub(crate) fn hand_off_of(entry: &Entry) -> HandOff {
         ticket,
         rendered: Bytes::from_static(b"rendered \xff\x00 parts"),
         to: None,
+        kept: Bytes::new(),
     }
 }
 

@@ -243,6 +243,7 @@ pub(crate) async fn store(redis: &TestRedis) -> Store {
         allow_unsafe: false,
         tls: None,
         allow_plaintext_password: false,
+        log: paceline_store::LogUse::default(),
         log_entries_max: 1_000,
     };
     Store::connect(&config).await.expect("redis is there")

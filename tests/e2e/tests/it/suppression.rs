@@ -183,7 +183,7 @@ impl Services {
 
 fn store(redis: &TestRedis) -> String {
     format!(
-        "[redis]\nurl = {:?}\nallow_unsafe = true\ncommand_timeout = \"500ms\"\n",
+        "[redis]\nurl = {:?}\nallow_unsafe = true\ncommand_timeout = \"500ms\"\nlog = \"ring\"\n",
         redis.url()
     )
 }

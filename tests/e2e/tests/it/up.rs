@@ -1,11 +1,14 @@
 //! `paceline up`: three emails in the inbox, commands that answer, and no process left behind.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use paceline_kit::clock::{Clock, SystemClock};
 use paceline_testkit::eventually;
+use paceline_wire::v1;
+use paceline_wire::v1::events_service_client::EventsServiceClient;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -21,6 +24,7 @@ struct Up {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     ingest: String,
+    ledger: String,
     sent: Vec<String>,
     _data: TempDir,
 }
@@ -38,6 +42,8 @@ impl Up {
                 "127.0.0.1:0",
                 "--coordinator",
                 "127.0.0.1:0",
+                "--feedback",
+                "127.0.0.1:0",
             ])
             .args(["--templates", &templates(), "--data"])
             // A folder as people have them.
@@ -49,7 +55,7 @@ impl Up {
             .spawn()?;
         let stdout = child.stdout.take().context("no standard output")?;
         let mut lines = BufReader::new(stdout).lines();
-        let mut ingest = String::new();
+        let (mut ingest, mut ledger) = (String::new(), String::new());
         let mut sent = Vec::new();
         loop {
             let line = tokio::time::timeout(PATIENCE, lines.next_line()).await??;
@@ -57,6 +63,7 @@ impl Up {
             let mut words = line.split_whitespace();
             match words.next() {
                 Some("ingest") => ingest = format!("http://{}", words.next().unwrap_or_default()),
+                Some("ledger") => ledger = format!("http://{}", words.next().unwrap_or_default()),
                 Some("sent") => sent.push(words.next_back().unwrap_or_default().to_owned()),
                 Some("Ctrl-C") => break,
                 _ => {}
@@ -66,6 +73,7 @@ impl Up {
             child,
             lines,
             ingest,
+            ledger,
             sent,
             _data: data,
         })
@@ -101,6 +109,34 @@ impl Up {
         } else {
             Err(state.to_owned())
         }
+    }
+
+    /// Waits until the ledger has told that each of the examples was accepted, and delivered by the look-alike's events.
+    async fn are_delivered(&self) -> anyhow::Result<()> {
+        let mut client = EventsServiceClient::connect(self.ledger.clone()).await?;
+        let kinds = ["accepted", "delivered"].map(str::to_owned);
+        let mut waited: BTreeSet<(String, String)> = self
+            .sent
+            .iter()
+            .flat_map(|id| kinds.iter().map(|kind| (id.clone(), kind.clone())))
+            .collect();
+        let request = v1::SubscribeRequest {
+            tenant: "demo".to_owned(),
+            cursor: Some(0),
+            kinds: kinds.to_vec(),
+        };
+        let mut stream = client.subscribe(request).await?.into_inner();
+        let reading = async {
+            while !waited.is_empty() {
+                let answer = stream.message().await?.context("the stream ended")?;
+                for event in answer.events {
+                    waited.remove(&(event.message_id, event.kind));
+                }
+            }
+            anyhow::Ok(())
+        };
+        let read = tokio::time::timeout(PATIENCE, reading).await;
+        read.with_context(|| format!("still waits for {waited:?}"))?
     }
 
     /// Ends it as Ctrl-C does, and checks that none of its processes is left.
@@ -171,6 +207,7 @@ async fn up_in_one_process_shows_three_emails_and_leaves_nothing() -> anyhow::Re
         })
         .await;
     }
+    up.are_delivered().await?;
     up.stop().await
 }
 
@@ -183,6 +220,7 @@ async fn up_with_separate_processes_does_the_same() -> anyhow::Result<()> {
         })
         .await;
     }
+    up.are_delivered().await?;
     up.stop().await
 }
 

@@ -119,6 +119,7 @@ impl Beside {
             durability: Durability::Fsync,
             replicas: 0,
             allow_unsafe: true,
+            log: paceline_store::LogUse::default(),
             log_entries_max: 10_000,
         };
         Self {
@@ -236,6 +237,7 @@ impl Beside {
             ttl: Duration::from_secs(3 * 24 * 3_600),
             request: Bytes::from_static(b"request"),
             resubmit: false,
+            logged: Bytes::new(),
             durability: Durability::Local,
         };
         match self
@@ -261,6 +263,7 @@ impl Beside {
             ticket: record.ticket(),
             rendered: Bytes::from_static(b"parts"),
             to: None,
+            kept: Bytes::new(),
         };
         let handed = self
             .store
@@ -319,7 +322,7 @@ impl Beside {
     }
 }
 
-fn wish() -> Record {
+pub(crate) fn wish() -> Record {
     Record {
         state: State::Queued,
         reason: Reason::None,

@@ -1,0 +1,62 @@
+//! What a template keeps is there until its time is over, or its person asks.
+
+use std::time::Duration;
+
+use paceline_domain::record::State;
+use paceline_ledger::Kept;
+
+use crate::databases::{NOW, both, id, message, moved};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn kept(number: u8, generation: u32, content: &str) -> Kept {
+    Kept {
+        id: id(number),
+        accepted_at: NOW,
+        generation,
+        until: NOW + 30 * DAY,
+        content: content.as_bytes().to_vec(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_shown_to_its_tenant_until_its_time_is_over() {
+    for fresh in both().await {
+        let ledger = &fresh.ledger;
+        let first = [moved(1, 1, State::Queued)];
+        ledger.append(&[message(1)], &first, &[]).await.expect("written");
+        let all = [kept(1, 0, "{}"), kept(1, 1, "parts")];
+        ledger.keep(&all).await.expect("written");
+        ledger.keep(&[kept(1, 1, "other")]).await.expect("written");
+        assert_eq!(
+            ledger.kept("shop", id(1)).await.expect("answers"),
+            all,
+            "what came first stays"
+        );
+        assert_eq!(ledger.kept("other", id(1)).await.expect("answers"), []);
+        assert_eq!(ledger.kept("shop", id(2)).await.expect("answers"), []);
+
+        let before = NOW + 29 * DAY;
+        assert_eq!(ledger.drop_kept(before).await.expect("answers"), 0);
+        assert_eq!(ledger.drop_kept(NOW + 30 * DAY).await.expect("answers"), 2);
+        assert_eq!(ledger.kept("shop", id(1)).await.expect("answers"), []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_its_person_it_is_erased_and_comes_back_by_no_repetition() {
+    for fresh in both().await {
+        let ledger = &fresh.ledger;
+        ledger
+            .append(&[message(1), message(2)], &[], &[])
+            .await
+            .expect("written");
+        let all = [kept(1, 0, "{}"), kept(2, 0, "{}")];
+        ledger.keep(&all).await.expect("written");
+        let erased = ledger.erase("shop", &[1; 16], NOW, 10).await.expect("written");
+        assert_eq!(erased, [(id(1), NOW)]);
+        ledger.keep(&all).await.expect("written");
+        assert_eq!(ledger.kept("shop", id(1)).await.expect("answers"), []);
+        assert_eq!(ledger.kept("shop", id(2)).await.expect("answers"), all[1..]);
+    }
+}
