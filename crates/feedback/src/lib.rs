@@ -18,6 +18,7 @@ pub mod sns;
 mod subscribe;
 mod suppression_service;
 mod suppressions;
+mod tasks;
 mod unsubscribe;
 mod webhooks;
 

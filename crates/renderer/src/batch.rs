@@ -230,7 +230,11 @@ impl Batch {
                 let rendered = traced(&job, &request)
                     .in_scope(|| render::render(accepted, request, &template, &shared.people, now));
                 shared.metrics.rendered_in(began.elapsed());
-                let keep = keeps.then_some(template.manifest().keep).unwrap_or_default();
+                let keep = if keeps {
+                    template.manifest().keep
+                } else {
+                    Duration::ZERO
+                };
                 let rendered =
                     rendered.and_then(|rendered| Ok(kept::pack(job.id, job.ticket, rendered, keep)?));
                 (job, rendered)

@@ -85,7 +85,7 @@ impl fmt::Display for Ground {
 #[derive(Debug)]
 pub enum Site {
     Single(SingleSite),
-    Pair(PairSite),
+    Pair(Box<PairSite>),
     Cluster(ClusterSite),
 }
 
@@ -94,7 +94,7 @@ impl Site {
         match ground {
             Ground::Local | Ground::Fsync => Self::Single(SingleSite::start(ground.append_fsync()).await),
             Ground::LocalPair | Ground::ReplicatedPair => {
-                Self::Pair(PairSite::start(ground.append_fsync()).await)
+                Self::Pair(Box::new(PairSite::start(ground.append_fsync()).await))
             }
             Ground::ReplicatedCluster => Self::Cluster(ClusterSite::start().await),
         }

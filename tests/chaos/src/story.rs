@@ -190,7 +190,7 @@ fn attribute_strangers(
     wrong: BTreeMap<String, BTreeSet<Wrong>>,
 ) {
     let index = outcomes.iter().position(|it| it.may_lose);
-    let index = index.unwrap_or(outcomes.len().saturating_sub(1));
+    let index = index.unwrap_or_else(|| outcomes.len().saturating_sub(1));
     if let Some(outcome) = outcomes.get_mut(index) {
         let strangers = wrong
             .into_iter()

@@ -191,7 +191,7 @@ impl ClusterSite {
             }
             (primaries == PRIMARIES)
                 .then_some(())
-                .ok_or(format!("{primaries} primaries"))
+                .ok_or_else(|| format!("{primaries} primaries"))
         })
         .await;
     }

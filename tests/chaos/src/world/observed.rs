@@ -18,7 +18,7 @@ const ASKED_MAX: usize = 16;
 /// What is claimed and has not moved for so long is claimed by nobody who lives: calls of the provider end after a second.
 const OPEN_MAX: Duration = Duration::from_secs(4);
 /// A world without faults brings all but the claims of the dead to rest in this time, or a worker is stuck.
-pub const RECOVERY_MAX: Duration = Duration::from_secs(120);
+const RECOVERY_MAX: Duration = Duration::from_secs(120);
 /// From there on: the claim of a dead sender (31 s), watched by one that started since, and a window (60 s) that begins then.
 pub const REST_MAX: Duration = Duration::from_secs(240);
 
@@ -45,7 +45,7 @@ impl World {
     /// If it takes longer than [`RECOVERY_MAX`]: a worker is stuck.
     pub async fn recovers(&self, ids: &[String]) -> anyhow::Result<Duration> {
         let began = now();
-        let mut left: BTreeSet<_> = ids.to_vec().into_iter().collect();
+        let mut left: BTreeSet<_> = ids.iter().cloned().collect();
         let mut moved_at = began;
         loop {
             let seen = self.standing(left.iter()).await;

@@ -24,7 +24,7 @@ configuration_set = "paceline"
 pub(super) fn of(world: &World, service: &Service) -> anyhow::Result<String> {
     let mut text = String::from("listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n");
     match service.role {
-        Role::Coordinator => write!(text, "advertise = \"http://{}\"\n", service.front.address())?,
+        Role::Coordinator => writeln!(text, "advertise = \"http://{}\"", service.front.address())?,
         Role::Ingest => write!(
             text,
             "digest_key = \"{KEY}\"\ntemplates.directory = {:?}\n",

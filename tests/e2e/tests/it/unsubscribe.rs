@@ -148,8 +148,8 @@ impl Services {
     /// A header of a mail as the provider got it.
     fn header(&self, message_id: &str, name: &str) -> anyhow::Result<String> {
         let mails = self.lookalike.inbox(0, 10_000).into_iter();
-        let mail = mails.filter(|mail| mail.tags.get("paceline_id").is_some_and(|id| id == message_id));
-        let mail = mail.last().context("no such mail")?;
+        let mut mail = mails.filter(|mail| mail.tags.get("paceline_id").is_some_and(|id| id == message_id));
+        let mail = mail.next_back().context("no such mail")?;
         let header = mail
             .headers
             .get(name)
