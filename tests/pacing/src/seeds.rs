@@ -16,8 +16,8 @@ use crate::provider::{self, Limit};
 use crate::world::{Design, Plan, World};
 
 const FAULTS_MS: u64 = 20_000;
-/// An election, its learning, and some refreshes.
-const CALM_MS: u64 = 9_000;
+/// The lead of who is gone ends after 3 s, another leads within 1 s and learns for 2.2 s; then a lease lapses, and two refreshes.
+const CALM_MS: u64 = 10_000;
 
 /// What a run came to.
 #[derive(Clone, Debug, PartialEq)]
