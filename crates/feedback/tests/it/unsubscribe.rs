@@ -60,6 +60,7 @@ fn config(feedback: &Feedback) -> StoreConfig {
         durability: Durability::Fsync,
         replicas: 0,
         allow_unsafe: true,
+        log: paceline_store::LogUse::default(),
         log_entries_max: 10_000,
     }
 }
