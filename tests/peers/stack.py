@@ -23,14 +23,17 @@ REGION = "eu-west-1"
 CALL_SECONDS = 10
 
 # Every identity that the tests use: ingest must know them all.
-IDENTITIES = ("clients", "recorder", "ses-v2-local", "moto", "unverified", "stranger", "web", "permitted", "forbidden", "forged")
+IDENTITIES = ("clients", "recorder", "ses-v2-local", "moto", "unverified", "stranger", "web", "permitted", "forbidden", "forged", "doubtful")
+# Of these, Mailgun is the backup.
+BACKED_UP = ("backup-live", "backup-simulated")
 
 
 def domain(identity):
     return "example.com" if identity == "clients" else f"{identity}.example"
 
 
-def _identity(name):
+def identity_settings(name):
+    backup = f'[identity.mailgun]\ndomain = "mg.{domain(name)}"\n' if name in BACKED_UP else ""
     return f"""
 [[identity]]
 name = "{name}"
@@ -40,13 +43,34 @@ tenants = ["*"]
 region = "{REGION}"
 configuration_set = "events"
 tenant_name = "acme"
-"""
+{backup}"""
 
 
 def binary(name):
     path = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / name
     assert path.is_file(), f"no {path}: `make build` makes it"
     return path
+
+
+def redis_server(name, folder):
+    """A Redis of its own, and its URL."""
+    assert shutil.which("redis-server"), "no redis-server: `make setup` installs it"
+    path = folder / f"{name}.sock"
+    data = folder / f"{name}.data"
+    data.mkdir()
+    arguments = ["redis-server", "--port", "0", "--unixsocket", path, "--appendonly", "yes", "--appendfsync", "always"]
+    arguments += ["--maxmemory-policy", "noeviction", "--save", "", "--dir", data]
+    return Process(name, arguments, folder, "[Rr]eady to accept connections"), f"redis+unix://{path}"
+
+
+def service(name, folder, redis, head="", tail="", environment=None, known_as=None):
+    """A service's process, and the addresses of its line that says "ready": `grpc` and `admin`."""
+    file = folder / f"{known_as or name}.toml"
+    common = 'listen = "127.0.0.1:0"\nadmin_listen = "127.0.0.1:0"\n'
+    file.write_text(f'{head}{common}[redis]\nurl = "{redis}"\n{tail}')
+    ready = r'(?m)^\{.*"message":"ready".*\}$'
+    process = Process(known_as or name, [binary(name), "--config", file], folder, ready, environment)
+    return process, json.loads(process.ready.group())
 
 
 class Stack:
@@ -57,7 +81,7 @@ class Stack:
         self.numbers = itertools.count(1)
         self.redis = self._redis()
         templates = f'[templates]\ndirectory = "{HERE}/templates"\n'
-        identities = "".join(map(_identity, IDENTITIES))
+        identities = "".join(map(identity_settings, IDENTITIES + BACKED_UP))
         # What is tested is what peers make of each other, not the learning of a rate.
         rates = '[rates]\nmode = "static"\nstart = 1000.0\n'
         _, self.coordinator = self._service("throttle-coordinator", tail=rates)
@@ -68,35 +92,24 @@ class Stack:
         self.messages = stubs.messages_grpc.MessagesServiceStub(self.channel)
 
     def _redis(self):
-        assert shutil.which("redis-server"), "no redis-server: `make setup` installs it"
-        path = self.folder / "redis.sock"
-        arguments = ["redis-server", "--port", "0", "--unixsocket", path, "--appendonly", "yes", "--appendfsync", "always"]
-        arguments += ["--maxmemory-policy", "noeviction", "--save", ""]
-        self._start("redis", arguments, ready="Ready to accept connections|ready to accept connections")
-        return f"redis+unix://{path}"
-
-    def _start(self, name, arguments, ready, environment=None):
-        process = Process(name, arguments, self.folder, ready, environment)
+        process, url = redis_server("redis", self.folder)
         self.processes.append(process)
-        return process
+        return url
 
     def _service(self, name, head="", tail="", environment=None, known_as=None):
         """The process, and where it answers gRPC."""
-        file = self.folder / f"{known_as or name}.toml"
-        common = 'listen = "127.0.0.1:0"\nadmin_listen = "127.0.0.1:0"\n'
-        file.write_text(f'{head}{common}[redis]\nurl = "{self.redis}"\n{tail}')
-        ready = r'(?m)^\{.*"message":"ready".*\}$'
-        process = self._start(known_as or name, [binary(name), "--config", file], ready, environment)
-        return process, json.loads(process.ready.group())["grpc"]
+        process, ready = service(name, self.folder, self.redis, head, tail, environment, known_as)
+        self.processes.append(process)
+        return process, ready["grpc"]
 
-    def add_sender(self, identity, endpoint, environment=None):
-        """A sender for one identity, at `endpoint`. With an environment it looks for its credentials there."""
+    def add_sender(self, identity, endpoint, environment=None, deliver="live", tail=""):
+        """A sender for one identity, with SES at `endpoint`. With an environment it looks for its credentials there."""
         credentials = "chain" if environment else "look_alike"
         number = next(self.numbers)
-        head = f'name = "sender-{number}"\ndeliver = "live"\ncoordinators = ["http://{self.coordinator}"]\n'
-        tail = f'[ses]\nendpoint_url = "{endpoint}"\ncredentials = "{credentials}"\n'
+        head = f'name = "sender-{number}"\ndeliver = "{deliver}"\ncoordinators = ["http://{self.coordinator}"]\n'
+        tail += f'[ses]\nendpoint_url = "{endpoint}"\ncredentials = "{credentials}"\n'
         # The code by which a provider refuses is logged at this level.
-        tail += f'[telemetry]\nlog = "info,paceline_providers=debug"\n{_identity(identity)}'
+        tail += f'[telemetry]\nlog = "info,paceline_providers=debug"\n{identity_settings(identity)}'
         # No machine's own credentials, whatever the machine is.
         environment = {"AWS_EC2_METADATA_DISABLED": "true", **(environment or {})}
         process, _ = self._service("sender", head, tail, environment, known_as=f"sender-{identity}-{number}")
