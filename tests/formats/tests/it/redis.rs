@@ -210,6 +210,7 @@ async fn stops_suppressions_bundles_and_rates_are_read() -> anyhow::Result<()> {
             },
             Suppressed::default(),
         ];
+        let found: Vec<Suppressed> = found.iter().map(|found| found.suppressed).collect();
         ensure!(found == expected, "{found:?}");
         let (_, bucket) = store.suppression_bucket(redis::ADDRESS.0[0]).await?;
         ensure!(bucket == BucketState::Complete, "{bucket:?}");

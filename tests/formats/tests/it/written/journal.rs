@@ -9,7 +9,7 @@ use paceline_domain::controller::overrides::{Action, Kind, Override};
 use paceline_domain::controller::quota::DailySend;
 use paceline_domain::controller::route::Way;
 use paceline_domain::controller::warm_up::Overflow;
-use paceline_domain::controller::{Account, Asked, Controller, Counts, Event, Settings};
+use paceline_domain::controller::{Account, Asked, Controller, Counts, Event, Settings, Tick};
 use paceline_domain::lease::HolderId;
 use paceline_domain::lease::budget::Said;
 
@@ -105,6 +105,7 @@ fn events() -> Vec<Event> {
         wants: true,
         idle: false,
         refused: Some(5),
+        warm_up: None,
     };
     let account = Account {
         max_send_rate: Some(200.0),
@@ -112,11 +113,12 @@ fn events() -> Vec<Event> {
         sent_last_24_hours: 1_000,
         enabled: true,
     };
-    let tick = Event::Tick {
+    let tick = Event::Tick(Tick {
         measured: 40.0,
         taken: Some(39.0),
         random: 0.25,
-    };
+        latency: Some(Duration::from_millis(250)),
+    });
     let events = vec![
         Event::Asked(asked),
         Event::Leased {

@@ -17,7 +17,8 @@ use paceline_domain::time::Millis;
 use paceline_store::throttle::{Commit, Known, Leadership, RateKey, Snapshot};
 use paceline_store::{
     Addressee, Change, ClaimItem, Claimant, Claimed, Durability, Enqueued, Entry, EntryBody, HandOff,
-    NewMessage, Redrive, Report, Stage, Stopped, Store, StoreConfig, StreamKey, Suppression, Verdict,
+    LogMode, LogUse, NewMessage, Redrive, Report, Stage, Stopped, Store, StoreConfig, StreamKey, Suppression,
+    Verdict,
 };
 use paceline_testkit::TestRedis;
 use paceline_wire::v1;
@@ -198,11 +199,24 @@ fn config(url: &str, durability: Durability) -> StoreConfig {
         durability,
         replicas: 0,
         allow_unsafe: true,
+        log: LogUse {
+            mode: LogMode::Ledger,
+            change: false,
+        },
         log_entries_max: 10_000,
     }
 }
 
 fn message(id: MessageId) -> NewMessage {
+    let logged = v1::LoggedMessages {
+        messages: vec![v1::LoggedMessage {
+            message_id: id.0.to_vec().into(),
+            tenant: "acme".to_owned(),
+            template: "digest".to_owned(),
+            recipient_hash: ADDRESS.0.to_vec().into(),
+            ..v1::LoggedMessage::default()
+        }],
+    };
     NewMessage {
         id,
         record: Record {
@@ -243,6 +257,7 @@ fn message(id: MessageId) -> NewMessage {
         }
         .encode_to_vec()
         .into(),
+        logged: Bytes::from(logged.encode_to_vec()),
         resubmit: false,
         durability: Durability::Local,
     }
@@ -257,6 +272,13 @@ fn ticket(entry: &Entry) -> anyhow::Result<(MessageId, Ticket)> {
 
 fn hand_off(entry: &Entry) -> anyhow::Result<HandOff> {
     let (id, ticket) = ticket(entry)?;
+    let kept = v1::KeptParts {
+        message_id: id.0.to_vec().into(),
+        generation: ticket.generation,
+        keep_s: 86_400,
+        rendered: Bytes::from_static(b"kept parts"),
+        ..v1::KeptParts::default()
+    };
     Ok(HandOff {
         stream: entry.stream.clone(),
         entry_id: entry.entry_id.clone(),
@@ -268,6 +290,7 @@ fn hand_off(entry: &Entry) -> anyhow::Result<HandOff> {
             category: "news".to_owned(),
             despite_complaint: true,
         }),
+        kept: Bytes::from(kept.encode_to_vec()),
     })
 }
 
