@@ -61,12 +61,7 @@ impl Ledger {
             Dialect::Postgres => &POSTGRES,
             Dialect::Sqlite => &SQLITE,
         };
-        let mut migrated = migrator.run(&pool).await;
-        if migrated.is_err() && dialect == Dialect::Sqlite {
-            // SQLite has no lock for it: another process may have been faster, and then there is nothing left to do.
-            migrated = migrator.run(&pool).await;
-        }
-        migrated.map_err(LedgerError::Migrate)?;
+        migrate(migrator, &pool, dialect).await?;
         Ok(Self {
             pool,
             dialect,
@@ -124,6 +119,24 @@ pub(crate) async fn take(
         .fetch_one(connection(transaction))
         .await?;
     Ok(newest - taken)
+}
+
+/// SQLite has no lock for it: with each failure another process may have been faster by one migration.
+async fn migrate(
+    migrator: &sqlx::migrate::Migrator,
+    pool: &AnyPool,
+    dialect: Dialect,
+) -> Result<(), LedgerError> {
+    let mut tries = match dialect {
+        Dialect::Sqlite => migrator.iter().count(),
+        Dialect::Postgres => 0,
+    };
+    loop {
+        match migrator.run(pool).await {
+            Err(_) if tries > 0 => tries -= 1,
+            migrated => return migrated.map_err(LedgerError::Migrate),
+        }
+    }
 }
 
 pub(crate) fn connection<'a>(transaction: &'a mut Transaction<'static, sqlx::Any>) -> &'a mut AnyConnection {

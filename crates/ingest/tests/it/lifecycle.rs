@@ -80,8 +80,12 @@ async fn reflection_lists_what_is_served() {
         names,
         [
             "grpc.health.v1.Health",
+            "paceline.v1.DeadLettersService",
+            "paceline.v1.DoubtService",
+            "paceline.v1.IdsService",
             "paceline.v1.IngestService",
-            "paceline.v1.MessagesService"
+            "paceline.v1.MessagesService",
+            "paceline.v1.StopsService"
         ]
     );
 }

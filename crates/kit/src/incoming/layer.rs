@@ -82,7 +82,10 @@ where
 
 /// True for the calls whose requests are streams.
 fn is_stream(path: &str) -> bool {
-    path == "/paceline.v1.IngestService/EnqueueStream" || path.starts_with("/grpc.reflection.")
+    matches!(
+        path,
+        "/paceline.v1.IngestService/EnqueueStream" | "/paceline.v1.SuppressionService/ImportSuppressions"
+    ) || path.starts_with("/grpc.reflection.")
 }
 
 fn refusal(what: &'static str) -> Status {
