@@ -211,11 +211,6 @@ pub(crate) struct Renderer {
 }
 
 impl Renderer {
-    /// Waits until it ends by itself.
-    pub(crate) async fn ended(self) -> anyhow::Result<()> {
-        self.task.await.expect("no panic")
-    }
-
     pub(crate) async fn stop(self) {
         self.shutdown.trigger();
         self.task.await.expect("no panic").expect("it drains");
