@@ -187,12 +187,9 @@ async fn reconnect(client: Client, _turn: OwnedMutexGuard<ConnectHandle>) {
 
 /// Makes every connection anew, by another router.
 ///
-/// The one before is ended first, and not left to fred: it would hand its closed channel of commands back while the next one
-/// connects, and once that fails fred has no other any more. Then no command ever reaches a router again.
+/// fred ends the one before, which hands its closed channel of commands back while the next one connects. Once that fails fred has no
+/// other any more, and no command reaches a router: then each one's error leads here again.
 async fn restart(client: Client, mut router: OwnedMutexGuard<ConnectHandle>) {
-    router.abort();
-    // Nothing is to be learnt from its end.
-    let _ = (&mut *router).await;
     let mut pause = CONNECT_PAUSE_MIN;
     loop {
         match client.init().await {
