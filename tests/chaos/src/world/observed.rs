@@ -42,7 +42,7 @@ impl World {
     /// Waits until everything of these is at rest, in doubt, or claimed by a sender that is gone. Returns how long that took.
     ///
     /// # Errors
-    /// If it takes longer than [`RECOVERY_MAX`]: a worker is stuck.
+    /// If it takes longer than two minutes: a worker is stuck.
     pub async fn recovers(&self, ids: &[String]) -> anyhow::Result<Duration> {
         let began = now();
         let mut left: BTreeSet<_> = ids.iter().cloned().collect();
