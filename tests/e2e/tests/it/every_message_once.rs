@@ -55,7 +55,8 @@ async fn ten_thousand_messages_arrive_exactly_once() -> anyhow::Result<()> {
     for id in ids.iter().step_by(97) {
         let message = stack.message(id).await?;
         ensure!(message.state() == MessageState::Accepted, "{message:?}");
-        ensure!(message.attempt == 1 && !message.maybe_sent, "{message:?}");
+        // On a slow machine a claim may lapse before its request is written, and is made again.
+        ensure!(!message.maybe_sent, "{message:?}");
     }
     Ok(())
 }
