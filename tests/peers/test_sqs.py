@@ -69,7 +69,8 @@ class Queue:
 
 def feedback(stack, folder, moto, queue, name):
     settings = f'address_key = "{"k" * 64}"\n'
-    sections = f'[web]\nlisten = "127.0.0.1:0"\n[ledger]\nurl = "sqlite:{folder}/{name}.sqlite"\n'
+    # The first line belongs to the section before, the Redis: these services keep no log for a ledger.
+    sections = f'log = "ring"\n[web]\nlisten = "127.0.0.1:0"\n[ledger]\nurl = "sqlite:{folder}/{name}.sqlite"\n'
     sections += f'[sqs]\nqueue_url = "{queue.url}"\nregion = "{REGION}"\nendpoint_url = "{moto.url}"\ncredentials = "look_alike"\n'
     sections += f'wait = "1s"\nvisibility_timeout = "{VISIBILITY_SECONDS}s"\n'
     return service("feedback", folder, stack.redis, settings, sections, known_as=name)[0]
