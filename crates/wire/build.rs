@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "dead_letters",
         "doubt",
         "events",
+        "ledger",
         "suppression",
         "audit",
         "stored",

@@ -92,7 +92,9 @@ def test_the_request_is_one_that_botocore_would_make(whole):
     assert whole.headers["Content-Type"] == made["headers"]["Content-Type"] == "application/json"
     assert json.loads(whole.body) == json.loads(made["body"])
     used = {"FromEmailAddress", "Destination", "ReplyToAddresses", "Content", "EmailTags"}
-    assert set(parameters) == used | {"ConfigurationSetName", "TenantName"}
+    assert set(parameters) == used | {"ConfigurationSetName", "ConfigurationOverrides", "TenantName"}
+    off = {"OpenTrackingEnabled": "DISABLED", "ClickTrackingEnabled": "DISABLED"}
+    assert parameters["ConfigurationOverrides"] == {"Tracking": off}, "the template is a transactional one"
 
 
 def test_every_bound_of_what_we_send_has_its_test(whole):
@@ -103,6 +105,7 @@ def test_every_bound_of_what_we_send_has_its_test(whole):
     tested |= {(f"{ATTACHMENTS}[].FileName", "max")}
     # Not of the caller's making: two constants, which `whole` shows, and a setting, which is refused when it is empty.
     ours = {(f"{ATTACHMENTS}[].{name}", "enum") for name in ("ContentDisposition", "ContentTransferEncoding")}
+    ours |= {(f"ConfigurationOverrides.Tracking.{what}TrackingEnabled", "enum") for what in ("Open", "Click")}
     ours |= {("TenantName", "min")}
     assert model.bounds_of(model.parameters(whole.body)) == tested | ours
 
@@ -116,6 +119,8 @@ def test_as_many_headers_as_the_model_allows_and_no_more(stack, stubs, recorder)
 
     taken, _ = enqueue(stack, request(callers))
     parameters = model.parameters(sent(stack, recorder, taken).body)
+    on = {"OpenTrackingEnabled": "ENABLED", "ClickTrackingEnabled": "ENABLED"}
+    assert parameters["ConfigurationOverrides"] == {"Tracking": on}, "the template is a bulk one"
     assert len(parameters["Content"]["Simple"]["Headers"]) == model.bound(HEADERS, "max")
     assert model.violations(parameters) == []
     assert refusal(stack, request(callers + 1)) == ["headers"]

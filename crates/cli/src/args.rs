@@ -8,6 +8,7 @@ use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, S
 
 mod audit;
 mod dead;
+mod ledger;
 mod send;
 mod stop;
 mod suppression;
@@ -17,6 +18,7 @@ mod warmup;
 
 pub(crate) use audit::{AuditCommand, IdsOptions};
 pub(crate) use dead::{ActOptions, DeadCommand, DoubtCommand, DoubtOptions, FilterOptions, TemplateVersion};
+pub(crate) use ledger::{EraseOptions, LedgerCommand, SearchOptions, StatsOptions, StatusOptions};
 pub(crate) use send::{FileOptions, Format, SendOptions};
 pub(crate) use stop::{SetOptions, StopCommand, StopOptions};
 pub(crate) use suppression::{
@@ -100,8 +102,17 @@ pub(crate) enum Command {
     Up(UpOptions),
     /// Hands one message over, or with --file one for each row of a file.
     Send(Box<SendOptions>),
-    /// Says where a message is, and why.
-    Status(MessageOptions),
+    /// Says where a message is, how it came there and how long each step took.
+    Status(StatusOptions),
+    /// Finds messages by whose they are, template, state and time.
+    Search(Box<SearchOptions>),
+    /// Sums up what became of the mail, by template, lane and day.
+    Stats(StatsOptions),
+    /// Erases what is known of an address, with a proof of what was erased.
+    Erase(Box<EraseOptions>),
+    /// Keeps the ledger.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// Calls a message back, if no sender has claimed it yet.
     Cancel(MessageOptions),
     /// Holds back, or ends, what is on its way: by template, tenant, tag or lane, within 2 s.

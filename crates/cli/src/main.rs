@@ -7,13 +7,18 @@ mod args;
 mod audit;
 mod cancel;
 mod client;
+mod commands;
 mod coordinator;
 mod dead;
 mod doubt;
+mod erase;
 mod key;
+mod ledger;
 mod queue;
 mod records;
+mod search;
 mod send;
+mod stats;
 mod status;
 mod stop;
 mod suppression;
@@ -21,10 +26,8 @@ mod throttle;
 mod up;
 mod warmup;
 
-use args::{Arguments, Command};
-
 fn main() -> ExitCode {
-    let arguments = Arguments::read();
+    let arguments = args::Arguments::read();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -32,23 +35,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = runtime.block_on(async {
-        match arguments.command {
-            Command::Up(options) => up::run(options).await,
-            Command::Send(options) => send::run(&arguments.target, *options).await,
-            Command::Status(options) => status::run(&arguments.target, &options).await,
-            Command::Cancel(options) => cancel::run(&arguments.target, &options).await,
-            Command::Dead(command) => dead::run(&arguments.target, *command).await,
-            Command::Doubt(options) => doubt::run(&arguments.target, *options).await,
-            Command::Stop(options) => stop::run(&arguments.target, *options).await,
-            Command::Suppression(options) => suppression::run(&arguments.target, *options).await,
-            Command::Audit(command) => audit::run(&arguments.target, *command).await,
-            Command::Queue => queue::run(&arguments.target).await,
-            Command::Throttle(options) => throttle::run(&arguments.target, &options).await,
-            Command::Warmup(options) => warmup::run(&arguments.target, &options).await,
-        }
-    });
-    match outcome {
+    match runtime.block_on(commands::run(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("paceline: {error:#}");

@@ -78,6 +78,8 @@ pub enum Event {
     Redriven,
     /// A person gives a dead letter up.
     Discarded,
+    /// What is known of its recipient is erased: it ends wherever it waits.
+    Erased,
     /// The caller enqueues it anew and says `resubmit`. A zero `send_at` is "at once", a zero `expires_at` no wish.
     Resubmitted {
         lane: Lane,
@@ -211,6 +213,7 @@ pub fn step(record: &Record, event: &Event, now: Millis) -> Step {
         Event::Cancelled { reason } => wish::cancelled(record, *reason, now),
         Event::Redriven => wish::redriven(record, now),
         Event::Discarded => wish::discarded(record, now),
+        Event::Erased => wish::erased(record, now),
         Event::Resubmitted {
             lane,
             identity,

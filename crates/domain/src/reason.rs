@@ -129,6 +129,8 @@ reasons! {
     EventSaysSent = 67, "event_says_sent";
     /// This deployment does not write to the address.
     NotAllowedHere = 68, "not_allowed_here";
+    /// What was known of its recipient was erased.
+    Erased = 69, "erased";
     /// The address is suppressed: there is no such mailbox.
     HardBounced = 70, "hard_bounced";
     /// The address is suppressed: the person complained.

@@ -1,5 +1,6 @@
 //! The feedback service: what providers say after they took a message, and what follows from it.
 
+mod asked;
 mod audit;
 mod config;
 mod coordinators;
@@ -9,12 +10,14 @@ mod event_metrics;
 mod evidence;
 mod health;
 mod intake;
+mod ledger_service;
 mod mailgun_signature;
 mod people;
 mod queue;
 mod retention;
 mod run;
 pub mod sns;
+mod stats;
 mod subscribe;
 mod suppression_service;
 mod suppressions;

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use paceline_kit::Shutdown;
 use paceline_kit::clock::Clock;
-use paceline_ledger::Ledger;
+use paceline_ledger::{Ledger, Retained};
 
 /// Between two looks: months are made two ahead, so that a database that is away for days harms nothing.
 const EVERY: Duration = Duration::from_secs(3600);
+/// What was logged before an erasure is long copied then.
+const ERASED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Makes the coming months. What is written before a month is made keeps it from being made, so it is done first of all; a failure is
 /// logged.
@@ -35,8 +37,12 @@ pub(crate) async fn keep(ledger: Ledger, clock: impl Clock, retention: Duration,
         }
         if !retention.is_zero() {
             match ledger.retain(now - retention).await {
-                Ok(gone) if gone.partitions + gone.rows > 0 => {
-                    tracing::info!(months = gone.partitions, rows = gone.rows, "past the retention");
+                Ok(gone) if gone != Retained::default() => {
+                    tracing::info!(
+                        partitions = gone.partitions.len(),
+                        rows = gone.rows,
+                        "past the retention"
+                    );
                 }
                 Ok(_) => {}
                 Err(error) => tracing::warn!(
@@ -44,6 +50,12 @@ pub(crate) async fn keep(ledger: Ledger, clock: impl Clock, retention: Duration,
                     "the ledger keeps what is past its retention"
                 ),
             }
+        }
+        if let Err(error) = ledger.forget_erased_addresses(now - ERASED_KEPT).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the ledger keeps hashes of erased addresses"
+            );
         }
         if tokio::time::timeout(EVERY, stop.requested()).await.is_ok() {
             return;

@@ -11,12 +11,17 @@ use paceline_ledger::Ledger;
 use paceline_store::Store;
 use paceline_wire::v1::audit_service_server::AuditServiceServer;
 use paceline_wire::v1::events_service_server::EventsServiceServer;
+use paceline_wire::v1::ledger_service_server::LedgerServiceServer;
+use paceline_wire::v1::stats_service_server::StatsServiceServer;
 use paceline_wire::v1::suppression_service_server::SuppressionServiceServer;
 
+use crate::asked::PeopleKey;
 use crate::audit::{AuditOf, Auditor};
 use crate::config::Config;
 use crate::event_metrics::Metrics;
+use crate::ledger_service::LedgerOf;
 use crate::people::People;
+use crate::stats::StatsOf;
 use crate::subscribe::EventsOf;
 use crate::suppression_service::SuppressionsOf;
 use crate::suppressions::Suppressions;
@@ -24,8 +29,10 @@ use crate::tasks::{Parts, Tasks};
 use crate::{health, retention};
 
 /// What reflection lists beside health: the services that this process serves.
-const SERVICES: [&str; 3] = [
+const SERVICES: [&str; 5] = [
     "paceline.v1.EventsService",
+    "paceline.v1.LedgerService",
+    "paceline.v1.StatsService",
     "paceline.v1.SuppressionService",
     "paceline.v1.AuditService",
 ];
@@ -92,7 +99,9 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         .add_service(reflection::older(&SERVICES)?)
         .add_service(EventsServiceServer::new(events))
         .add_service(SuppressionServiceServer::new(suppressing))
-        .add_service(AuditServiceServer::new(auditing));
+        .add_service(AuditServiceServer::new(auditing))
+        .add_service(LedgerServiceServer::new(histories(&parts)?))
+        .add_service(StatsServiceServer::new(StatsOf(parts.ledger.clone())));
     context.serves_web(web_address);
     context.ready(Bound {
         grpc: grpc_address,
@@ -107,6 +116,16 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     admin_task.await?;
     served?;
     Ok(supervisor.outcome()?)
+}
+
+fn histories(parts: &Parts) -> anyhow::Result<LedgerOf> {
+    let key = AddressKey::read(&parts.config.address_key)?;
+    Ok(LedgerOf {
+        ledger: parts.ledger.clone(),
+        store: parts.store.clone(),
+        people: PeopleKey(key.context("address_key is empty")?),
+        clock: Arc::new(SystemClock),
+    })
 }
 
 /// What changes suppressions, once Redis is known to have hashes under the same key.

@@ -210,7 +210,7 @@ impl Subscriber {
     }
 }
 
-fn outcome(event: &Event) -> v1::OutcomeEvent {
+pub(crate) fn outcome(event: &Event) -> v1::OutcomeEvent {
     let event = &event.event;
     let lane = match event.lane {
         Lane::Transactional => v1::Lane::Transactional,

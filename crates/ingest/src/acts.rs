@@ -4,6 +4,7 @@ use bytes::Bytes;
 use paceline_domain::stop::Said;
 use paceline_domain::time::Millis;
 use paceline_kit::access::Caller;
+use paceline_kit::said::said;
 use paceline_store::{Change, Store};
 use paceline_wire::status::{InvalidFields, RpcError};
 use paceline_wire::{convert, v1};
@@ -11,7 +12,6 @@ use prost::Message as _;
 
 use crate::deed::{Deed, Seen};
 use crate::error;
-use crate::operator;
 use crate::walk::{self, Cursor, Filter, Found};
 
 /// Messages that one call looks for at most, and messages of one script.
@@ -39,7 +39,7 @@ impl Act {
         let act = act.cloned().unwrap_or_default();
         let read = Self {
             filter: Filter::read(&mut wrong, act.filter.as_ref(), &act.message_id),
-            said: operator::said(&mut wrong, caller, &act.who, &act.why, now),
+            said: said(&mut wrong, caller, &act.who, &act.why, now),
             dry_run: act.dry_run,
             from: Cursor::read(&mut wrong, &act.page_token, shards),
         };

@@ -21,7 +21,6 @@ mod follower;
 mod ids;
 mod messages;
 mod metrics;
-mod operator;
 mod port;
 mod pressure;
 mod run;

@@ -10,20 +10,20 @@ use bytes::Bytes;
 use paceline_domain::stop::{Release, Said, Selector, Stop, StopSet};
 use paceline_kit::access::Caller;
 use paceline_kit::clock::Clock;
+use paceline_kit::said::said;
 use paceline_kit::stops::{self as copies, LookError};
 use paceline_store::waiting_all::Place;
 use paceline_store::{StopWritten, Store};
 use paceline_wire::status::{InvalidFields, RpcError, reason};
+use paceline_wire::text::line_problem;
 use paceline_wire::v1::stops_service_server::StopsService;
 use paceline_wire::{stops, v1};
 use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
 use tracing::{Instrument as _, info_span};
 
-use crate::admission::text::line_problem;
 use crate::call;
 use crate::error;
-use crate::operator;
 
 /// The longest text of a selector, in characters.
 const TEXT_MAX: usize = 256;
@@ -262,7 +262,7 @@ impl StopsService for StopsOf {
         let wished = request.get_ref();
         let mut wrong = InvalidFields::new();
         let selector = selector(&mut wrong, wished.selector.as_ref());
-        let said = operator::said(&mut wrong, &caller, &wished.who, &wished.why, self.clock.wall());
+        let said = said(&mut wrong, &caller, &wished.who, &wished.why, self.clock.wall());
         wrong.into_result().map_err(RpcError::from)?;
         let own = match &selector.tenant {
             Some(tenant) => caller.acts_for(tenant),
@@ -310,7 +310,7 @@ impl StopsService for StopsOf {
         let caller = Caller::of(request.extensions());
         let wished = request.get_ref();
         let mut wrong = InvalidFields::new();
-        let said = operator::said(&mut wrong, &caller, &wished.who, &wished.why, self.clock.wall());
+        let said = said(&mut wrong, &caller, &wished.who, &wished.why, self.clock.wall());
         wrong.into_result().map_err(RpcError::from)?;
         let release = Release {
             cancel: wished.cancel,

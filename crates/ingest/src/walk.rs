@@ -11,10 +11,10 @@ use paceline_kit::identity::is_name;
 use paceline_store::waiting_all::{Page, Place};
 use paceline_store::{Store, StoreError};
 use paceline_wire::status::{InvalidFields, RpcError};
+use paceline_wire::text::line_problem;
 use paceline_wire::{convert, v1};
 use prost_types::Timestamp;
 
-use crate::admission::text::line_problem;
 use crate::error;
 
 /// Messages in one look, and looks of one call.

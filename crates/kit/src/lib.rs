@@ -20,6 +20,7 @@ pub mod redis;
 pub mod redis_clock;
 pub mod redis_connections;
 pub mod reflection;
+pub mod said;
 pub mod secret;
 pub mod service;
 pub mod settings;

@@ -171,6 +171,7 @@ fn moved(number: usize, revision: u32, state: State) -> Move {
         reason: Reason::None,
         attempt: u32::from(revision > 1),
         at: accepted_at(number) + Duration::from_millis(20 * u64::from(revision)),
+        rendered_at: Millis(0),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What people did, and to which messages.
 
+use paceline_domain::id::MessageId;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row as _, Transaction};
 
@@ -69,17 +70,27 @@ pub(crate) async fn write(
         .bind(act.tenant.clone())
         .execute(connection(writing))
         .await?;
-        for chunk in act.messages.chunks(ROWS_MAX) {
-            let sql = format!(
-                "INSERT INTO acted_on (act_id, message_id) VALUES {} ON CONFLICT DO NOTHING",
-                placeholders(0, chunk.len(), 2)
-            );
-            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
-            for id in chunk {
-                query = query.bind(act.id.clone()).bind(id.0.to_vec());
-            }
-            query.execute(connection(writing)).await?;
+        name_messages(writing, &act.id, &act.messages).await?;
+    }
+    Ok(())
+}
+
+/// Says of messages that an act was about them.
+pub(crate) async fn name_messages(
+    writing: &mut Transaction<'static, sqlx::Any>,
+    act_id: &str,
+    messages: &[MessageId],
+) -> Result<(), LedgerError> {
+    for chunk in messages.chunks(ROWS_MAX) {
+        let sql = format!(
+            "INSERT INTO acted_on (act_id, message_id) VALUES {} ON CONFLICT DO NOTHING",
+            placeholders(0, chunk.len(), 2)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+        for id in chunk {
+            query = query.bind(act_id.to_owned()).bind(id.0.to_vec());
         }
+        query.execute(connection(writing)).await?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::ledger::connection;
 use crate::query::{message_id, millis};
 use crate::rows::{ROWS_MAX, integer, placeholders};
 use crate::types::lane_code;
-use crate::{Act, Appended, Ledger, LedgerError, LoggedMessage, Move, acts, events, outcomes};
+use crate::{Act, Appended, Ledger, LedgerError, LoggedMessage, Move, acts, erasure, events, kept, outcomes};
 
 type Key = (MessageId, Millis);
 type Writing = Transaction<'static, sqlx::Any>;
@@ -58,19 +58,23 @@ impl Ledger {
 async fn write_messages(writing: &mut Writing, messages: &[LoggedMessage]) -> Result<Vec<Key>, LedgerError> {
     // One statement may name a row only once.
     let last: BTreeMap<Key, &LoggedMessage> = messages.iter().map(|m| ((m.id, m.accepted_at), m)).collect();
+    let erased = erasure::erased_at(writing, messages).await?;
     let sql = format!(
         "INSERT INTO messages (id, accepted_at, tenant, template, bundle_hash, lane, identity, recipient, user_hash, send_at, \
-         expires_at, tags, digests) VALUES {} ON CONFLICT (id, accepted_at) DO UPDATE SET tenant = excluded.tenant, \
+         expires_at, tags, digests, erased_at) VALUES {} ON CONFLICT (id, accepted_at) DO UPDATE SET tenant = excluded.tenant, \
          template = excluded.template, bundle_hash = excluded.bundle_hash, lane = excluded.lane, identity = excluded.identity, \
-         recipient = CASE WHEN messages.erased_at = 0 THEN excluded.recipient ELSE messages.recipient END, \
-         user_hash = CASE WHEN messages.erased_at = 0 THEN excluded.user_hash ELSE messages.user_hash END, \
-         send_at = excluded.send_at, expires_at = excluded.expires_at, tags = excluded.tags, \
-         digests = CASE WHEN messages.erased_at = 0 THEN excluded.digests ELSE messages.digests END \
-         RETURNING id, accepted_at, revision",
-        placeholders(0, last.len(), 13)
+         send_at = excluded.send_at, expires_at = excluded.expires_at, {} RETURNING id, accepted_at, revision, erased_at",
+        placeholders(0, last.len(), 14),
+        unless_erased()
     );
     let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
     for message in last.into_values() {
+        let whose = (message.tenant.clone(), message.recipient.clone());
+        let erased_at = erased
+            .get(&whose)
+            .copied()
+            .filter(|at| message.accepted_at <= *at);
+        let or_none = |hash: &Vec<u8>| erased_at.map_or_else(|| hash.clone(), |_| Vec::new());
         query = query
             .bind(message.id.0.to_vec())
             .bind(integer(message.accepted_at.0))
@@ -79,21 +83,38 @@ async fn write_messages(writing: &mut Writing, messages: &[LoggedMessage]) -> Re
             .bind(message.bundle_hash.clone())
             .bind(lane_code(message.lane))
             .bind(message.identity.clone())
-            .bind(message.recipient.clone())
-            .bind(message.user_hash.clone())
+            .bind(or_none(&message.recipient))
+            .bind(or_none(&message.user_hash))
             .bind(integer(message.send_at.0))
             .bind(integer(message.expires_at.0))
-            .bind(message.tags.clone())
-            .bind(message.digests.clone());
+            .bind(erased_at.map_or_else(|| message.tags.clone(), |_| "[]".to_owned()))
+            .bind(or_none(&message.digests))
+            .bind(integer(erased_at.unwrap_or_default().0));
     }
     let rows = query.fetch_all(connection(writing)).await?;
-    let mut moved = Vec::new();
+    let (mut moved, mut erased) = (Vec::new(), Vec::new());
     for row in rows {
+        let key = (message_id(&row, 0)?, millis(&row, 1)?);
         if row.try_get::<i64, _>(2)? > 0 {
-            moved.push((message_id(&row, 0)?, millis(&row, 1)?));
+            moved.push(key);
+        }
+        if row.try_get::<i64, _>(3)? > 0 {
+            erased.push(key);
         }
     }
+    // Another copier may have had what a renderer made of them before.
+    kept::erase(writing, &erased).await?;
     Ok(moved)
+}
+
+/// What comes again of a message stays away from what was erased.
+fn unless_erased() -> String {
+    let columns = ["recipient", "user_hash", "tags", "digests", "erased_at"].map(|column| {
+        format!(
+            "{column} = CASE WHEN messages.erased_at = 0 THEN excluded.{column} ELSE messages.{column} END"
+        )
+    });
+    columns.join(", ")
 }
 
 /// Moves of messages whose acceptance is not in the ledger get a row, which says only when they were accepted.
@@ -120,8 +141,9 @@ async fn write_moves(writing: &mut Writing, moves: &[Move]) -> Result<u64, Ledge
 
 async fn insert_moves(writing: &mut Writing, table: &str, moves: &[Move]) -> Result<u64, LedgerError> {
     let sql = format!(
-        "INSERT INTO {table} (message_id, accepted_at, revision, state, reason, attempt, at) VALUES {} ON CONFLICT DO NOTHING",
-        placeholders(0, moves.len(), 7)
+        "INSERT INTO {table} (message_id, accepted_at, revision, state, reason, attempt, at, rendered_at) VALUES {} \
+         ON CONFLICT DO NOTHING",
+        placeholders(0, moves.len(), 8)
     );
     let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
     for m in moves {
@@ -132,7 +154,8 @@ async fn insert_moves(writing: &mut Writing, table: &str, moves: &[Move]) -> Res
             .bind(i64::from(m.state.letter()))
             .bind(i64::from(m.reason.code()))
             .bind(i64::from(m.attempt))
-            .bind(integer(m.at.0));
+            .bind(integer(m.at.0))
+            .bind(integer(m.rendered_at.0));
     }
     Ok(query.execute(connection(writing)).await?.rows_affected())
 }

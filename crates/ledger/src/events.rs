@@ -15,6 +15,9 @@ use crate::{Event, Ledger, LedgerError, NewEvent, Sum, SumFilter};
 /// Milliseconds of a day.
 const DAY: u64 = 86_400_000;
 
+/// Sums of one answer.
+pub const SUMS_MAX: usize = 10_000;
+
 pub(crate) const COLUMNS: &str =
     "seq, id, message_id, accepted_at, attempt, tenant, template, lane, kind, at, received_at, detail";
 
@@ -97,14 +100,14 @@ impl Ledger {
         .await
     }
 
-    /// Sums of events by tenant, template, lane, day and kind; at most 10,000 of them.
+    /// Sums of events by tenant, template, lane, day and kind; one more than [`SUMS_MAX`] if there are more than that.
     ///
     /// # Errors
     /// If the database refuses or does not answer.
     pub async fn sums(&self, filter: &SumFilter) -> Result<Vec<Sum>, LedgerError> {
         let sql = "SELECT tenant, template, lane, day, kind, events, messages FROM sums WHERE day >= $1 AND day <= $2 \
                    AND ($3 = '' OR tenant = $3) AND ($4 = '' OR template = $4) AND ($5 = 0 OR lane = $5) \
-                   ORDER BY day, tenant, template, lane, kind LIMIT 10000";
+                   ORDER BY day, tenant, template, lane, kind LIMIT $6";
         self.within(async {
             let rows = sqlx::query(sql)
                 .bind(integer(filter.days.0))
@@ -112,6 +115,7 @@ impl Ledger {
                 .bind(filter.tenant.clone())
                 .bind(filter.template.clone())
                 .bind(filter.lane.map_or(0, lane_code))
+                .bind(integer(SUMS_MAX as u64 + 1))
                 .fetch_all(&self.pool)
                 .await?;
             rows.iter().map(sum).collect()

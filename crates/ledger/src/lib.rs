@@ -8,6 +8,7 @@
 
 mod acts;
 mod append;
+mod erasure;
 mod error;
 mod events;
 mod kept;
@@ -20,7 +21,9 @@ mod rows;
 mod suppressions;
 mod types;
 
+pub use erasure::{Erased, Erasure, Taken};
 pub use error::{ErrorClass, LedgerError};
+pub use events::SUMS_MAX;
 pub use kept::Kept;
 pub use ledger::{Ledger, LedgerSettings};
 pub use lost::OpenMessage;

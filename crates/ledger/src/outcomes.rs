@@ -82,7 +82,7 @@ pub(crate) async fn before(
     for chunk in messages.chunks(ROWS_MAX) {
         let sql = format!(
             "WITH asked (id, accepted_at) AS (VALUES {}) SELECT t.message_id, t.accepted_at, t.revision, t.state, t.reason, \
-             t.attempt, t.at FROM asked JOIN transitions t ON t.message_id = asked.id AND t.accepted_at = asked.accepted_at \
+             t.attempt, t.at, t.rendered_at FROM asked JOIN transitions t ON t.message_id = asked.id AND t.accepted_at = asked.accepted_at \
              ORDER BY t.message_id, t.revision",
             placeholders(0, chunk.len(), 2)
         );

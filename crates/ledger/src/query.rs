@@ -11,10 +11,11 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 
 use crate::rows::{ROWS_MAX, integer, placeholders, unsigned};
 use crate::types::lane;
-use crate::{Act, Event, Ledger, LedgerError, LoggedMessage, MessageRow, Move, events, kept};
+use crate::{Act, Event, Ledger, LedgerError, LoggedMessage, MessageRow, Move, events};
 
 const MESSAGE: &str = "m.id, m.accepted_at, m.tenant, m.template, m.bundle_hash, m.lane, m.identity, m.recipient, \
-                       m.user_hash, m.send_at, m.expires_at, m.tags, m.digests, m.revision, m.state, m.reason, m.changed_at";
+                       m.user_hash, m.send_at, m.expires_at, m.tags, m.digests, m.revision, m.state, m.reason, m.changed_at, \
+                       m.erased_at";
 /// Rows that one message's history is shown with, of each kind.
 const HISTORY_MAX: i64 = 1_000;
 
@@ -83,7 +84,7 @@ impl Ledger {
     }
 
     async fn moves_of(&self, id: MessageId, accepted_at: Millis) -> Result<Vec<Move>, LedgerError> {
-        let sql = "SELECT message_id, accepted_at, revision, state, reason, attempt, at FROM transitions WHERE \
+        let sql = "SELECT message_id, accepted_at, revision, state, reason, attempt, at, rendered_at FROM transitions WHERE \
                    message_id = $1 AND accepted_at = $2 ORDER BY revision LIMIT $3";
         let rows = sqlx::query(sql)
             .bind(id.0.to_vec())
@@ -175,41 +176,6 @@ impl Ledger {
         })
         .await
     }
-
-    /// Forgets whose messages those of an address were: its hash and the users' go from every row of the tenant, and what is kept of
-    /// the messages with them. Answers with
-    /// the messages, at most `count` at a time: none is left once nothing comes back.
-    ///
-    /// # Errors
-    /// If the database refuses or does not answer: then some may be forgotten.
-    pub async fn erase(
-        &self,
-        tenant: &str,
-        recipient: &[u8],
-        at: Millis,
-        count: u32,
-    ) -> Result<Vec<(MessageId, Millis)>, LedgerError> {
-        let sql = "UPDATE messages SET recipient = $1, user_hash = $1, digests = $1, erased_at = $2 WHERE (id, accepted_at) IN \
-                   (SELECT id, accepted_at FROM messages WHERE tenant = $3 AND recipient = $4 LIMIT $5) \
-                   RETURNING id, accepted_at";
-        self.within(async {
-            let (mut writing, _) = self.begin(0).await?;
-            let rows = sqlx::query(sql)
-                .bind(Vec::<u8>::new())
-                .bind(integer(at.0))
-                .bind(tenant.to_owned())
-                .bind(recipient.to_vec())
-                .bind(i64::from(count))
-                .fetch_all(crate::ledger::connection(&mut writing))
-                .await?;
-            let messages = rows.iter().map(|row| Ok((message_id(row, 0)?, millis(row, 1)?)));
-            let messages: Vec<_> = messages.collect::<Result<_, LedgerError>>()?;
-            kept::erase(&mut writing, &messages).await?;
-            writing.commit().await?;
-            Ok(messages)
-        })
-        .await
-    }
 }
 
 /// The rows of messages, by id and acceptance.
@@ -258,6 +224,7 @@ fn message(row: &AnyRow) -> Result<MessageRow, LedgerError> {
         state: state(row, 14)?,
         reason: reason(row, 15)?,
         changed_at: millis(row, 16)?,
+        erased_at: millis(row, 17)?,
     })
 }
 
@@ -274,6 +241,7 @@ pub(crate) fn transition(row: &AnyRow) -> Result<Option<Move>, LedgerError> {
         reason: reason(row, 4)?,
         attempt: number(row, 5)?,
         at: millis(row, 6)?,
+        rendered_at: millis(row, 7)?,
     }))
 }
 

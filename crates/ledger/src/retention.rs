@@ -7,7 +7,7 @@ use paceline_domain::time::Millis;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::ledger::{Dialect, connection};
-use crate::rows::{integer, placeholders};
+use crate::rows::{integer, placeholders, unsigned};
 use crate::{Ledger, LedgerError};
 
 /// The tables that are partitioned by the month of acceptance.
@@ -18,11 +18,11 @@ const MONTHS_AHEAD: u32 = 2;
 /// Rows that one statement deletes, so that none takes long, and none keeps writers waiting.
 const DELETED_MAX: i64 = 1_000;
 
-/// What a retention took away.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a retention took away, or would.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Retained {
-    /// Months dropped as a whole, over all tables.
-    pub partitions: u64,
+    /// Months dropped as a whole, over all tables: `messages_y2026m01`.
+    pub partitions: Vec<String>,
     /// Rows deleted one by one.
     pub rows: u64,
 }
@@ -70,27 +70,51 @@ impl Ledger {
     /// If the database refuses or does not answer: then some of it may be gone. The same call goes on.
     pub async fn retain(&self, before: Millis) -> Result<Retained, LedgerError> {
         let mut retained = Retained::default();
-        if self.dialect == Dialect::Postgres {
-            for (table, partition) in self.partitions_before(before).await? {
-                let sql = format!("ALTER TABLE {table} DETACH PARTITION {partition}; DROP TABLE {partition}");
-                self.within(async {
-                    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.pool).await?;
-                    Ok(())
-                })
-                .await?;
-                retained.partitions += 1;
-            }
+        for (table, partition) in self.partitions_before(before).await? {
+            let sql = format!("ALTER TABLE {table} DETACH PARTITION {partition}; DROP TABLE {partition}");
+            self.within(async {
+                sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.pool).await?;
+                Ok(())
+            })
+            .await?;
+            retained.partitions.push(partition);
         }
-        for table in TABLES {
-            retained.rows += match self.dialect {
-                Dialect::Postgres => self.delete(&format!("{table}_other"), before).await?,
-                Dialect::Sqlite => self.delete(table, before).await?,
-            };
-        }
-        for table in ["conflicts", "kept"] {
-            retained.rows += self.delete(table, before).await?;
+        for table in self.whole_tables() {
+            retained.rows += self.delete(&table, before).await?;
         }
         Ok(retained)
+    }
+
+    /// What [`Ledger::retain`] would take away.
+    ///
+    /// # Errors
+    /// If the database refuses or does not answer.
+    pub async fn would_retain(&self, before: Millis) -> Result<Retained, LedgerError> {
+        let partitions = self.partitions_before(before).await?;
+        let mut retained = Retained {
+            partitions: partitions.into_iter().map(|(_, partition)| partition).collect(),
+            rows: 0,
+        };
+        for table in self.whole_tables() {
+            let sql = format!("SELECT COUNT(*) FROM {table} WHERE accepted_at < $1");
+            retained.rows += self
+                .within(async {
+                    let query = sqlx::query_scalar::<_, i64>(AssertSqlSafe(sql)).bind(integer(before.0));
+                    Ok(unsigned(query.fetch_one(&self.pool).await?))
+                })
+                .await?;
+        }
+        Ok(retained)
+    }
+
+    /// Tables whose rows go one by one: of those that are partitioned, what has no month.
+    fn whole_tables(&self) -> impl Iterator<Item = String> {
+        let suffix = match self.dialect {
+            Dialect::Postgres => "_other",
+            Dialect::Sqlite => "",
+        };
+        let tables = TABLES.into_iter().map(move |table| format!("{table}{suffix}"));
+        tables.chain(["conflicts", "kept"].map(str::to_owned))
     }
 
     async fn delete(&self, table: &str, before: Millis) -> Result<u64, LedgerError> {
@@ -140,8 +164,11 @@ impl Ledger {
         .await
     }
 
-    /// Partitions that end by `before`, with their tables.
+    /// Partitions that end by `before`, with their tables; none where the database has no partitions.
     async fn partitions_before(&self, before: Millis) -> Result<Vec<(String, String)>, LedgerError> {
+        if self.dialect == Dialect::Sqlite {
+            return Ok(Vec::new());
+        }
         let sql = "SELECT CAST(p.relname AS TEXT), CAST(c.relname AS TEXT) FROM pg_inherits i JOIN pg_class c ON \
                    c.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent WHERE p.relname IN \
                    ('messages', 'transitions', 'events') ORDER BY 2";

@@ -39,6 +39,8 @@ pub struct Move {
     pub reason: Reason,
     pub attempt: u32,
     pub at: Millis,
+    /// Of a claim: when what it claimed was rendered, by the renderer's clock. 0 where it is not known, and of all else.
+    pub rendered_at: Millis,
 }
 
 /// What a person did.
@@ -99,6 +101,8 @@ pub struct MessageRow {
     pub reason: Reason,
     pub revision: u32,
     pub changed_at: Millis,
+    /// When it was forgotten whose it was; 0 if it was not.
+    pub erased_at: Millis,
 }
 
 /// Which sums are asked for; empty texts and `None` are all.

@@ -29,6 +29,9 @@ pub struct OutgoingMessage<'a> {
     /// Name and value, of the characters that SES allows.
     pub tags: Vec<(&'a str, &'a str)>,
     pub attachments: Vec<Attachment<'a>>,
+    /// Whether the provider may count opens and clicks. `None`, of a renderer that did not know, leaves it to SES's configuration
+    /// set, and is off at Mailgun.
+    pub tracking: Option<bool>,
     /// Without a configuration set no event of SES carries our tags.
     pub configuration_set: &'a str,
     /// The SES tenant, where the account uses tenants.

@@ -197,6 +197,7 @@ mod tests {
             headers: Vec::new(),
             tags: Vec::new(),
             attachments: Vec::new(),
+            tracking: None,
             configuration_set: "events",
             tenant_name: None,
             traceparent: "",

@@ -11,6 +11,7 @@ use paceline_domain::id::MessageId;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::{Record, State, Ticket};
 use paceline_domain::stop::StopMode;
+use paceline_domain::time::Millis;
 use paceline_kit::{Shutdown, trace};
 use paceline_store::{
     Change, Entry, EntryBody, ErrorClass, HandOff, HandOffError, LogMode, Stage, Stopped, StoreError,
@@ -228,7 +229,7 @@ impl Batch {
                 let began = Instant::now();
                 let accepted = (job.id, job.ticket.accepted_at);
                 let rendered = traced(&job, &request)
-                    .in_scope(|| render::render(accepted, request, &template, &shared.people, now));
+                    .in_scope(|| render::render(accepted, request, &template, &shared.people));
                 shared.metrics.rendered_in(began.elapsed());
                 let keep = if keeps {
                     template.manifest().keep
@@ -237,7 +238,7 @@ impl Batch {
                 };
                 let rendered =
                     rendered.and_then(|rendered| Ok(kept::pack(job.id, job.ticket, rendered, keep)?));
-                (job, rendered)
+                (job, rendered, shared.clock.wall())
             };
             work.into_iter().map(render).collect::<Vec<_>>()
         });
@@ -246,9 +247,9 @@ impl Batch {
             // Its entries stay pending: each is rendered alone when it is taken over.
             Err(error) => return tracing::error!(shard = self.shard, %error, "rendering ended badly"),
         };
-        for (job, rendered) in rendered {
+        for (job, rendered, at) in rendered {
             match rendered {
-                Ok(packed) => fates.hand_off.push(job.hand_off(packed)),
+                Ok(packed) => fates.hand_off.push(job.hand_off(packed, at)),
                 Err(error) => {
                     tracing::warn!(message_id = %job.id, tenant = job.stream.tenant, %error, "message can't be rendered");
                     fates.bury.push(job.unrendered(Reason::RenderFailed));
@@ -427,7 +428,7 @@ impl Job {
         }
     }
 
-    fn hand_off(self, packed: Packed) -> HandOff {
+    fn hand_off(self, packed: Packed, rendered_at: Millis) -> HandOff {
         let Self {
             stream,
             entry_id,
@@ -442,6 +443,7 @@ impl Job {
             rendered: packed.parts,
             to: packed.to,
             kept: packed.kept,
+            rendered_at,
         }
     }
 }

@@ -54,7 +54,6 @@ pub(crate) fn render(
     request: v1::StoredRequest,
     template: &Template,
     people: &People,
-    now: Millis,
 ) -> Result<Rendered, RenderFailure> {
     let manifest = template.manifest();
     let (lane, category) = category(&request, template);
@@ -90,7 +89,7 @@ pub(crate) fn render(
         traceparent: request.traceparent,
         tenant: request.tenant,
         template: request.template,
-        rendered_at: Some(convert::timestamp(now)),
+        tracking: Some(manifest.tracking),
     };
     Ok(Rendered { parts, to })
 }

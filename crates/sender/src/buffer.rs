@@ -11,6 +11,7 @@ use bytes::Bytes;
 use paceline_domain::id::MessageId;
 use paceline_domain::lane::{Lane, LaneTurns};
 use paceline_domain::record::Ticket;
+use paceline_domain::time::Millis;
 use paceline_store::{Addressee, StreamKey};
 
 /// An entry in hand: read, still pending in its stream, not claimed.
@@ -24,6 +25,7 @@ pub(crate) struct Held {
     pub(crate) rendered: Bytes,
     /// Whom it is for; `None` where a renderer of another release has not noted it.
     pub(crate) to: Option<Addressee>,
+    pub(crate) rendered_at: Millis,
     /// On the boot-time clock.
     pub(crate) read_at: Duration,
 }
@@ -224,6 +226,7 @@ pub(crate) mod tests {
             },
             rendered: Bytes::from(vec![0; 10]),
             to: None,
+            rendered_at: Millis(1),
             read_at: Duration::ZERO,
         }
     }

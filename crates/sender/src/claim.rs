@@ -208,6 +208,7 @@ fn item(held: &Held, verdict: Verdict) -> ClaimItem {
         id: held.id,
         ticket: held.ticket,
         verdict,
+        rendered_at: held.rendered_at,
     }
 }
 

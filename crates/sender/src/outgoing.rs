@@ -59,6 +59,7 @@ pub(crate) fn outgoing<'a>(
             .map(|tag| (tag.name.as_str(), tag.value.as_str()))
             .collect(),
         attachments: rendered.attachments.iter().map(attachment).collect(),
+        tracking: rendered.tracking,
         configuration_set: &ses.configuration_set,
         tenant_name: ses.tenant_name.as_deref(),
         traceparent,

@@ -256,6 +256,7 @@ impl<P: Send + Sync + 'static> Reader<P> {
                     ticket,
                     rendered,
                     to,
+                    rendered_at,
                 } => {
                     // Without its parts it is claimed all the same, and ends among the dead letters.
                     let rendered = rendered.unwrap_or_default();
@@ -267,6 +268,7 @@ impl<P: Send + Sync + 'static> Reader<P> {
                         ticket,
                         rendered,
                         to,
+                        rendered_at,
                         read_at,
                     });
                 }

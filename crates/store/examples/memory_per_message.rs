@@ -218,6 +218,7 @@ fn hand_off(entry: &Entry) -> HandOff {
         rendered: incompressible(RENDERED_BYTES),
         to: None,
         kept: Bytes::new(),
+        rendered_at: Millis(0),
     }
 }
 
@@ -231,6 +232,7 @@ fn claim(entry: &Entry) -> ClaimItem {
         id: *id,
         ticket: *ticket,
         verdict: Verdict::Send,
+        rendered_at: Millis(0),
     }
 }
 

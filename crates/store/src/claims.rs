@@ -53,6 +53,7 @@ impl Store {
                 .u32(item.ticket.generation)
                 .u16(suppression.code())
                 .u16(stream)
+                .bytes(&millis(item.rendered_at))
                 .text(&item.entry_id)?;
             batch.push(item.id, bytes);
         }

@@ -8,14 +8,14 @@
 //! | `{pl1:S}:m:<id>` | string | the packed record; TTL = dedupe window once at rest, none for `dead` | scripts | all |
 //! | `{pl1:S}:q:<id>` | string | the request (protobuf) until at rest; `dead` keeps it | enqueue | renderer |
 //! | `{pl1:S}:queued:<lane>:<identity>:<tenant>` | stream, group `renderers` | ids to render | scripts | renderer |
-//! | `{pl1:S}:ready:<lane>:<identity>:<tenant>` | stream, group `senders` | rendered mail | renderer | sender |
+//! | `{pl1:S}:ready:<lane>:<identity>:<tenant>` | stream, group `senders` | rendered mail, and when it was rendered | renderer | sender |
 //! | `{pl1:S}:active` | set | keys of the streams above that hold entries | scripts | renderer, sender |
 //! | `{pl1:S}:open` | zset: lease deadline | ids in `sending` | scripts | sender |
 //! | `{pl1:S}:later` | zset: due ms | ids in `scheduled` and `deferred` | scripts | any worker |
 //! | `{pl1:S}:doubt` | zset: end of the window | ids in `in_doubt` | scripts | any worker |
 //! | `{pl1:S}:dead` | zset: time | ids in `dead` | scripts | operators |
 //! | `{pl1:S}:held` | zset: time | ids in `held` | scripts | operators |
-//! | `{pl1:S}:log` | stream, group `ledger` | packed transitions `e`, what was accepted `n`, what a person did `a`, what a template keeps `k`; bounded, or kept until the group has it | scripts | watchers, feedback |
+//! | `{pl1:S}:log` | stream, group `ledger` | packed transitions `e`, their times of rendering `r` (six bytes each), what was accepted `n`, what a person did `a`, what a template keeps `k`; bounded, or kept until the group has it | scripts | watchers, feedback |
 //! | `{pl1:S}:run` | hash | at `local` only: the `run` of Redis that claims are made on, and `hold_until` (ms) when claims are allowed again, 0 once a sender has waited so long by its own clock | claim, run | claim, run |
 //! | `{pl1:S}:wait` | string | nothing, for a second: the write that a wait for durability begins with | waits | nobody |
 //! | `{pl1:stop}` | hash: id | stops (a format byte and protobuf) | operators, renderer | renderer, sender, ingest |

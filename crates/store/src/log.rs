@@ -46,9 +46,6 @@ impl Store {
 }
 
 fn transitions(fields: &[(String, Bytes)]) -> Vec<Transition> {
-    fields
-        .iter()
-        .filter(|(name, _)| name == "e")
-        .flat_map(|(_, bytes)| packed::unpack_transitions(bytes))
-        .collect()
+    let field = |name: &str| fields.iter().find(|field| field.0 == name).map(|field| &*field.1);
+    packed::unpack_transitions(field("e").unwrap_or_default(), field("r").unwrap_or_default())
 }

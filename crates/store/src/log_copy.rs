@@ -173,23 +173,25 @@ impl Store {
 /// A newer release marks entries of a newer format by another first field: `e2` and so on.
 fn entry((id, fields): RawEntry) -> LogEntry {
     let mut logged = Logged::default();
-    let (mut has_transitions, mut newer) = (false, false);
+    let (mut transitions, mut rendered, mut newer) = (None, Bytes::new(), false);
     for (name, value) in fields {
         match name.as_str() {
-            "e" => {
-                has_transitions = true;
-                let (transitions, problem) = packed::read_transitions(&value);
-                logged.transitions = transitions;
-                newer |= problem == Some(Unreadable::Newer);
-                logged.corrupt |= problem == Some(Unreadable::Corrupt);
-            }
+            "e" => transitions = Some(value),
+            "r" => rendered = value,
             "n" => logged.messages = value,
             "a" => logged.act = value,
             "k" => logged.kept = value,
             name => newer |= name.strip_prefix('e').is_some_and(|n| n.parse::<u32>().is_ok()),
         }
     }
-    logged.corrupt |= !has_transitions && logged.kept.is_empty();
+    if let Some(transitions) = transitions {
+        let (transitions, problem) = packed::read_transitions(&transitions, &rendered);
+        logged.transitions = transitions;
+        newer |= problem == Some(Unreadable::Newer);
+        logged.corrupt = problem == Some(Unreadable::Corrupt);
+    } else {
+        logged.corrupt = logged.kept.is_empty();
+    }
     let body = if newer {
         LogBody::Newer
     } else {
@@ -214,6 +216,23 @@ mod tests {
         let mut bytes = vec![0; 39];
         bytes[26] = state;
         bytes
+    }
+
+    #[test]
+    fn times_of_rendering_stand_beside_the_transitions_where_they_are_known() {
+        let both = [transition(b'q'), transition(b's')].concat();
+        let times = vec![0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2];
+        for (fields, expected) in [
+            (vec![("e", both.clone()), ("r", times.clone())], [0, 258]),
+            (vec![("r", times), ("e", both.clone())], [0, 258]),
+            (vec![("e", both)], [0, 0]),
+        ] {
+            let LogBody::Logged(logged) = read(&fields) else {
+                panic!("a newer entry")
+            };
+            let told: Vec<_> = logged.transitions.iter().map(|it| it.rendered_at.0).collect();
+            assert_eq!((told, logged.corrupt), (expected.to_vec(), false));
+        }
     }
 
     #[test]

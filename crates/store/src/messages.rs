@@ -186,6 +186,25 @@ impl Store {
         self.keep_changes(&script::DISCARD, shard, batch).await
     }
 
+    /// Ends messages of one shard whose recipient is erased, wherever they wait, and deletes what was to be sent; the answers are in
+    /// order. What is being sent is left. `act` as above.
+    ///
+    /// # Errors
+    /// If Redis refuses or does not answer; the same call again is safe.
+    pub async fn erase_all(
+        &self,
+        shard: u16,
+        ids: &[MessageId],
+        act: Bytes,
+    ) -> Result<Vec<Change>, StoreError> {
+        let mut batch = Batch::default();
+        batch.act(act);
+        for &id in ids {
+            batch.push(id, Item::new(id));
+        }
+        self.keep_changes(&script::ERASE, shard, batch).await
+    }
+
     /// Writes what providers' events show of messages of one shard; the answers are in order.
     ///
     /// # Errors

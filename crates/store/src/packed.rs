@@ -21,6 +21,7 @@
 //! A first byte over 1 is a newer format: it is left alone. Anything else that does not read is corrupt.
 
 use std::ops::Range;
+use std::slice::ChunksExact;
 
 use paceline_domain::id::MessageId;
 use paceline_domain::lane::Lane;
@@ -52,6 +53,7 @@ const TICKET_BYTES: usize = 26;
 const TRANSITION_BYTES: usize = 39;
 /// Where the state stands in a transition.
 const TRANSITION_STATE: usize = 26;
+const MILLIS_BYTES: usize = 6;
 
 /// Why stored bytes are no record for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,12 +72,20 @@ pub struct Transition {
     pub reason: Reason,
     pub attempt: u32,
     pub at: Millis,
+    /// Of a claim: when what it claims was rendered, by the renderer's clock. 0 where it is not known, and of all else.
+    pub rendered_at: Millis,
 }
 
 /// Six bytes of time.
 pub(crate) fn millis(at: Millis) -> [u8; 6] {
     let [_, _, rest @ ..] = at.0.min(Millis::MAX.0).to_be_bytes();
     rest
+}
+
+/// Reads six bytes of time.
+pub(crate) fn unpack_millis(bytes: &[u8]) -> Option<Millis> {
+    let mut input = Input(bytes);
+    input.millis().filter(|_| input.0.is_empty())
 }
 
 /// The record's stored form.
@@ -217,22 +227,25 @@ pub(crate) fn unpack_ticket(bytes: &[u8]) -> Option<(MessageId, Ticket)> {
     input.0.is_empty().then_some((id, ticket))
 }
 
-/// Reads a log entry. Transitions to a state of a newer release are left out.
-pub(crate) fn unpack_transitions(bytes: &[u8]) -> Vec<Transition> {
-    bytes
+/// Reads a log entry: its transitions, and of each the time of rendering, of which older releases know nothing (then there are
+/// none). Transitions to a state of a newer release are left out.
+pub(crate) fn unpack_transitions(transitions: &[u8], rendered: &[u8]) -> Vec<Transition> {
+    let mut times = rendered.chunks_exact(MILLIS_BYTES);
+    transitions
         .chunks_exact(TRANSITION_BYTES)
-        .filter_map(|chunk| transition(&mut Input(chunk)))
+        .filter_map(|chunk| transition(&mut Input(chunk), next_time(&mut times)))
         .collect()
 }
 
 /// Reads a log entry for those who must not overlook anything: what can be read, and why the rest can't. A state that is a letter
-/// and none of ours is one of a newer release.
-pub(crate) fn read_transitions(bytes: &[u8]) -> (Vec<Transition>, Option<Unreadable>) {
+/// and none of ours is one of a newer release. The times of rendering are as above.
+pub(crate) fn read_transitions(bytes: &[u8], rendered: &[u8]) -> (Vec<Transition>, Option<Unreadable>) {
     let chunks = bytes.chunks_exact(TRANSITION_BYTES);
     let mut problem = (!chunks.remainder().is_empty()).then_some(Unreadable::Corrupt);
+    let mut times = rendered.chunks_exact(MILLIS_BYTES);
     let mut transitions = Vec::with_capacity(chunks.len());
     for chunk in chunks {
-        match transition(&mut Input(chunk)) {
+        match transition(&mut Input(chunk), next_time(&mut times)) {
             Some(transition) => transitions.push(transition),
             None if chunk[TRANSITION_STATE].is_ascii_lowercase() => problem = Some(Unreadable::Newer),
             None => problem = problem.or(Some(Unreadable::Corrupt)),
@@ -241,7 +254,13 @@ pub(crate) fn read_transitions(bytes: &[u8]) -> (Vec<Transition>, Option<Unreada
     (transitions, problem)
 }
 
-fn transition(input: &mut Input<'_>) -> Option<Transition> {
+/// 0 where there is none.
+fn next_time(times: &mut ChunksExact<'_, u8>) -> Millis {
+    let time = times.next().and_then(|chunk| Input(chunk).millis());
+    time.unwrap_or_default()
+}
+
+fn transition(input: &mut Input<'_>, rendered_at: Millis) -> Option<Transition> {
     Some(Transition {
         id: MessageId(input.array()?),
         accepted_at: input.millis()?,
@@ -250,6 +269,7 @@ fn transition(input: &mut Input<'_>) -> Option<Transition> {
         reason: Reason::from_code(u16::from_be_bytes(input.array()?)),
         attempt: input.u32()?,
         at: input.millis()?,
+        rendered_at,
     })
 }
 

@@ -83,7 +83,8 @@ impl Store {
     async fn add_ready(&self, shard: u16, item: &HandOff) -> Result<(), StoreError> {
         self.log_kept(shard, item).await?;
         let ticket = bytes::Bytes::copy_from_slice(&pack_ticket(item.id, item.ticket));
-        let mut fields = vec![("e", ticket), ("z", item.rendered.clone())];
+        let rendered_at = bytes::Bytes::copy_from_slice(&millis(item.rendered_at));
+        let mut fields = vec![("e", ticket), ("z", item.rendered.clone()), ("t", rendered_at)];
         fields.extend(item.to.as_ref().map(|to| ("s", to.pack())));
         let add = self.commands.client().xadd::<Value, _, _, _, _>(
             self.keys.stream(shard, &item.stream.at(Stage::Ready)),

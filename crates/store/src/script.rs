@@ -80,6 +80,7 @@ scripts! {
     on_records RELEASE = "release";
     on_records REDRIVE = "redrive";
     on_records DISCARD = "discard";
+    on_records ERASE = "erase";
     on_records EVIDENCE = "evidence";
     on_records SCRUB = "scrub";
     plain SETTLE = "settle";

@@ -7,6 +7,7 @@ use fred::error::Error;
 use fred::interfaces::{SetsInterface, StreamsInterface};
 use fred::types::{Key, Value};
 use futures_util::future::try_join_all;
+use paceline_domain::time::Millis;
 
 use crate::batch::{bytes, number};
 use crate::keys::{Stage, StreamKey};
@@ -297,12 +298,14 @@ fn body(fields: Vec<(String, Bytes)>) -> EntryBody {
     let mut ticket = None;
     let mut rendered = None;
     let mut to = None;
+    let mut rendered_at = Millis::default();
     let mut newer = false;
     for (name, value) in fields {
         match name.as_str() {
             "e" => ticket = packed::unpack_ticket(&value),
             "z" => rendered = Some(value),
             "s" => to = Addressee::unpack(&value),
+            "t" => rendered_at = packed::unpack_millis(&value).unwrap_or_default(),
             name => newer |= name.strip_prefix('e').is_some_and(|n| n.parse::<u32>().is_ok()),
         }
     }
@@ -312,6 +315,7 @@ fn body(fields: Vec<(String, Bytes)>) -> EntryBody {
             ticket,
             rendered,
             to,
+            rendered_at,
         },
         None if newer => EntryBody::Newer,
         None => EntryBody::Corrupt,

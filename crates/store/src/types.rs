@@ -84,6 +84,8 @@ pub enum EntryBody {
         rendered: Option<Bytes>,
         /// `None` where a renderer of another release has left it to the sender to find out.
         to: Option<Addressee>,
+        /// By the renderer's clock; 0 in queued streams, and where a renderer of an older release said nothing of it.
+        rendered_at: Millis,
     },
     /// Of a newer release: give it back.
     Newer,
@@ -105,6 +107,8 @@ pub struct HandOff {
     pub to: Option<Addressee>,
     /// `KeptParts` for the log, where the template keeps them; else empty.
     pub kept: Bytes,
+    /// By the renderer's clock.
+    pub rendered_at: Millis,
 }
 
 /// How far the hand-off of a message came.
@@ -171,6 +175,8 @@ pub struct ClaimItem {
     pub id: MessageId,
     pub ticket: Ticket,
     pub verdict: Verdict,
+    /// As the entry has it, for the log.
+    pub rendered_at: Millis,
 }
 
 /// What became of a call that claims.

@@ -71,6 +71,8 @@ pub struct Manifest {
     pub tries_max: u8,
     /// How long the ledger keeps the data and the rendered parts; zero: it never gets them.
     pub keep: Duration,
+    /// Whether the provider may count opens and clicks, for which it adds an image and rewrites the links.
+    pub tracking: bool,
     /// Where the request names none.
     pub from: Option<Mailbox>,
     pub reply_to: Option<Mailbox>,
@@ -112,6 +114,8 @@ struct File {
     /// Not at all by default.
     #[serde(default, with = "humantime_serde")]
     keep: Option<Duration>,
+    /// By default on in the bulk lane and off in the transactional one: a link that resets a password is nobody else's to see.
+    tracking: Option<bool>,
     from: Option<FileMailbox>,
     reply_to: Option<FileMailbox>,
     #[serde(default)]
@@ -149,6 +153,7 @@ impl Manifest {
             time_to_live: file.time_to_live(),
             tries_max: file.tries.unwrap_or(8),
             keep: file.keep.unwrap_or_default(),
+            tracking: file.tracking.unwrap_or(file.lane == Lane::Bulk),
             name: file.name,
             version: file.version,
             lane: file.lane,
@@ -315,17 +320,19 @@ mod tests {
         assert_eq!(manifest.time_to_live, Duration::from_secs(3 * 86_400));
         assert_eq!(manifest.tries_max, 8);
         assert_eq!(manifest.keep, Duration::ZERO, "nothing is kept");
+        assert!(!manifest.tracking);
         let bulk = parse("name = \"a\"\nversion = 1\nlane = \"bulk\"").expect("bulk");
         assert_eq!(bulk.dedupe_window, Duration::from_secs(86_400));
         assert_eq!((manifest.category, manifest.despite_complaint), (None, false));
         assert_eq!(bulk.category.as_deref(), Some("bulk"));
+        assert!(bulk.tracking);
     }
 
     #[test]
     fn everything_can_be_said() {
         let text = with(
             "identity = [\"order\"]\nvolatile = [\"seen\"]\nin_doubt = \"resend\"\nin_doubt_window = \"5m\"\n\
-             dedupe_window = \"2d\"\ntime_to_live = \"1h\"\ntries = 3\nkeep = \"30d\"\n\
+             dedupe_window = \"2d\"\ntime_to_live = \"1h\"\ntries = 3\nkeep = \"30d\"\ntracking = true\n\
              from = { address = \"Shop@Example.COM\", display_name = \"Shop\" }\n\
              reply_to = { address = \"help@example.com\" }\nheaders = { X-Kind = \"receipt\" }\n",
         );
@@ -336,6 +343,7 @@ mod tests {
         assert_eq!(manifest.time_to_live, Duration::from_secs(3_600));
         assert_eq!(manifest.tries_max, 3);
         assert_eq!(manifest.keep, Duration::from_secs(30 * 86_400));
+        assert!(manifest.tracking);
         assert!(manifest.identity_fields.counts("order") && !manifest.identity_fields.counts("other"));
         let from = manifest.from.expect("given");
         assert_eq!(
@@ -376,6 +384,7 @@ mod tests {
             ("tries = 0", "tries"),
             ("keep = \"1h\"", "keep"),
             ("keep = \"400d\"", "keep"),
+            ("tracking = \"opens\"", "tracking"),
             ("time_to_live = \"5s\"", "time_to_live"),
             ("time_to_live = \"soon\"", "time_to_live"),
             ("dedupe_window = \"400d\"", "dedupe_window"),

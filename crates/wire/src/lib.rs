@@ -8,6 +8,7 @@ pub mod convert;
 pub mod rendered;
 pub mod status;
 pub mod stops;
+pub mod text;
 
 /// Generated from `proto/paceline/v1`.
 #[allow(

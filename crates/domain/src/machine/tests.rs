@@ -420,6 +420,31 @@ fn wishes_say_why_they_change_nothing() {
 }
 
 #[test]
+fn what_is_erased_ends_wherever_it_waits_and_what_is_on_its_way_goes_on() {
+    for (from, to) in [
+        (queued(), State::Cancelled),
+        (dead(), State::Discarded),
+        (in_doubt(), State::Discarded),
+    ] {
+        let next = moved(&from, |_| Event::Erased, NOW);
+        assert_eq!((next.state, next.reason), (to, Reason::Erased));
+        assert_eq!(next.maybe_sent, from.maybe_sent);
+        unchanged(&next, &Event::Erased, NOW, Why::Already);
+    }
+    unchanged(&sending(), &Event::Erased, NOW, Why::WrongState);
+    let given_up = moved(&in_doubt(), |_| Event::Erased, NOW);
+    let sent = Event::EvidenceSent {
+        provider: Provider::Ses,
+        provider_id: "1".to_owned(),
+    };
+    assert_eq!(
+        moved(&given_up, |_| sent.clone(), NOW).state,
+        State::Accepted,
+        "evidence comes to its right"
+    );
+}
+
+#[test]
 fn a_resubmission_keeps_the_acceptance_and_takes_the_new_lane_identity_and_times() {
     let later = NOW + HOUR;
     let again = |send_at, expires_at| Event::Resubmitted {

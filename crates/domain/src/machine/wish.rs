@@ -36,6 +36,19 @@ pub(super) fn discarded(record: &Record, now: Millis) -> Step {
     }
 }
 
+/// What a sender has claimed is on its way; all else that is not at rest, or a dead letter, goes.
+pub(super) fn erased(record: &Record, now: Millis) -> Step {
+    let end = match record.state {
+        State::Scheduled | State::Queued | State::Deferred | State::Held => State::Cancelled,
+        State::Dead | State::InDoubt => State::Discarded,
+        State::Cancelled | State::Discarded => return Step::Unchanged(Why::Already),
+        State::Sending | State::Accepted | State::Expired | State::Suppressed => {
+            return Step::Unchanged(Why::WrongState);
+        }
+    };
+    Step::Moved(moved(record, end, Reason::Erased, now))
+}
+
 /// What a call may ask for anew of a message that is there.
 pub(super) struct Wish<'a> {
     pub(super) lane: Lane,

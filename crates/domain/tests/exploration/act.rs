@@ -89,6 +89,7 @@ pub(crate) enum Act {
     Cancelled,
     Redriven,
     Discarded,
+    Erased,
     Resubmitted {
         scheduled: bool,
     },
@@ -120,6 +121,7 @@ impl Act {
             Self::Cancelled => "cancelled",
             Self::Redriven => "redriven",
             Self::Discarded => "discarded",
+            Self::Erased => "erased",
             Self::Resubmitted { .. } => "resubmitted",
         }
     }
@@ -147,6 +149,7 @@ impl Act {
             Self::Redriven => (13, 0, 0, 0),
             Self::Discarded => (14, 0, 0, 0),
             Self::Resubmitted { scheduled } => (15, u32::from(scheduled), 0, 0),
+            Self::Erased => (17, 0, 0, 0),
             Self::Asserted { claim, slot } => (16, 0, slot, u64::from(claim.0)),
         };
         kind | u64::from(a) << 5 | (b as u64) << 8 | c << 10
@@ -246,6 +249,7 @@ impl Act {
             },
             Self::Redriven => Event::Redriven,
             Self::Discarded => Event::Discarded,
+            Self::Erased => Event::Erased,
             Self::Resubmitted { scheduled } => Event::Resubmitted {
                 lane: Lane::Transactional,
                 identity: String::new(),

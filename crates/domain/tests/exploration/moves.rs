@@ -199,7 +199,7 @@ impl Rules {
     /// What happens to the record by time, by rendering, by persons and by the provider's events. An event may come at
     /// any time after its send, and any number of times.
     fn records(&mut self, world: &World, found: &mut Vec<Next>) {
-        const ALWAYS: [Act; 11] = [
+        const ALWAYS: [Act; 12] = [
             Act::Due,
             Act::Buried,
             Act::Postponed,
@@ -209,6 +209,7 @@ impl Rules {
             Act::Cancelled,
             Act::Redriven,
             Act::Discarded,
+            Act::Erased,
             Act::Resubmitted { scheduled: false },
             Act::Resubmitted { scheduled: true },
         ];

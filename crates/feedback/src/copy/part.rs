@@ -145,6 +145,7 @@ fn move_of(transition: &Transition) -> Move {
         reason,
         attempt,
         at,
+        rendered_at,
     } = transition;
     Move {
         id,
@@ -154,6 +155,7 @@ fn move_of(transition: &Transition) -> Move {
         reason,
         attempt,
         at,
+        rendered_at,
     }
 }
 

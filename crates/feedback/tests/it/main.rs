@@ -2,6 +2,7 @@
 
 mod audit;
 mod copy;
+mod ledger;
 mod look_alike;
 mod running;
 mod sns;

@@ -1,30 +1,11 @@
 //! Rules for single texts.
 
-/// True if the text could end a header's line: control characters, and the two separators that some readers take for one.
-pub(super) fn breaks_a_line(text: &str) -> bool {
-    text.contains(|c: char| c.is_control() || c == '\u{2028}' || c == '\u{2029}')
-}
+pub(super) use paceline_wire::text::{breaks_a_line, length_problem, line_problem};
 
 /// What a provider's tag allows.
 pub(super) fn is_tag_text(text: &str) -> bool {
     text.bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-}
-
-/// What is wrong with the length of something that must have `min..=max` of `unit`, if anything is: how long it is, and how long
-/// it may be.
-pub(super) fn length_problem(length: usize, min: usize, max: usize, unit: &str) -> Option<String> {
-    let is = match length {
-        0 => "is empty".to_owned(),
-        length => format!("is {length} {unit} long"),
-    };
-    (!(min..=max).contains(&length)).then(|| format!("{is}, at least {min} and at most {max}"))
-}
-
-/// What is wrong with a text that must be one line of `min..=max` characters, if anything is.
-pub(crate) fn line_problem(text: &str, min: usize, max: usize) -> Option<String> {
-    length_problem(text.chars().count(), min, max, "characters")
-        .or_else(|| breaks_a_line(text).then(|| "has a control character or a line separator".to_owned()))
 }
 
 /// What is wrong with a text that must be `1..=max` characters of `allowed`, if anything is.

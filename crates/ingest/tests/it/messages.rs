@@ -6,6 +6,7 @@ use bytes::Bytes;
 use paceline_domain::id::MessageId;
 use paceline_domain::machine::Outcome;
 use paceline_domain::record::{Fence, Nonce, Provider};
+use paceline_domain::time::Millis;
 use paceline_store::{
     ClaimItem, Claimant, Claimed, Entry, EntryBody, HandOff, Report, Stage, Store, Verdict,
 };
@@ -69,6 +70,7 @@ pub(crate) async fn claim(store: &Store, id: MessageId) -> Fence {
         rendered,
         to: None,
         kept: Bytes::new(),
+        rendered_at: Millis(0),
     };
     store
         .hand_off(0, vec![hand_off])
@@ -83,6 +85,7 @@ pub(crate) async fn claim(store: &Store, id: MessageId) -> Fence {
         id,
         ticket,
         verdict: Verdict::Send,
+        rendered_at: Millis(0),
     };
     let claimant = Claimant {
         nonce: Nonce([7; 8]),

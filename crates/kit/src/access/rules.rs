@@ -29,8 +29,13 @@ impl Rule {
             | "/paceline.v1.SuppressionService/CheckSuppression"
             | "/paceline.v1.SuppressionService/ExportSuppressions"
             | "/paceline.v1.IdsService/ListIdFields"
-            | "/paceline.v1.AuditService/AuditIds" => Self::Scope(Scope::Read),
-            "/paceline.v1.MessagesService/Cancel" => Self::Scope(Scope::Operate),
+            | "/paceline.v1.AuditService/AuditIds"
+            | "/paceline.v1.LedgerService/Timeline"
+            | "/paceline.v1.LedgerService/Search"
+            | "/paceline.v1.StatsService/Sums" => Self::Scope(Scope::Read),
+            "/paceline.v1.MessagesService/Cancel" | "/paceline.v1.LedgerService/Erase" => {
+                Self::Scope(Scope::Operate)
+            }
             "/paceline.v1.StopsService/Stop"
             | "/paceline.v1.StopsService/ListStops"
             | "/paceline.v1.StopsService/ReleaseStop"
@@ -55,7 +60,8 @@ impl Rule {
             "/paceline.v1.ThrottleService/SetOverride"
             | "/paceline.v1.ThrottleService/ClearOverride"
             | "/paceline.v1.ThrottleService/StartWarmUp"
-            | "/paceline.v1.ThrottleService/StopWarmUp" => Self::AllTenants(Scope::Operate),
+            | "/paceline.v1.ThrottleService/StopWarmUp"
+            | "/paceline.v1.LedgerService/Retain" => Self::AllTenants(Scope::Operate),
             _ if path.starts_with("/grpc.health.v1.Health/") => Self::Open,
             _ if path.starts_with("/grpc.reflection.v1.ServerReflection/")
                 || path.starts_with("/grpc.reflection.v1alpha.ServerReflection/") =>

@@ -86,6 +86,7 @@ pub(crate) fn moved(number: u8, revision: u32, state: State) -> Move {
         reason: Reason::None,
         attempt: u32::from(revision > 1),
         at: NOW + Duration::from_millis(u64::from(revision)),
+        rendered_at: Millis(if state == State::Sending { NOW.0 + 1 } else { 0 }),
     }
 }
 

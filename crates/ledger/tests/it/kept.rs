@@ -6,6 +6,7 @@ use paceline_domain::record::State;
 use paceline_ledger::Kept;
 
 use crate::databases::{NOW, both, id, message, moved};
+use crate::erasure::erasure;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -53,9 +54,27 @@ async fn with_its_person_it_is_erased_and_comes_back_by_no_repetition() {
             .expect("written");
         let all = [kept(1, 0, "{}"), kept(2, 0, "{}")];
         ledger.keep(&all).await.expect("written");
-        let erased = ledger.erase("shop", &[1; 16], NOW, 10).await.expect("written");
-        assert_eq!(erased, [(id(1), NOW)]);
+        let wished = erasure("e1", "shop", NOW);
+        ledger.begin_erasure(&wished).await.expect("begun");
+        assert_eq!(ledger.erase(&wished, 10).await.expect("written"), 1);
         ledger.keep(&all).await.expect("written");
+        assert_eq!(ledger.kept("shop", id(1)).await.expect("answers"), []);
+        assert_eq!(ledger.kept("shop", id(2)).await.expect("answers"), all[1..]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_before_its_acceptance_goes_with_an_acceptance_of_somebody_erased() {
+    for fresh in both().await {
+        let ledger = &fresh.ledger;
+        let wished = erasure("e1", "shop", NOW);
+        ledger.begin_erasure(&wished).await.expect("begun");
+        let all = [kept(1, 1, "parts"), kept(2, 1, "parts")];
+        ledger.keep(&all).await.expect("written");
+        ledger
+            .append(&[message(1), message(2)], &[], &[])
+            .await
+            .expect("written");
         assert_eq!(ledger.kept("shop", id(1)).await.expect("answers"), []);
         assert_eq!(ledger.kept("shop", id(2)).await.expect("answers"), all[1..]);
     }

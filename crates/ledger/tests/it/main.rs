@@ -2,6 +2,7 @@
 
 mod append;
 mod databases;
+mod erasure;
 mod kept;
 mod lost;
 mod outcomes;

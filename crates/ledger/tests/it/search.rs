@@ -5,7 +5,7 @@ use std::time::Duration;
 use paceline_domain::record::State;
 use paceline_ledger::{Filter, Ledger, MessageRow, Page};
 
-use crate::databases::{NOW, both, id, message, moved};
+use crate::databases::{NOW, both, message, moved};
 
 /// Five messages of a shop, of which the fourth is the newest.
 async fn fill(ledger: &Ledger) {
@@ -67,47 +67,5 @@ async fn messages_are_found_by_pages() {
             found.iter().map(|row| row.message.id.0[0]).collect::<Vec<_>>(),
             [4, 5, 3, 2, 1]
         );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn who_is_erased_is_not_found_and_does_not_come_back_with_the_log() {
-    for fresh in both().await {
-        let ledger = &fresh.ledger;
-        ledger
-            .append(&[message(1), message(2)], &[], &[])
-            .await
-            .expect("written");
-        assert_eq!(
-            ledger.erase("other", &[1; 16], NOW, 100).await.expect("answers"),
-            []
-        );
-        assert_eq!(
-            ledger.erase("shop", &[1; 16], NOW, 100).await.expect("answers"),
-            [(id(1), NOW)]
-        );
-        assert_eq!(
-            ledger.erase("shop", &[1; 16], NOW, 100).await.expect("answers"),
-            [],
-            "nothing is left"
-        );
-        ledger
-            .append(&[message(1)], &[moved(1, 1, State::Queued)], &[])
-            .await
-            .expect("written");
-        let filter = Filter {
-            tenant: "shop".to_owned(),
-            recipient: vec![1; 16],
-            ..Filter::default()
-        };
-        assert_eq!(ledger.search(&filter, None, 10).await.expect("answers"), []);
-        let row = ledger
-            .timeline("shop", id(1))
-            .await
-            .expect("answers")
-            .expect("is there")
-            .row;
-        assert!(row.message.recipient.is_empty() && row.message.user_hash.is_empty());
-        assert_eq!(row.state, Some(State::Queued), "what became of it stays");
     }
 }

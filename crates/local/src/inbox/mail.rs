@@ -214,6 +214,8 @@ fn option_label(name: &str) -> &str {
         "configuration_set" => "Configuration set",
         "tenant_name" => "SES tenant",
         "domain" => "Sending domain",
+        "open_tracking" => "Open tracking",
+        "click_tracking" => "Click tracking",
         name => name,
     }
 }

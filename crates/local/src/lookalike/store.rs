@@ -44,7 +44,7 @@ pub struct MailSummary {
     pub headers: std::collections::BTreeMap<String, String>,
     pub configuration_set: Option<String>,
     pub tenant_name: Option<String>,
-    /// Mailgun's sending domain and `o:` parameters, in the order of the call.
+    /// Mailgun's sending domain and `o:` parameters, in the order of the call; SES's overrides of tracking.
     pub options: Vec<(String, String)>,
     pub attachments: Vec<AttachmentSummary>,
     pub received_at: String,
@@ -77,10 +77,12 @@ impl Mail {
             headers: email.headers.iter().cloned().collect(),
             configuration_set: option("configuration_set"),
             tenant_name: option("tenant_name"),
-            options: match self.provider {
-                Provider::Ses => Vec::new(),
-                Provider::Mailgun => email.options.clone(),
-            },
+            options: email
+                .options
+                .iter()
+                .filter(|(name, _)| !matches!(name.as_str(), "configuration_set" | "tenant_name"))
+                .cloned()
+                .collect(),
             attachments: email
                 .attachments
                 .iter()

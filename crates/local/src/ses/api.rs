@@ -26,6 +26,21 @@ pub(crate) struct SentEmail {
     pub(crate) configuration_set_name: Option<String>,
     #[serde(default)]
     pub(crate) tenant_name: Option<String>,
+    #[serde(default)]
+    pub(crate) configuration_overrides: Overrides,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Overrides {
+    pub(crate) tracking: Tracking,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Tracking {
+    pub(crate) open_tracking_enabled: Option<String>,
+    pub(crate) click_tracking_enabled: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -120,6 +135,14 @@ impl SentEmail {
         let options = [
             ("configuration_set", self.configuration_set_name),
             ("tenant_name", self.tenant_name),
+            (
+                "open_tracking",
+                self.configuration_overrides.tracking.open_tracking_enabled,
+            ),
+            (
+                "click_tracking",
+                self.configuration_overrides.tracking.click_tracking_enabled,
+            ),
         ];
         let mut email = Email {
             from: self.from_email_address,

@@ -1,6 +1,6 @@
 //! The checks that SES makes, by its published model and developer guide.
 
-use super::api::{Pair, SentAttachment, SentEmail, SimpleContent, Text};
+use super::api::{Pair, SentAttachment, SentEmail, SimpleContent, Text, Tracking};
 use crate::lookalike::fault::Failure;
 use crate::lookalike::mailbox::{is_mailbox, is_printable};
 
@@ -44,7 +44,18 @@ pub(super) fn email(email: &SentEmail) -> Result<(), Failure> {
         &email.configuration_set_name,
         "ConfigurationSetName has an invalid format.",
     )?;
-    name(&email.tenant_name, "TenantName has an invalid format.")
+    name(&email.tenant_name, "TenantName has an invalid format.")?;
+    tracking(&email.configuration_overrides.tracking)
+}
+
+fn tracking(wished: &Tracking) -> Result<(), Failure> {
+    let both = [&wished.open_tracking_enabled, &wished.click_tracking_enabled];
+    let known = |status: &String| matches!(status.as_str(), "ENABLED" | "DISABLED");
+    if both.into_iter().flatten().all(known) {
+        Ok(())
+    } else {
+        Err(bad("A status of tracking is neither ENABLED nor DISABLED."))
+    }
 }
 
 fn bad(message: &str) -> Failure {
@@ -204,6 +215,9 @@ mod tests {
             "EmailTags": [{"Name": "paceline_id", "Value": "0123abc"}],
             "ConfigurationSetName": "events",
             "TenantName": "shop",
+            "ConfigurationOverrides": {"Tracking": {
+                "OpenTrackingEnabled": "DISABLED", "ClickTrackingEnabled": "ENABLED",
+            }},
         })
     }
 
@@ -299,5 +313,9 @@ mod tests {
         }
         check_refused("/ConfigurationSetName", json!("a b"));
         check_refused("/TenantName", json!("x".repeat(65)));
+        for what in ["Open", "Click"] {
+            let pointer = format!("/ConfigurationOverrides/Tracking/{what}TrackingEnabled");
+            check_refused(&pointer, json!("yes"));
+        }
     }
 }

@@ -75,12 +75,11 @@ pub(super) fn build(message: &OutgoingMessage<'_>, settings: &MailgunSettings) -
 fn options(message: &OutgoingMessage<'_>, settings: &MailgunSettings) -> Result<Options, RequestError> {
     let mut options = Options::new();
     let mut add = |prefix: char, name: &str, value: String| options.push((format!("{prefix}:{name}"), value));
-    // Otherwise the domain's own setting counts.
-    add(
-        'o',
-        "tracking",
-        if settings.tracking { "yes" } else { "no" }.to_owned(),
-    );
+    // Otherwise the domain's own settings count, for each of the two on its own.
+    let tracking = settings.tracking && message.tracking.unwrap_or(false);
+    for what in ["tracking", "tracking-opens", "tracking-clicks"] {
+        add('o', what, if tracking { "yes" } else { "no" }.to_owned());
+    }
     if settings.test_mode {
         add('o', "testmode", "yes".to_owned());
     }

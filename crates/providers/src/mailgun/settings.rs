@@ -21,7 +21,7 @@ pub struct MailgunSettings {
     pub key_file: Option<PathBuf>,
     /// Where the domains of those identities are that don't name a region.
     pub region: MailgunRegion,
-    /// Whether Mailgun may rewrite links and add a pixel, to count clicks and opens.
+    /// Whether Mailgun may rewrite links and add a pixel, to count clicks and opens, for the templates that want it.
     pub tracking: bool,
     /// Mailgun takes the mail, and delivers none of it.
     pub test_mode: bool,
@@ -59,7 +59,7 @@ impl Default for MailgunSettings {
             endpoint_url: None,
             key_file: None,
             region: MailgunRegion::Us,
-            tracking: false,
+            tracking: true,
             test_mode: false,
             connect_timeout: Duration::from_secs(3),
             attempt_timeout: Duration::from_secs(10),

@@ -4,8 +4,9 @@ use aws_sdk_sesv2::error::BuildError;
 use aws_sdk_sesv2::operation::send_email::builders::SendEmailFluentBuilder;
 use aws_sdk_sesv2::primitives::Blob;
 use aws_sdk_sesv2::types::{
-    self, AttachmentContentDisposition, AttachmentContentTransferEncoding, Body, Content, Destination,
-    EmailContent, MessageHeader, MessageTag,
+    self, AttachmentContentDisposition, AttachmentContentTransferEncoding, Body, ConfigurationOverrides,
+    Content, Destination, EmailContent, FeatureStatus, MessageHeader, MessageTag,
+    TrackingConfigurationOverrides,
 };
 
 use crate::header_text::{self, HeaderError};
@@ -71,7 +72,22 @@ fn form(
         .content(EmailContent::builder().simple(simple).build())
         .set_email_tags(Some(tags(message)?))
         .configuration_set_name(message.configuration_set)
+        .set_configuration_overrides(message.tracking.map(tracking))
         .set_tenant_name(message.tenant_name.map(str::to_owned)))
+}
+
+/// Both ways, whatever account and configuration set say.
+fn tracking(wanted: bool) -> ConfigurationOverrides {
+    let status = if wanted {
+        FeatureStatus::Enabled
+    } else {
+        FeatureStatus::Disabled
+    };
+    let tracking = TrackingConfigurationOverrides::builder()
+        .open_tracking_enabled(status.clone())
+        .click_tracking_enabled(status)
+        .build();
+    ConfigurationOverrides::builder().tracking(tracking).build()
 }
 
 fn utf8(text: &str) -> Result<Content, BuildError> {

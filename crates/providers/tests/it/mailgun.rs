@@ -30,18 +30,24 @@ async fn start() -> Lookalike {
 }
 
 fn client_with(endpoint_url: String, key: &str) -> Mailgun {
-    connect(PATIENT, endpoint_url, key)
+    connect(patient(PATIENT), endpoint_url, key)
 }
 
-fn connect(patience: Patience, endpoint_url: String, key: &str) -> Mailgun {
+fn patient(patience: Patience) -> MailgunSettings {
+    MailgunSettings {
+        connect_timeout: patience.connect,
+        attempt_timeout: patience.attempt,
+        ..MailgunSettings::default()
+    }
+}
+
+fn connect(settings: MailgunSettings, endpoint_url: String, key: &str) -> Mailgun {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
     writeln!(file, "{key}").expect("writable");
     let settings = MailgunSettings {
         endpoint_url: Some(endpoint_url),
         key_file: Some(file.path().to_owned()),
-        connect_timeout: patience.connect,
-        attempt_timeout: patience.attempt,
-        ..MailgunSettings::default()
+        ..settings
     };
     Mailgun::connect(&settings).expect("good settings")
 }
@@ -53,7 +59,7 @@ fn client(endpoint_url: String) -> MailgunDomain {
 }
 
 fn client_of(patience: Patience, endpoint_url: String) -> MailgunDomain {
-    connect(patience, endpoint_url, KEY)
+    connect(patient(patience), endpoint_url, KEY)
         .domain(DOMAIN, None)
         .expect("a domain")
 }

@@ -114,6 +114,7 @@ fn message() -> OutgoingMessage<'static> {
         headers: Vec::new(),
         tags: Vec::new(),
         attachments: Vec::new(),
+        tracking: None,
         configuration_set: "events",
         tenant_name: None,
         traceparent: "",

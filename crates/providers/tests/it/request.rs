@@ -93,6 +93,32 @@ async fn a_message_arrives_whole() {
 }
 
 #[tokio::test]
+async fn tracking_is_said_both_ways_or_left_to_the_configuration_set() {
+    let lookalike = start().await;
+    let ses = client(lookalike.url()).await;
+    for (wanted, said) in [
+        (Some(true), Some("ENABLED")),
+        (Some(false), Some("DISABLED")),
+        (None, None),
+    ] {
+        let mut message = message();
+        message.tracking = wanted;
+        let outcome = ses.send(&message).await;
+        assert!(matches!(outcome, SendOutcome::Accepted { .. }), "{outcome:?}");
+        let mail = lookalike.inbox(0, 10).pop().expect("it arrived");
+        let options: Vec<_> = mail
+            .options
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let expected = said.map_or(Vec::new(), |said| {
+            vec![("open_tracking", said), ("click_tracking", said)]
+        });
+        assert_eq!(options, expected);
+    }
+}
+
+#[tokio::test]
 async fn what_would_break_a_header_is_refused_before_it_is_sent() {
     let lookalike = start().await;
     let ses = client(lookalike.url()).await;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use paceline_domain::reason::Reason;
 use paceline_domain::record::State;
-use paceline_store::{Claimed, HandOff, Stage};
+use paceline_domain::time::Millis;
+use paceline_store::{Claimed, EntryBody, HandOff, Stage};
 use paceline_testkit::eventually;
 use paceline_testkit::resp::Reply;
 
@@ -27,11 +28,16 @@ async fn a_message_is_rendered_with_its_template_s_sender_and_handed_off_once() 
     );
     assert_eq!(parts.from.expect("a From").address, "a@example.com");
     assert_eq!(parts.recipient.expect("a recipient").address, "user1@example.com");
-    assert!(
-        parts.rendered_at.is_some() && parts.text.contains("Hello Ada"),
-        "{:?}",
-        parts.text
+    assert!(parts.text.contains("Hello Ada"), "{:?}", parts.text);
+    assert_eq!(
+        parts.tracking,
+        Some(false),
+        "transactional mail is not tracked unless it says so"
     );
+    let EntryBody::Message { rendered_at, .. } = entries[0].body else {
+        panic!("a message expected, not {:?}", entries[0])
+    };
+    assert_ne!(rendered_at, Millis(0), "when it was rendered");
     renderer.stop().await;
     assert_eq!(
         (
@@ -64,6 +70,7 @@ async fn what_a_dead_renderer_handed_on_without_an_acknowledgement_is_claimed_on
         rendered: bytes::Bytes::from_static(b"the first copy"),
         to: None,
         kept: bytes::Bytes::new(),
+        rendered_at: Millis(0),
     };
     bench
         .store

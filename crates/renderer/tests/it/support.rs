@@ -177,6 +177,7 @@ impl Bench {
                 id,
                 ticket,
                 verdict: Verdict::Send,
+                rendered_at: Millis(0),
             }
         });
         let claimant = Claimant {

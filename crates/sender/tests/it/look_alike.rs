@@ -9,7 +9,7 @@ use paceline_local::{Lookalike, LookalikeOptions};
 use paceline_providers::{Credentials, MailgunSettings, SesSettings};
 use paceline_sender::provider::Providers;
 
-use crate::support::{World, identity, sender, wish};
+use crate::support::{RENDERED_AT, World, identity, sender, wish};
 
 pub(crate) async fn lookalike() -> (Lookalike, Providers) {
     let address = "127.0.0.1:0".parse().expect("an address");
@@ -56,6 +56,26 @@ async fn each_message_is_in_the_inbox_once_with_its_tags() {
     assert_eq!(mail.tags["paceline_attempt"], "1");
     assert_eq!(mail.configuration_set.as_deref(), Some("events"));
     assert_eq!(mail.subject, "Hello");
+    let tracking = [("open_tracking", "DISABLED"), ("click_tracking", "DISABLED")];
+    assert_eq!(
+        mail.options,
+        tracking.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
+    let log = world
+        .store
+        .log_since(0, "0", 1_000)
+        .await
+        .expect("redis is there");
+    let claims = log
+        .iter()
+        .flat_map(|(_, moves)| moves)
+        .filter(|moved| moved.state == State::Sending);
+    let rendered: Vec<_> = claims.map(|claim| claim.rendered_at).collect();
+    assert_eq!(
+        rendered,
+        vec![RENDERED_AT; 100],
+        "each claim is logged with the time of rendering"
+    );
     lookalike.stop().await;
 }
 

@@ -29,6 +29,8 @@ use paceline_wire::v1;
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 const START: Millis = Millis(1_800_000_000_000);
+/// What the hand-offs say.
+pub(crate) const RENDERED_AT: Millis = Millis(1_800_000_000_007);
 /// How long a command may take, also on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -214,6 +216,7 @@ impl<R> World<R> {
                     rendered: (rendering.rendered)(id),
                     to: (rendering.to)(id),
                     kept: Bytes::new(),
+                    rendered_at: RENDERED_AT,
                 }
             });
             let answers = self.store.hand_off(0, items.collect()).await?;
@@ -385,6 +388,7 @@ fn rendered(id: MessageId) -> Bytes {
         text: "Hello".to_owned(),
         tenant: "acme".to_owned(),
         template: "welcome".to_owned(),
+        tracking: Some(false),
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
         ..v1::RenderedMessage::default()
     };

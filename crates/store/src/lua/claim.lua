@@ -5,7 +5,7 @@
 -- KEYS, ARGV 1-4: see record.lua; streams are the ready ones; where the hold is minded, the last key is the shard's run
 -- ARGV  5 nonce, 6 lease in ms, 7 provider, 8 the run of Redis that the caller stands on or "" if the hold is not minded, then
 --       for each item: id (16), accepted at (6), generation (4), reason
---       for which it is suppressed or 0 (2), number of its stream (2), entry id (1 + n)
+--       for which it is suppressed or 0 (2), number of its stream (2), when it was rendered or 0 (6), entry id (1 + n)
 -- Returns for each item: sending, dropped, expired, suppressed, newer or corrupt; packed record. Or, of all, held; the run,
 -- for how many ms more nothing may be claimed on it, 1 or 0 as run.lua says
 local nonce, lease, provider, own = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
@@ -22,7 +22,7 @@ if own ~= '' then
 end
 
 for i = 1, N do
-  local id, accepted_at, generation, reason, s, entry = struct.unpack('>c16I6I4I2I2Bc0', ARGV[8 + i])
+  local id, accepted_at, generation, reason, s, rendered_at, entry = struct.unpack('>c16I6I4I2I2I6Bc0', ARGV[8 + i])
   local r, problem = record(i)
   local answer, packed = 'dropped', ''
   if problem == 'newer' then
@@ -45,6 +45,7 @@ for i = 1, N do
       -- What may have been sent never moves to another provider.
       if r[PROVIDER] == 0 or bit.band(r[FLAGS], MAYBE_SENT) == 0 then r[PROVIDER] = provider end
       answer, packed = 'sending', move(i, id, r, SENDING, 0, NOW + lease)
+      if rendered_at > 0 then rendered[#transitions] = rendered_at end
     end
     taken[id] = answer == 'sending'
   end

@@ -43,16 +43,17 @@ local function commit(group)
   for stream in pairs(activated) do active[#active + 1] = stream end
   if #active > 0 then redis.call('SADD', ACTIVE, unpack(active)) end
   if #transitions > 0 then
-    local fields = { 'e', table.concat(transitions) }
+    local entry = LOG_MAX == '' and { LOG, '*' } or { LOG, 'MAXLEN', '~', LOG_MAX, '*' }
+    local function field(name, v) if v ~= '' then entry[#entry + 1], entry[#entry + 2] = name, v end end
+    field('e', table.concat(transitions))
     -- Several `LoggedMessages` one after the other are one with all their messages.
-    local messages = table.concat(logged)
-    if messages ~= '' then fields[3], fields[4] = 'n', messages end
-    if ACT ~= '' then fields[#fields + 1], fields[#fields + 2] = 'a', ACT end
-    if LOG_MAX == '' then
-      redis.call('XADD', LOG, '*', unpack(fields))
-    else
-      redis.call('XADD', LOG, 'MAXLEN', '~', LOG_MAX, '*', unpack(fields))
+    field('n', table.concat(logged))
+    field('a', ACT)
+    if next(rendered) then
+      for n = 1, #transitions do rendered[n] = struct.pack('>I6', rendered[n] or 0) end
+      field('r', table.concat(rendered, '', 1, #transitions))
     end
+    redis.call('XADD', unpack(entry))
   end
 end
 

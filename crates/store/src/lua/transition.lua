@@ -2,7 +2,8 @@
 -- second must see what the first did), and the move itself.
 local raws = redis.call('MGET', unpack(KEYS, 8 + STREAMS, 7 + STREAMS + N))
 local records, problems = {}, {}
-local membership, unlinked, acknowledged, activated, transitions, logged = {}, {}, {}, {}, {}, {}
+local membership, unlinked, acknowledged, activated, transitions = {}, {}, {}, {}, {}
+local logged, rendered = {}, {}
 local PLACE = {
   [SENDING] = OPEN, [SCHEDULED] = LATER, [DEFERRED] = LATER, [IN_DOUBT] = DOUBT, [DEAD] = DEAD_LETTERS, [HELD] = HELD_BACK,
 }

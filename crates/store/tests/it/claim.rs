@@ -5,10 +5,11 @@ use std::time::Duration;
 use paceline_domain::machine::Outcome;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::{Fence, Nonce, Provider, State};
+use paceline_domain::time::Millis;
 use paceline_store::{Change, Claimed, Stage, StreamKey, Verdict};
 
 use crate::SHARD;
-use crate::support::{Bench, LEASE, TRIES_MAX, accepted, claim_of, id, message, moved};
+use crate::support::{Bench, LEASE, RENDERED_AT, TRIES_MAX, accepted, claim_of, id, message, moved};
 
 #[tokio::test]
 async fn a_claim_takes_the_message_out_of_its_stream_and_into_open() {
@@ -262,13 +263,16 @@ async fn the_log_tells_each_revision_once() {
     bench.report(id(1), sending.fence(), accepted()).await;
     let log = bench.store.log_since(SHARD, &end, 100).await.expect("there");
     let moves: Vec<_> = log.iter().flat_map(|(_, moves)| moves).collect();
-    let told: Vec<_> = moves.iter().map(|t| (t.revision, t.state, t.attempt)).collect();
+    let told: Vec<_> = moves
+        .iter()
+        .map(|t| (t.revision, t.state, t.attempt, t.rendered_at))
+        .collect();
     assert_eq!(
         told,
         [
-            (1, State::Queued, 0),
-            (2, State::Sending, 1),
-            (3, State::Accepted, 1)
+            (1, State::Queued, 0, Millis(0)),
+            (2, State::Sending, 1, RENDERED_AT),
+            (3, State::Accepted, 1, Millis(0))
         ]
     );
     assert!(
@@ -279,4 +283,32 @@ async fn the_log_tells_each_revision_once() {
     let (last, _) = log.last().expect("three");
     assert_eq!(bench.store.log_since(SHARD, last, 100).await.expect("there"), []);
     assert_eq!(&bench.store.log_end(SHARD).await.expect("there"), last);
+}
+
+#[tokio::test]
+async fn each_claim_of_a_batch_is_logged_with_its_own_time_of_rendering() {
+    let bench = Bench::start().await;
+    bench.enqueue((1..=4).map(message).collect()).await;
+    bench.render_all().await;
+    let mut items: Vec<_> = bench.read(Stage::Ready, "s").await.iter().map(claim_of).collect();
+    items[0].verdict = Verdict::NotAllowedHere;
+    for (item, at) in items.iter_mut().zip([7, 8, 0, Millis::MAX.0]) {
+        item.rendered_at = Millis(at);
+    }
+    let end = bench.store.log_end(SHARD).await.expect("there");
+    bench.claim(1, items).await;
+    let log = bench.store.log_since(SHARD, &end, 100).await.expect("there");
+    let [(_, moves)] = log.as_slice() else {
+        panic!("one entry for the batch: {log:?}")
+    };
+    let told: Vec<_> = moves.iter().map(|t| (t.state, t.rendered_at)).collect();
+    assert_eq!(
+        told,
+        [
+            (State::Suppressed, Millis(0)),
+            (State::Sending, Millis(8)),
+            (State::Sending, Millis(0)),
+            (State::Sending, Millis::MAX)
+        ]
+    );
 }

@@ -238,6 +238,7 @@ async fn claimed(store: &Store, number: u8, nonce: u8) -> Option<Fence> {
         id: id(number),
         ticket: record.ticket(),
         verdict: Verdict::Send,
+        rendered_at: Millis(0),
     };
     let claims = store.claim(SHARD, claimant(nonce, None), vec![item]).await;
     match claims.ok()?.made()?.as_slice() {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Place;
 use std::time::Duration;
 
+use bytes::Bytes;
 use paceline_domain::id::MessageId;
 use paceline_domain::machine::{self, Event, Outcome, Step, invariants};
 use paceline_domain::reason::Reason;
@@ -134,6 +135,7 @@ impl<'a> World<'a> {
                 let change = self.bench.store.discard(id(number)).await.expect("there");
                 self.compare(vec![change], [(id(number), Event::Discarded)]);
             }
+            Operation::Erase(number) => self.erase(number).await,
             Operation::Snapshot => self.snapshot = (self.bench.snapshot().await, self.model.clone()),
             Operation::FallBack => {
                 self.bench.fall_back(&self.snapshot.0).await;
@@ -142,6 +144,12 @@ impl<'a> World<'a> {
             }
             Operation::Assert(worker) => self.assert(worker).await,
         }
+    }
+
+    async fn erase(&mut self, number: u8) {
+        let ids = [id(number)];
+        let erased = self.bench.store.erase_all(SHARD, &ids, Bytes::new()).await;
+        self.compare(erased.expect("there"), [(id(number), Event::Erased)]);
     }
 
     async fn assert(&mut self, worker: usize) {
@@ -284,7 +292,7 @@ impl<'a> World<'a> {
                     record,
                     ttl: TTL,
                     resubmit,
-                    logged: bytes::Bytes::new(),
+                    logged: Bytes::new(),
                     durability: Durability::Local,
                     ..message(number)
                 }

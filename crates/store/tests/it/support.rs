@@ -24,6 +24,8 @@ pub(crate) const LEASE: Duration = Duration::from_secs(60);
 pub(crate) const TTL: Duration = Duration::from_secs(3 * 24 * 3600);
 pub(crate) const DOUBT_WINDOW: Duration = Duration::from_secs(900);
 pub(crate) const TRIES_MAX: u8 = 3;
+/// What the hand-offs say.
+pub(crate) const RENDERED_AT: Millis = Millis(1_800_000_000_004);
 
 /// Keys, values as `DUMP` answers them, and what is left of their lives in ms.
 pub(crate) type Snapshot = Vec<(Vec<u8>, Vec<u8>, i64)>;
@@ -329,6 +331,7 @@ pub(crate) fn hand_off_of(entry: &Entry) -> HandOff {
         rendered: Bytes::from_static(b"rendered \xff\x00 parts"),
         to: None,
         kept: Bytes::new(),
+        rendered_at: RENDERED_AT,
     }
 }
 
@@ -352,12 +355,16 @@ pub(crate) const fn provider_of(nonce: u8) -> Provider {
 
 pub(crate) fn claim_of(entry: &Entry) -> ClaimItem {
     let (id, ticket) = ticket_of(entry);
+    let EntryBody::Message { rendered_at, .. } = entry.body else {
+        panic!("a message expected, not {entry:?}")
+    };
     ClaimItem {
         stream: entry.stream.clone(),
         entry_id: entry.entry_id.clone(),
         id,
         ticket,
         verdict: Verdict::Send,
+        rendered_at,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use paceline_domain::machine::Outcome;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::State;
@@ -100,6 +101,54 @@ async fn a_buried_message_is_redriven_with_all_its_tries_or_discarded() {
     assert!(!bench.has_request(id(1)).await);
     assert!(bench.ttl(id(1)).await > 0);
     assert_eq!(bench.store.redrive(id(2)).await.expect("there"), Change::Missing);
+}
+
+#[tokio::test]
+async fn what_is_erased_ends_with_its_request_but_for_what_is_on_its_way() {
+    let bench = Bench::start().await;
+    let sending = bench.sending(&message(1)).await;
+    bench.sending(&message(2)).await;
+    let doubted = bench.get(id(2)).await;
+    let unknown = Outcome::Unknown {
+        reason: Reason::Timeout,
+    };
+    moved(bench.report(id(2), doubted.fence(), unknown).await);
+    bench.accept(&message(3)).await;
+    let ids: Vec<_> = (1..=4).map(id).collect();
+    let changes = bench
+        .store
+        .erase_all(SHARD, &ids, Bytes::from_static(b"who and why"))
+        .await;
+    let changes = changes.expect("there");
+    let [
+        Change::Unchanged(first),
+        Change::Moved(second),
+        Change::Moved(third),
+        Change::Missing,
+    ] = changes.as_slice()
+    else {
+        panic!("{changes:?}")
+    };
+    assert_eq!(first, &sending);
+    assert_eq!(
+        (second.state, second.reason, second.maybe_sent),
+        (State::Discarded, Reason::Erased, true)
+    );
+    assert_eq!((third.state, third.reason), (State::Cancelled, Reason::Erased));
+    assert_eq!(bench.waiting("doubt").await, []);
+    for (number, kept) in [(1, true), (2, false), (3, false)] {
+        assert_eq!(bench.has_request(id(number)).await, kept);
+        assert_eq!(bench.ttl(id(number)).await > 0, !kept);
+    }
+    let again = bench
+        .store
+        .erase_all(SHARD, &ids, Bytes::new())
+        .await
+        .expect("there");
+    assert!(
+        !again.iter().any(|change| matches!(change, Change::Moved(_))),
+        "{again:?}"
+    );
 }
 
 #[tokio::test]

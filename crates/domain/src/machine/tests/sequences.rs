@@ -23,7 +23,7 @@ struct Aim {
 /// Proof that it was sent is rare, for nothing comes after it; claims are frequent, for most things come after them.
 fn aims() -> impl Strategy<Value = Aim> {
     const EVIDENCE: [u8; 2] = [6, 13];
-    const CLAIM: u8 = 19;
+    const CLAIM: u8 = 20;
     let kind = prop_oneof![
         1 => prop::sample::select(&EVIDENCE[..]),
         20 => (0..CLAIM).prop_filter("no evidence", |kind| !EVIDENCE.contains(kind)),
@@ -95,7 +95,8 @@ impl Aim {
             },
             16 => Event::Redriven,
             17 => Event::Discarded,
-            18 => Event::Resubmitted {
+            18 => Event::Erased,
+            19 => Event::Resubmitted {
                 lane: record.lane,
                 identity: record.identity.clone(),
                 send_at: now + delay,

@@ -49,6 +49,7 @@ pub(super) fn moves_of(entries: &[LogEntry]) -> Vec<Move> {
             reason: t.reason,
             attempt: t.attempt,
             at: t.at,
+            rendered_at: t.rendered_at,
         }));
     }
     moves

@@ -264,6 +264,7 @@ impl Beside {
             rendered: Bytes::from_static(b"parts"),
             to: None,
             kept: Bytes::new(),
+            rendered_at: Millis(0),
         };
         let handed = self
             .store
@@ -278,6 +279,7 @@ impl Beside {
             id,
             ticket: record.ticket(),
             verdict: Verdict::Send,
+            rendered_at: Millis(0),
         };
         let claimant = Claimant {
             nonce: Nonce([1; 8]),

@@ -100,6 +100,7 @@ fn message(html: &'static str, text: &'static str) -> OutgoingMessage<'static> {
             content: Bytes::from_static(b"\x89PNG"),
             content_id: "logo",
         }],
+        tracking: Some(false),
         configuration_set: "events",
         tenant_name: Some("shop"),
         traceparent: "",

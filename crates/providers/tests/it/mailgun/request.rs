@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use paceline_domain::reason::Reason;
 use paceline_local::Provider;
-use paceline_providers::{Attachment, Mailbox, MailgunRegion, OutgoingMessage, SendOutcome};
+use paceline_providers::{Attachment, Mailbox, MailgunRegion, MailgunSettings, OutgoingMessage, SendOutcome};
 
-use super::{DOMAIN, KEY, client, client_with, start};
-use crate::message;
+use super::{DOMAIN, KEY, client, client_with, connect, patient, start};
+use crate::{PATIENT, message};
 
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -28,6 +28,7 @@ fn whole() -> OutgoingMessage<'static> {
     });
     message.headers = vec![("List-Unsubscribe", "<https://x.example/u>"), ("X-Note", "Größe")];
     message.tags = vec![("campaign", "spring-26"), ("team", "a"), ("step", "3")];
+    message.tracking = Some(false);
     message.traceparent = TRACEPARENT;
     message
 }
@@ -80,12 +81,45 @@ async fn a_message_arrives_whole() {
     let expected_options = [
         ("domain", DOMAIN),
         ("o:tracking", "no"),
+        ("o:tracking-opens", "no"),
+        ("o:tracking-clicks", "no"),
         ("o:tag", "welcome"),
         ("o:tag", "campaign:spring-26"),
         ("o:tag", "team:a"),
     ];
     let options = mail.options.iter().map(|(name, value)| (name, value));
     assert_eq!(pairs(options), expected_options);
+}
+
+#[tokio::test]
+async fn tracking_is_the_template_s_choice_where_the_settings_allow_it() {
+    let lookalike = start().await;
+    for (allowed, wanted, said) in [
+        (true, Some(true), "yes"),
+        (true, Some(false), "no"),
+        (true, None, "no"),
+        (false, Some(true), "no"),
+        (false, Some(false), "no"),
+        (false, None, "no"),
+    ] {
+        let settings = MailgunSettings {
+            tracking: allowed,
+            ..patient(PATIENT)
+        };
+        let mut message = message();
+        message.tracking = wanted;
+        let mailgun = connect(settings, lookalike.url(), KEY).domain(DOMAIN, None);
+        let outcome = mailgun.expect("a domain").send(&message).await;
+        assert!(matches!(outcome, SendOutcome::Accepted { .. }), "{outcome:?}");
+        let mail = lookalike.inbox(0, 10).pop().expect("it arrived");
+        let options = mail.options.iter();
+        let tracking: Vec<_> = options
+            .filter(|(name, _)| name.starts_with("o:tracking"))
+            .collect();
+        assert_eq!(tracking.len(), 3, "{tracking:?}");
+        let wrong = tracking.iter().filter(|(_, value)| value != said).count();
+        assert_eq!(wrong, 0, "{allowed} {wanted:?}: {tracking:?}");
+    }
 }
 
 #[tokio::test]

@@ -50,6 +50,7 @@ pub(super) enum Operation {
     Release(Vec<u8>),
     Redrive(u8),
     Discard(u8),
+    Erase(u8),
     /// Redis will fall back to this.
     Snapshot,
     /// Redis loses what came since the snapshot, or all.
@@ -99,6 +100,7 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
         3 => some().prop_map(O::Release),
         3 => one().prop_map(O::Redrive),
         1 => one().prop_map(O::Discard),
+        1 => one().prop_map(O::Erase),
         3 => Just(O::Snapshot),
         1 => Just(O::FallBack),
         3 => worker().prop_map(O::Assert),

@@ -164,6 +164,6 @@ const fn kind_of(event: &Event) -> u8 {
         Event::Cleared(_) => 7,
         Event::WarmUp(_) => 8,
         Event::Warm | Event::Settings(_) => 9,
-        Event::Tick { .. } => 10,
+        Event::Tick(_) => 10,
     }
 }

@@ -160,6 +160,7 @@ fn moved(revision: u32, state: State) -> Move {
         reason: Reason::None,
         attempt: u32::from(revision > 1),
         at: NOW + Duration::from_millis(u64::from(revision)),
+        rendered_at: Millis(0),
     }
 }
 

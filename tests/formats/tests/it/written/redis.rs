@@ -291,17 +291,22 @@ fn hand_off(entry: &Entry) -> anyhow::Result<HandOff> {
             despite_complaint: true,
         }),
         kept: Bytes::from(kept.encode_to_vec()),
+        rendered_at: START,
     })
 }
 
 fn claim_item(entry: &Entry) -> anyhow::Result<ClaimItem> {
     let (id, ticket) = ticket(entry)?;
+    let EntryBody::Message { rendered_at, .. } = entry.body else {
+        bail!("a message expected")
+    };
     Ok(ClaimItem {
         stream: entry.stream.clone(),
         entry_id: entry.entry_id.clone(),
         id,
         ticket,
         verdict: Verdict::Send,
+        rendered_at,
     })
 }
 

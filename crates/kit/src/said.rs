@@ -2,17 +2,18 @@
 
 use paceline_domain::stop::Said;
 use paceline_domain::time::Millis;
-use paceline_kit::access::Caller;
 use paceline_wire::status::InvalidFields;
+use paceline_wire::text::line_problem;
 
-use crate::admission::text::line_problem;
+use crate::access::Caller;
 
 /// The longest name and reason, in characters.
 const WHO_MAX: usize = 64;
 const WHY_MAX: usize = 500;
 
 /// What a person says; what is wrong with it is added to `wrong`. The name of the caller's key, if it has one, is part of who it was.
-pub(crate) fn said(wrong: &mut InvalidFields, caller: &Caller, who: &str, why: &str, now: Millis) -> Said {
+#[must_use]
+pub fn said(wrong: &mut InvalidFields, caller: &Caller, who: &str, why: &str, now: Millis) -> Said {
     for (field, text, max) in [("who", who, WHO_MAX), ("why", why, WHY_MAX)] {
         if let Some(problem) = line_problem(text, 1, max) {
             wrong.add(field, problem);
