@@ -90,8 +90,9 @@ pub fn plan(seed: u64) -> Plan {
     // Two or three identities under one account, which allows less than their senders want, or more.
     let shared = !warm_up && daily == DailySend::Unlimited && senders > 2 && chance.once_in(4);
     let load = 0.3 + 3.0 * chance.part();
+    // Who has mail wants at least 1.
     let wants = (0..senders)
-        .map(|_| 2.0 * chance.part() * load * limit / senders as f64)
+        .map(|_| (2.0 * chance.part() * load * limit / senders as f64).max(1.0))
         .collect();
     Plan {
         design: Design::Coordinated,
@@ -166,7 +167,7 @@ impl World {
             3 => self.senders[index].deaf_until = until,
             4 => (self.senders[index].mute_until, self.senders[index].deaf_until) = (until, until),
             5 => self.senders[index].frozen_until = until,
-            _ => self.senders[index].wants *= 3.0 * self.chance.part(),
+            _ => self.senders[index].wants = (3.0 * self.senders[index].wants * self.chance.part()).max(1.0),
         }
     }
 

@@ -126,6 +126,8 @@ pub struct Passed {
     /// The most by which the sends of a window that ends now exceed its rates.
     excess: f64,
     window: Duration,
+    /// The largest within that window: what was saved up under it may have been sent at the window's begin.
+    bursts: f64,
 }
 
 impl Passed {
@@ -137,14 +139,15 @@ impl Passed {
         self.excess -= allowed * time.as_secs_f64();
         self.window += time;
         if self.excess <= 0.0 {
-            (self.excess, self.window) = (0.0, Duration::ZERO);
+            *self = Self::default();
         }
         self.excess += as_rate(sent);
-        if self.excess > bursts + SLACK {
+        self.bursts = self.bursts.max(bursts);
+        if self.excess > self.bursts + SLACK {
             return Err(Broken::Window {
                 sent: self.excess,
                 window: self.window,
-                allowed: bursts,
+                allowed: self.bursts,
             });
         }
         Ok(())

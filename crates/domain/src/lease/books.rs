@@ -8,7 +8,8 @@
 //! After an election the books are empty while leases of the leader before still live. Until those are over the books only
 //! learn: who holds something keeps at most that, who holds nothing gets nothing.
 //!
-//! A small rate goes to few senders at a time, in turn, since each sender's burst is at least one recipient.
+//! A small rate goes to few senders at a time, in turn, since each sender's burst is at least one recipient. Bursts are counted
+//! as rates are: whoever holds nothing gets nothing until the others leave room for one more recipient at once.
 
 mod turns;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use super::share::{burst_of_share, holders_max, shares};
 use super::{HolderId, TTL, in_books};
+use crate::gcra::burst_of;
 use turns::Turns;
 
 /// Parts of a rate below this are rounding, not a lease.
@@ -67,6 +69,9 @@ struct Holder {
     wants: f64,
     granted: f64,
     outstanding: f64,
+    /// What the last grant lets it send at once, in recipients, and the most that it can.
+    granted_burst: f64,
+    burst: f64,
     /// The rate in force when what is outstanding was issued, the larger one if it was issued in two grants.
     issued_under: f64,
     expires_at: Duration,
@@ -99,6 +104,8 @@ impl Books {
                 wants: clean(line.wants),
                 granted: outstanding,
                 outstanding,
+                granted_burst: burst_at_most(outstanding),
+                burst: burst_at_most(outstanding),
                 issued_under: 0.0,
                 expires_at: now + in_books(TTL),
             };
@@ -144,6 +151,8 @@ impl Books {
             wants: clean(request.wants),
             granted: 0.0,
             outstanding: has,
+            granted_burst: 0.0,
+            burst: before.map_or_else(|| burst_at_most(has), |holder| holder.burst_with(has)),
             issued_under: before.map_or(self.rate, |holder| holder.issued_under.max(self.rate)),
             expires_at: now + in_books(TTL),
         };
@@ -151,18 +160,21 @@ impl Books {
         let share = self.share(id, now);
         let others: f64 = self.others(id).map(|holder| holder.outstanding).sum();
         let free = (self.rate - others).max(0.0);
-        let allowed = if self.is_learning(now) { has } else { share };
+        let free_burst = burst_of(self.rate) - self.others(id).map(|holder| holder.burst).sum::<f64>();
+        let allowed = if self.is_learning(now) {
+            has
+        } else if has <= 0.0 && free_burst + RATE_MIN < 1.0 {
+            0.0
+        } else {
+            share
+        };
         let rate = clean(allowed.min(free));
         let settled = rate >= share - RATE_MIN && (has <= rate + RATE_MIN || !self.is_awaited(id));
-        if let Some(holder) = self.holders.get_mut(&id) {
-            holder.granted = rate;
-            holder.outstanding = has.max(rate);
-            if has <= rate {
-                // All that is outstanding is issued by this grant, whether it arrives or not.
-                holder.issued_under = self.rate;
-            }
-        }
         let burst = burst_of_share(rate, self.rate, self.turns.len());
+        let burst = burst.min(free_burst).max(1.0);
+        if let Some(holder) = self.holders.get_mut(&id) {
+            holder.grant(rate, burst, self.rate);
+        }
         Some(Granted { rate, burst, settled })
     }
 
@@ -278,6 +290,36 @@ impl Books {
         self.others(id)
             .any(|holder| holder.granted + RATE_MIN < holder.wants)
     }
+}
+
+impl Holder {
+    /// What it can send at once if it holds the rate `has`: what it was granted last, if this is that rate.
+    fn burst_with(&self, has: f64) -> f64 {
+        if has <= 0.0 {
+            0.0
+        } else if (has - self.granted).abs() <= RATE_MIN {
+            self.granted_burst
+        } else {
+            self.burst
+        }
+    }
+
+    /// Until it says which grant it holds, it may hold the former one or this one.
+    fn grant(&mut self, rate: f64, burst: f64, in_force: f64) {
+        if self.outstanding <= rate {
+            // All that is outstanding is issued by this grant, whether it arrives or not.
+            self.issued_under = in_force;
+        }
+        self.granted = rate;
+        self.outstanding = self.outstanding.max(rate);
+        self.granted_burst = if rate > 0.0 { burst } else { 0.0 };
+        self.burst = self.burst.max(self.granted_burst);
+    }
+}
+
+/// The most that a part of a rate may have had as its burst, whoever shared the rate.
+fn burst_at_most(part: f64) -> f64 {
+    if part > 0.0 { 1.0 + burst_of(part) } else { 0.0 }
 }
 
 /// What no sender may say: a rate that is not a number, negative or absurd.

@@ -44,6 +44,15 @@ proptest! {
     }
 }
 
+/// A burst was saved up and sent under a rate that left the books while the window still lasted.
+#[test]
+fn a_burst_is_measured_by_the_rate_that_it_was_saved_under() {
+    for (seed, senders) in [(14_954_432_123_426_285_141, 5), (16_908_786_300_659_912_922, 3)] {
+        let mut world = World::new(seed, senders, DailySend::Unlimited);
+        world.run(FAULTS_MS, true).expect("holds");
+    }
+}
+
 /// Answers that took a grant back were lost, and its sender, without a rate, spoke of it again and again.
 #[test]
 fn what_is_taken_back_is_free_once() {

@@ -158,6 +158,36 @@ fn a_small_rate_goes_to_few_in_turn_and_everybody_has_one() {
 }
 
 #[test]
+fn who_joins_waits_for_room_for_a_burst_though_a_part_of_the_rate_is_free() {
+    let mut books = books(10.0);
+    ask(&mut books, A, 40.0, 0.0, 0);
+    // A cut was pushed to it, its turn is over, and that answer is lost.
+    let turn = 5_000;
+    ask(&mut books, B, 40.0, 0.0, turn);
+    ask(&mut books, A, 40.0, 4.0, turn + 10);
+    assert_rate(ask(&mut books, B, 40.0, 0.0, turn + 20), 0.0);
+    ask(&mut books, A, 40.0, 0.0, turn + 30);
+    assert_rate(ask(&mut books, B, 40.0, 0.0, turn + 40), 10.0);
+}
+
+#[test]
+fn bursts_are_counted_until_a_sender_says_that_it_has_less() {
+    let mut books = books(25.0);
+    let alone = ask(&mut books, A, 5.0, 0.0, 0);
+    assert!((alone.burst - 1.9).abs() < 1e-9, "{alone:?}");
+    let joined = ask(&mut books, B, 5.0, 0.0, 100);
+    assert_rate(joined, 0.0);
+    assert!(!joined.settled);
+    ask(&mut books, A, 5.0, 15.0, 500);
+    let room = ask(&mut books, A, 5.0, 8.75, 600);
+    let joined = ask(&mut books, B, 5.0, 0.0, 610);
+    assert!(
+        joined.rate > 0.0 && room.burst + joined.burst <= 2.5 + 1e-9,
+        "{room:?} {joined:?}"
+    );
+}
+
+#[test]
 fn nonsense_is_nothing() {
     let mut books = books(100.0);
     for (at, wants) in [f64::NAN, f64::INFINITY, -5.0].into_iter().enumerate() {
