@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from eventually import eventually
-from stack import REGION, TENANT, redis_server, service
+from stack import REGION, TENANT, Stack, redis_server, service
 
 ACCOUNT = "123456789012"
 VISIBILITY_SECONDS = 30
@@ -74,6 +74,14 @@ def feedback(stack, folder, moto, queue, name):
     sections += f'[sqs]\nqueue_url = "{queue.url}"\nregion = "{REGION}"\nendpoint_url = "{moto.url}"\ncredentials = "look_alike"\n'
     sections += f'wait = "1s"\nvisibility_timeout = "{VISIBILITY_SECONDS}s"\n'
     return service("feedback", folder, stack.redis, settings, sections, known_as=name)[0]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory, stubs):
+    """One of its own: where feedback has been, a sender must know the key by which it knows people."""
+    stack = Stack(tmp_path_factory.mktemp("sqs"), stubs)
+    yield stack
+    stack.stop()
 
 
 @pytest.fixture(scope="module")
