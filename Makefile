@@ -27,7 +27,7 @@ test: setup ## Everything that CI runs, each stage with its seconds
 	@$(STAGE) fmt cargo fmt --all --check
 	@$(STAGE) clippy cargo clippy --locked --workspace --all-targets -- --deny warnings
 	@$(STAGE) doc env RUSTDOCFLAGS=--deny=warnings cargo doc --locked --workspace --no-deps --lib --quiet
-	@$(STAGE) build cargo build --locked --workspace --bins
+	@$(STAGE) build cargo build --locked --workspace --all-targets
 	@$(STAGE) peers tests/peers/run
 	@$(STAGE) tests cargo test --locked --workspace --exclude paceline-chaos
 	@$(STAGE) chaos cargo test --locked --package paceline-chaos
