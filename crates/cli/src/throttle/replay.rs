@@ -76,8 +76,8 @@ struct Printer {
     entries: usize,
     states: usize,
     differing: usize,
-    /// True if the last entry is a state.
-    is_at_state: bool,
+    /// Entries since the last state that is the replayed one; `None` before there was one.
+    since: Option<usize>,
 }
 
 impl Printer {
@@ -88,7 +88,7 @@ impl Printer {
             entries: 0,
             states: 0,
             differing: 0,
-            is_at_state: false,
+            since: None,
         }
     }
 
@@ -99,8 +99,13 @@ impl Printer {
             Entry::Happened { at, .. } => *at,
         };
         let replayed = self.replay.take(entry)?;
-        self.is_at_state = !matches!(replayed, Replayed::Decided(_));
-        self.states += usize::from(self.is_at_state);
+        self.states += usize::from(!matches!(replayed, Replayed::Decided(_)));
+        self.since = match replayed {
+            Replayed::Same | Replayed::TakenOver => Some(0),
+            Replayed::Begun | Replayed::Differs | Replayed::Decided(_) => {
+                self.since.map(|entries| entries + 1)
+            }
+        };
         let what = match replayed {
             Replayed::Same => return Ok(()),
             Replayed::Begun => format!("the journal begins, in epoch {epoch}"),
@@ -134,19 +139,20 @@ impl Printer {
             entries,
             states,
             differing,
+            since,
             ..
         } = self;
         if entries == 0 {
             bail!("{name} has no journal");
         }
-        let is_kept = differing == 0 && self.is_at_state;
-        let verdict = match (differing, self.is_at_state) {
-            (0, true) => "ends in the very state that is kept".to_owned(),
-            (0, false) => "ends with no state to compare with".to_owned(),
+        let verdict = match (differing, since) {
+            (0, Some(0)) => "ends in the very state that is kept".to_owned(),
+            (0, Some(n)) => format!("ends {n} entries after the very state that is kept"),
+            (0, None) => "ends with no state to compare with".to_owned(),
             (n, _) => format!("{n} states differ from the replayed ones"),
         };
         println!("{name}: {entries} entries, {states} states: {verdict}");
-        Ok(is_kept)
+        Ok(differing == 0 && since.is_some())
     }
 }
 
@@ -194,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_must_end_in_the_state_that_is_kept() {
+    fn a_replay_must_lead_to_the_states_that_are_kept() {
         let event = Event::Tick(Tick {
             measured: 3.0,
             taken: None,
@@ -208,7 +214,9 @@ mod tests {
         let (first, last) = (opened(&begun()), opened(&state));
         let good = [first.clone(), happened.clone(), last.clone()];
         assert!(concludes(&good).expect("a journal"));
-        assert!(!concludes(&good[..2]).expect("a journal"), "no state at its end");
+        assert!(!concludes(&good[..2]).expect("a journal"), "no state is kept");
+        let read_again = [&good[..], std::slice::from_ref(&happened)].concat();
+        assert!(concludes(&read_again).expect("a journal"), "no new state was written");
         let forged = [first.clone(), last];
         assert!(!concludes(&forged).expect("a journal"), "something is left out");
         let settings = *state.settings();

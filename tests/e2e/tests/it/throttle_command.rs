@@ -179,7 +179,7 @@ async fn an_identity_is_warmed_up_and_its_journal_replays() -> anyhow::Result<()
 
     let replayed = coordinators.says(&["throttle", "replay"]).await?;
     ensure!(
-        replayed.contains("ends in the very state that is kept"),
+        replayed.contains("the very state that is kept"),
         "{replayed}"
     );
     Ok(())
