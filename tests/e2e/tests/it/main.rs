@@ -4,6 +4,7 @@
 
 mod backup;
 mod binaries;
+mod by_hand;
 mod capacity;
 mod clock_jumps;
 mod connection_storm;
