@@ -76,6 +76,25 @@ fn it_opens_above_five_percent_and_five_of_at_least_fifty_calls() {
     check(100, 0, 100, Standing::Closed);
 }
 
+/// When it opens, in seconds, at so many calls in ten seconds of which each fails; `None` if it has not within five minutes.
+fn opens_after(calls_in_ten_seconds: u64) -> Option<u64> {
+    let mut breaker = Breaker::default();
+    (1..=300).find(|&second| {
+        let until_then = |second: u64| calls_in_ten_seconds * second / 10;
+        let calls = until_then(second) - until_then(second - 1);
+        breaker.step(answers(calls, calls, 0), secs(second));
+        breaker.step(TICK, secs(second)).is_some()
+    })
+}
+
+#[test]
+fn an_outage_opens_it_within_seconds_at_the_floor_and_never_below_fifty_calls_in_thirty_seconds() {
+    assert_eq!(opens_after(100), Some(5), "ten a second, the floor of every rate");
+    assert_eq!(opens_after(20), Some(25));
+    assert_eq!(opens_after(15), None, "too few to judge a provider by");
+    assert_eq!(opens_after(10), None);
+}
+
 #[test]
 fn one_sick_sender_opens_it_only_where_no_other_sends() {
     let of = |holder, sent, failed| Event::Answers {
