@@ -54,7 +54,7 @@ pacing-seed: ## One of them again: SEED=17
 	PACING_SEED=$(or $(SEED),0) cargo test --locked --package paceline-pacing --test seeds -- --nocapture whatever
 
 pacing-mutations: ## Breaks the pacing's code, one rule at a time: the tests must find each
-	cargo run --locked --package paceline-pacing --example mutations
+	cargo run --locked --package paceline-pacing --example pacing_mutations
 
 pacing-report: ## The pacing's figures beside those of other designs: docs/pacing.md and its plots
 	cargo run --locked --package paceline-pacing --example report

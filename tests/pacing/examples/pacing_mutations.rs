@@ -70,8 +70,8 @@ const MUTATIONS: &[Mutation] = &[
     Mutation {
         invariant: 5,
         file: "crates/domain/src/aimd.rs",
-        from: "if now >= self.window.start + self.limits.window() || self.is_lost(measured, now) {",
-        to: "if now >= self.window.start + self.limits.window() / 3 || self.is_lost(measured, now) {",
+        from: "if now >= self.window.start + self.feedback_window() || self.is_lost(measured, now) {",
+        to: "if now >= self.window.start + self.feedback_window() / 3 || self.is_lost(measured, now) {",
         told_by: &["two cuts within"],
     },
     Mutation {
@@ -126,8 +126,8 @@ const MUTATIONS: &[Mutation] = &[
     Mutation {
         invariant: 8,
         file: "crates/domain/src/lease/books.rs",
-        from: "let allowed = if self.is_learning(now) { has } else { share };",
-        to: "let allowed = share;",
+        from: "let allowed = if self.is_learning(now) {",
+        to: "let allowed = if self.is_learning(now) && has < 0.0 {",
         told_by: &["while a leader learns"],
     },
     Mutation {
@@ -201,10 +201,7 @@ fn main() {
     let target = repository.join("target");
     let tree = target.join("mutations");
     copy(&repository, &tree);
-    for Mutation { file, from, .. } in MUTATIONS {
-        let code = fs::read_to_string(tree.join(file)).expect("readable");
-        assert_eq!(code.matches(from).count(), 1, "{file} has once: {from}");
-    }
+    check_list(&tree);
     for in_domain in [false, true] {
         let (passes, said) = test(&tree, &target, in_domain);
         assert!(passes, "without a mutation the tests pass:\n{said}");
@@ -235,6 +232,14 @@ fn main() {
     }
     println!("{} mutations, {missed} not found", MUTATIONS.len());
     std::process::exit(i32::from(missed > 0));
+}
+
+/// Panics unless each mutation has its one place in the code.
+fn check_list(tree: &Path) {
+    for Mutation { file, from, .. } in MUTATIONS {
+        let code = fs::read_to_string(tree.join(file)).expect("readable");
+        assert_eq!(code.matches(from).count(), 1, "{file} has once: {from}");
+    }
 }
 
 /// What git knows of, as it is now.
@@ -274,4 +279,22 @@ fn test(tree: &Path, target: &Path, in_domain: bool) -> (bool, String) {
         .expect("cargo runs");
     let said = [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
     (output.status.success(), said.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{MUTATIONS, check_list};
+
+    #[test]
+    fn each_mutation_has_its_place_and_each_invariant_a_mutation() {
+        check_list(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
+        for invariant in 1..=14 {
+            assert!(
+                MUTATIONS.iter().any(|it| it.invariant == invariant),
+                "none breaks {invariant}"
+            );
+        }
+    }
 }
