@@ -48,6 +48,8 @@ pub struct Timeline {
     pub row: MessageRow,
     /// By rising revision.
     pub moves: Vec<Move>,
+    /// Second contents of revisions, by rising revision: Redis lost writes.
+    pub conflicts: Vec<Move>,
     /// In the order in which the ledger learnt of them.
     pub events: Vec<Event>,
     /// By rising time; without the other messages that they were about.
@@ -75,7 +77,8 @@ impl Ledger {
             let accepted_at = row.message.accepted_at;
             Ok(Some(Timeline {
                 row,
-                moves: self.moves_of(id, accepted_at).await?,
+                moves: self.moves_of("transitions", id, accepted_at).await?,
+                conflicts: self.moves_of("conflicts", id, accepted_at).await?,
                 events: self.events_of(id, accepted_at).await?,
                 acts: self.acts_on(id).await?,
             }))
@@ -83,10 +86,17 @@ impl Ledger {
         .await
     }
 
-    async fn moves_of(&self, id: MessageId, accepted_at: Millis) -> Result<Vec<Move>, LedgerError> {
-        let sql = "SELECT message_id, accepted_at, revision, state, reason, attempt, at, rendered_at FROM transitions WHERE \
-                   message_id = $1 AND accepted_at = $2 ORDER BY revision LIMIT $3";
-        let rows = sqlx::query(sql)
+    async fn moves_of(
+        &self,
+        table: &str,
+        id: MessageId,
+        accepted_at: Millis,
+    ) -> Result<Vec<Move>, LedgerError> {
+        let sql = format!(
+            "SELECT message_id, accepted_at, revision, state, reason, attempt, at, rendered_at FROM {table} WHERE \
+             message_id = $1 AND accepted_at = $2 ORDER BY revision LIMIT $3"
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(id.0.to_vec())
             .bind(integer(accepted_at.0))
             .bind(HISTORY_MAX)

@@ -3,9 +3,10 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -32,11 +33,18 @@ impl Flow {
     }
 }
 
+/// What is on a link's other end.
+#[derive(Clone, Debug)]
+enum Target {
+    Port(SocketAddr),
+    Socket(PathBuf),
+}
+
 /// The link; it ends with the value.
 #[derive(Debug)]
 pub struct Link {
     address: SocketAddr,
-    target: watch::Sender<Option<SocketAddr>>,
+    target: watch::Sender<Option<Target>>,
     flow: watch::Sender<Flow>,
     task: JoinHandle<()>,
 }
@@ -78,7 +86,12 @@ impl Link {
     }
 
     pub fn lead_to(&self, target: SocketAddr) {
-        self.target.send_replace(Some(target));
+        self.target.send_replace(Some(Target::Port(target)));
+    }
+
+    /// Leads to a Unix socket.
+    pub fn lead_to_socket(&self, target: PathBuf) {
+        self.target.send_replace(Some(Target::Socket(target)));
     }
 
     #[must_use]
@@ -100,20 +113,31 @@ impl Drop for Link {
 
 async fn carry(
     client: TcpStream,
-    mut target: watch::Receiver<Option<SocketAddr>>,
+    mut target: watch::Receiver<Option<Target>>,
     flow: watch::Receiver<Flow>,
 ) -> io::Result<()> {
     let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
-    let target = *target.wait_for(Option::is_some).await.map_err(gone)?;
-    let mut there = flow.clone();
-    there.wait_for(|flow| flow.there()).await.map_err(gone)?;
-    let server = TcpStream::connect(target.ok_or(io::ErrorKind::NotFound)?).await?;
+    let target = target.wait_for(Option::is_some).await.map_err(gone)?.clone();
+    flow.clone().wait_for(|flow| flow.there()).await.map_err(gone)?;
     client.set_nodelay(true)?;
-    server.set_nodelay(true)?;
+    match target.ok_or(io::ErrorKind::NotFound)? {
+        Target::Port(address) => {
+            let server = TcpStream::connect(address).await?;
+            server.set_nodelay(true)?;
+            between(client, server.into_split(), flow).await
+        }
+        Target::Socket(path) => between(client, UnixStream::connect(path).await?.into_split(), flow).await,
+    }
+}
+
+async fn between(
+    client: TcpStream,
+    (server_reads, server_writes): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
+    flow: watch::Receiver<Flow>,
+) -> io::Result<()> {
     let (client_reads, client_writes) = client.into_split();
-    let (server_reads, server_writes) = server.into_split();
     tokio::select! {
-        ended = copy(client_reads, server_writes, there, Flow::there) => ended,
+        ended = copy(client_reads, server_writes, flow.clone(), Flow::there) => ended,
         ended = copy(server_reads, client_writes, flow, Flow::back) => ended,
     }
 }

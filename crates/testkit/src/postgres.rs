@@ -85,6 +85,18 @@ impl TestPostgres {
         format!("postgres://paceline@{socket}/postgres")
     }
 
+    /// Its socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join(".s.PGSQL.5432")
+    }
+
+    /// Where the ledger finds it behind a link to its socket that listens at `port`.
+    #[must_use]
+    pub fn url_by(port: u16) -> String {
+        format!("postgres://paceline@127.0.0.1:{port}/postgres?sslmode=disable")
+    }
+
     /// All that stands in it, as a script for [`TestPostgres::restore`], without comments.
     ///
     /// # Panics

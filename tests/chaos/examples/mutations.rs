@@ -44,6 +44,14 @@ const MUTATIONS: &[Mutation] = &[
         fault: "kill -9: renderer after XADD",
         told_by: "Twice",
     },
+    Mutation {
+        what: "acknowledge the log before the ledger has it",
+        file: "crates/feedback/src/copy.rs",
+        from: "            match self.write(&part).await {\n",
+        to: "            self.acknowledge(&part).await;\n            match self.write(&part).await {\n",
+        fault: "kill -9: feedback after log_copied",
+        told_by: "LedgerDiffers",
+    },
 ];
 
 fn main() {

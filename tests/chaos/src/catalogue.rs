@@ -23,10 +23,15 @@ const POINTS: &[(Role, &str, usize)] = &[
     (Role::Sender, "finish", 2),
     (Role::Coordinator, "throttle_commit", 2),
     (Role::Coordinator, "throttle_renew", 0),
+    (Role::Feedback, "XREADGROUP", 6),
+    (Role::Feedback, "log_copied", 4),
 ];
 
 /// Longer than a lease of rate, shorter than a claim.
 const STANDS: Duration = Duration::from_secs(3);
+
+/// Longer than the templates' windows of doubt.
+const PAST_THE_WINDOW_MS: u64 = 65_000;
 
 fn end(role: Role, number: usize, how: How, when: When) -> Step {
     Step::one(Fault::End(End {
@@ -108,6 +113,7 @@ pub fn around() -> impl Iterator<Item = Step> {
         Webhook::Doubled,
         Webhook::Reordered,
         Webhook::Late(3_000),
+        Webhook::Late(PAST_THE_WINDOW_MS),
         Webhook::Forged,
     ];
     let webhooks = webhooks.map(|webhook| {
@@ -116,11 +122,13 @@ pub fn around() -> impl Iterator<Item = Step> {
             Fault::Provider(Trouble::NeverAnswers),
         ])
     });
-    let ledger = Step(vec![
-        Fault::Provider(Trouble::NeverAnswers),
-        Fault::Ledger(Ledger::Killed),
-    ]);
-    webhooks.into_iter().chain([ledger])
+    let ledger = Ledger::ALL.map(|ledger| {
+        Step(vec![
+            Fault::Provider(Trouble::NeverAnswers),
+            Fault::Ledger(ledger),
+        ])
+    });
+    webhooks.into_iter().chain(ledger)
 }
 
 /// All that there is on a ground.
@@ -139,7 +147,15 @@ pub fn all(ground: Ground) -> Vec<Step> {
 }
 
 /// What the short form kills, each right after its external effect.
-const SHORT: [&str; 6] = ["enqueue", "XADD", "settle", "claim", "finish", "throttle_commit"];
+const SHORT: [&str; 7] = [
+    "enqueue",
+    "XADD",
+    "settle",
+    "claim",
+    "finish",
+    "throttle_commit",
+    "log_copied",
+];
 
 /// The short form: on each ground what that ground alone can show, and the kinds of faults that are over soon.
 #[must_use]
@@ -164,6 +180,10 @@ fn on_a_single_redis() -> Vec<Step> {
     steps.push(Step(vec![
         Fault::Webhook(Webhook::Doubled),
         Fault::Provider(Trouble::NeverAnswers),
+    ]));
+    steps.push(Step(vec![
+        Fault::Provider(Trouble::NeverAnswers),
+        Fault::Ledger(Ledger::AnswersLost),
     ]));
     steps.push(Step::one(Fault::Provider(Trouble::Truncates)));
     steps.push(Step::one(Fault::Redis(RedisFault::Kill)));

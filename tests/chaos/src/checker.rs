@@ -59,8 +59,15 @@ pub struct Standing {
 /// A message as the ledger has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
+    /// Of its highest revision.
     pub state: MessageState,
     pub revision: u32,
+    /// Of which it has the transition, rising.
+    pub revisions: Vec<u32>,
+    /// Those that were claimed.
+    pub attempts: BTreeSet<u32>,
+    /// Whether it ever was.
+    pub was_cancelled: bool,
     /// One revision with two contents: Redis lost writes.
     pub conflicts: bool,
 }
@@ -105,6 +112,8 @@ pub enum Wrong {
     LedgerDiffers,
     /// The ledger knows of two histories.
     LedgerConflict,
+    /// The ledger's history lacks a revision, a claim of what was sent, or the cancellation that its caller was told of.
+    LedgerGap,
 }
 
 impl Wrong {
@@ -153,6 +162,7 @@ fn wrong_with(id: &str, told: &Told, evidence: &Evidence) -> BTreeSet<Wrong> {
     }
     if let Some(ledger) = &evidence.ledger {
         wrong.extend(of_ledger(standing, ledger.get(id)));
+        wrong.extend(of_history(told, sent, ledger.get(id)));
     }
     wrong
 }
@@ -232,6 +242,15 @@ fn of_ledger(standing: &Standing, written: Option<&Written>) -> BTreeSet<Wrong> 
     wrong
 }
 
+/// A history is whole, and has what happened outside: nothing goes out unclaimed.
+fn of_history(told: &Told, sent: &[Sent], written: Option<&Written>) -> Option<Wrong> {
+    let written = written?;
+    let is_whole = written.revisions.iter().copied().eq(1..=written.revision);
+    let are_claimed = sent.iter().all(|mail| written.attempts.contains(&mail.attempt));
+    let is_cancelled = told.cancelled_at.is_none() || written.was_cancelled;
+    (!(is_whole && are_claimed && is_cancelled)).then_some(Wrong::LedgerGap)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
@@ -255,14 +274,18 @@ mod tests {
             sent: BTreeMap::from([(ID.to_owned(), vec![sent(1)])]),
             standing: BTreeMap::from([(ID.to_owned(), standing(MessageState::Accepted))]),
             places: BTreeMap::new(),
-            ledger: Some(BTreeMap::from([(
-                ID.to_owned(),
-                Written {
-                    state: MessageState::Accepted,
-                    revision: 4,
-                    conflicts: false,
-                },
-            )])),
+            ledger: Some(BTreeMap::from([(ID.to_owned(), written())])),
+        }
+    }
+
+    fn written() -> Written {
+        Written {
+            state: MessageState::Accepted,
+            revision: 4,
+            revisions: vec![1, 2, 3, 4],
+            attempts: BTreeSet::from([1]),
+            was_cancelled: false,
+            conflicts: false,
         }
     }
 
@@ -387,34 +410,45 @@ mod tests {
         assert_eq!(named, [Wrong::Misplaced]);
     }
 
+    /// What is wrong once the ledger has this.
+    fn wrong_with(change: impl FnOnce(&mut Written)) -> Vec<Wrong> {
+        let mut evidence = right();
+        let mut written = written();
+        change(&mut written);
+        evidence.ledger = Some(BTreeMap::from([(ID.to_owned(), written)]));
+        found(&evidence)
+    }
+
     #[test]
     fn the_ledger_says_what_the_record_says() {
-        let with = |written: Option<Written>| {
+        let mut evidence = right();
+        evidence.ledger = Some(BTreeMap::new());
+        assert_eq!(found(&evidence), [Wrong::LedgerDiffers]);
+        let state = wrong_with(|it| it.state = MessageState::Sending);
+        assert_eq!(state, [Wrong::LedgerDiffers]);
+        let behind = wrong_with(|it| (it.revision, it.revisions) = (3, vec![1, 2, 3]));
+        assert_eq!(behind, [Wrong::LedgerDiffers]);
+        assert_eq!(wrong_with(|it| it.conflicts = true), [Wrong::LedgerConflict]);
+    }
+
+    #[test]
+    fn a_history_is_whole_and_has_what_happened_outside() {
+        let without_one = wrong_with(|it| it.revisions = vec![1, 2, 4]);
+        assert_eq!(without_one, [Wrong::LedgerGap]);
+        let unclaimed = wrong_with(|it| it.attempts = BTreeSet::from([2]));
+        assert_eq!(unclaimed, [Wrong::LedgerGap]);
+        let cancelled = |was_cancelled| {
             let mut evidence = right();
-            let all = written.map(|it| (ID.to_owned(), it)).into_iter().collect();
-            evidence.ledger = Some(all);
+            evidence.sent.clear();
+            stands(&mut evidence, MessageState::Cancelled, "", &[]);
+            evidence.told.get_mut(ID).expect("told").cancelled_at = Some(1);
+            let all = evidence.ledger.as_mut().expect("a ledger");
+            let written = all.get_mut(ID).expect("written");
+            (written.state, written.was_cancelled) = (MessageState::Cancelled, was_cancelled);
             found(&evidence)
         };
-        let written = |state, revision, conflicts| {
-            Some(Written {
-                state,
-                revision,
-                conflicts,
-            })
-        };
-        assert_eq!(with(None), [Wrong::LedgerDiffers]);
-        assert_eq!(
-            with(written(MessageState::Sending, 4, false)),
-            [Wrong::LedgerDiffers]
-        );
-        assert_eq!(
-            with(written(MessageState::Accepted, 3, false)),
-            [Wrong::LedgerDiffers]
-        );
-        assert_eq!(
-            with(written(MessageState::Accepted, 4, true)),
-            [Wrong::LedgerConflict]
-        );
+        assert_eq!(cancelled(true), []);
+        assert_eq!(cancelled(false), [Wrong::LedgerGap]);
     }
 
     #[test]

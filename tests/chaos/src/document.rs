@@ -18,10 +18,11 @@ pub struct Page<'a> {
 
 const HEAD: &str = "# Reliability
 
-Made by `make chaos-report`: do not edit. The suite (`tests/chaos`) runs the services as processes, two of each kind but ingest and feedback, on a
-real Redis and a real PostgreSQL beside the look-alike of SES. Producers enqueue for two tenants, transactional and bulk, some of it scheduled, some
+Made by `make chaos-report`: do not edit. The suite (`tests/chaos`) runs the services as processes, two of each kind but ingest, on a real Redis
+beside the look-alike of SES, with a ledger in PostgreSQL (at `local`: in SQLite). Producers enqueue for two tenants, transactional and bulk, some of it scheduled, some
 cancelled, some calls repeated, while a fault is struck; the fault is healed, ten messages more are enqueued, and everything has to come to rest. Then a
-checker compares the provider's inbox, the records, what names them in Redis, and what producers were told.
+checker compares the provider's inbox, the records, what names them in Redis, the ledger, and what producers were told: each message has its whole history,
+no revision has two contents, the newest state is the record's, and nothing was sent without a claim that the ledger knows of.
 
 - **acknowledged**: messages whose `Enqueue` was answered OK.
 - **lost**: acknowledged, and there is no record; or the record says that it was sent, and the provider does not have it.
@@ -31,7 +32,8 @@ checker compares the provider's inbox, the records, what names them in Redis, an
   they are dead letters for a person to decide, or were sent once more where the template says so.
 - **longest recovery**: from the fault's end until everything is at rest, in doubt, or claimed by a sender that is gone.
 
-At `fsync` and `replicated` any row with a loss, a double, a message without a state of rest or a place that names a wrong one fails the run. At `local` Redis may
+At `fsync` and `replicated` any row with a loss, a double, a message without a state of rest, a place that names a wrong one or a ledger that differs
+fails the run. At `local` Redis may
 forget what it has answered when it is killed, loses its power or fails over; what can come of it stands in ARCHITECTURE.md (Known limits), and the rows
 below measure it.
 ";

@@ -67,6 +67,7 @@ impl Fault {
             Self::Redis(fault) => fault.fits(ground),
             Self::End(end) => end.fits(ground),
             Self::Partition(partition) => partition.fits(ground),
+            Self::Ledger(_) => ground.has_postgres(),
             _ => true,
         }
     }
@@ -95,7 +96,7 @@ impl Fault {
             Self::Provider(trouble) => trouble.strike(world).await,
             Self::Redis(fault) => fault.strike(world).await?,
             Self::Partition(partition) => partition.strike(world).await?,
-            Self::Ledger(ledger) => ledger.strike(world).await,
+            Self::Ledger(ledger) => ledger.strike(world).await?,
             Self::None | Self::Webhook(_) => {}
         }
         Ok(true)

@@ -1,4 +1,4 @@
-//! Nothing lost, nothing twice, under every fault: real processes on a real Redis and a real PostgreSQL beside the look-alike of SES,
+//! Nothing lost, nothing twice, under every fault: real processes on a real Redis with a real ledger beside the look-alike of SES,
 //! producers that note what they were told, faults, and a checker that compares all of it.
 //!
 //! A [`world`] is everything that runs. A [`fault`](faults) is struck while [`producers`] enqueue; then the world has to come to rest.

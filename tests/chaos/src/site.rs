@@ -70,6 +70,12 @@ impl Ground {
         }
     }
 
+    /// Whether the ledger is a PostgreSQL, as in production, or an SQLite file.
+    #[must_use]
+    pub const fn has_postgres(self) -> bool {
+        !matches!(self, Self::Local | Self::LocalPair)
+    }
+
     const fn append_fsync(self) -> &'static str {
         if self.keeps_all() { "always" } else { "everysec" }
     }
@@ -119,7 +125,7 @@ impl Site {
             _ => (1, 0),
         };
         format!(
-            "durability = \"{}\"\nshards = {shards}\nreplicas = {replicas}\ncommand_timeout = \"500ms\"\nlog = \"ring\"\n",
+            "durability = \"{}\"\nshards = {shards}\nreplicas = {replicas}\ncommand_timeout = \"500ms\"\nlog = \"ledger\"\n",
             ground.durability()
         )
     }

@@ -1,8 +1,9 @@
-//! Everything that runs: the services as processes, two of a kind where there may be two, a Redis, a PostgreSQL, the look-alike of SES.
+//! Everything that runs: the services as processes, two of a kind where there may be two, a Redis, a ledger, the look-alike of SES.
 //!
 //! What may be cut lies between them: each service is reached by a link of its own, reaches the provider by another, and on a single
 //! Redis each has a proxy that can stop it at any one command.
 
+mod database;
 mod observed;
 mod service;
 mod settings;
@@ -14,12 +15,12 @@ use anyhow::Context as _;
 use paceline_kit::clock::{Clock as _, SystemClock};
 use paceline_local::events::Webhooks;
 use paceline_local::{Lookalike, LookalikeOptions};
-use paceline_testkit::TestPostgres;
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
 use crate::producers::Notebook;
 use crate::site::{Ground, Site};
+pub use database::Database;
 pub use observed::{REST_MAX, Rest};
 pub use service::{Role, Service};
 
@@ -34,7 +35,7 @@ pub struct World {
     services: Vec<Service>,
     pub provider: Lookalike,
     pub site: Site,
-    pub postgres: TestPostgres,
+    pub database: Database,
     pub notebook: Notebook,
     directory: TempDir,
 }
@@ -48,15 +49,16 @@ impl World {
             keep_max: KEPT_MAX,
             ..LookalikeOptions::default()
         };
-        let (site, postgres) = tokio::join!(Site::start(ground), TestPostgres::start());
+        let directory = tempfile::tempdir()?;
+        let (site, database) = tokio::join!(Site::start(ground), Database::start(ground, directory.path()));
         let mut world = Self {
             ground,
             services: Vec::new(),
             provider: Lookalike::start(any, options).await?,
             site,
-            postgres,
+            database,
             notebook: Notebook::default(),
-            directory: tempfile::tempdir()?,
+            directory,
         };
         for role in Role::ALL {
             for number in 0..role.count() {

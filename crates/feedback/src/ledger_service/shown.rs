@@ -16,6 +16,7 @@ pub(super) fn timeline(timeline: Timeline) -> v1::TimelineResponse {
     let Timeline {
         row,
         moves,
+        conflicts: _,
         events,
         acts,
     } = timeline;

@@ -120,6 +120,11 @@ async fn a_revision_with_two_contents_is_a_conflict_and_both_are_kept() {
             .expect("answers")
             .expect("is there");
         assert_eq!(timeline.moves[0].state, State::Queued, "the first one stays");
+        assert_eq!(
+            timeline.conflicts,
+            other[..1],
+            "the second one is shown beside it"
+        );
     }
 }
 

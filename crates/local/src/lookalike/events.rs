@@ -88,6 +88,14 @@ pub struct EventStats {
     pub lost: u64,
 }
 
+impl EventStats {
+    /// Whether no call is under way or waits: each ended in one way. (One that was kept back to be swapped does not count.)
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.told == self.taken + self.refused + self.lost
+    }
+}
+
 /// The events' side of the look-alike's state.
 #[derive(Debug, Default)]
 pub(super) struct Events {

@@ -72,7 +72,7 @@ impl World {
         }
     }
 
-    /// Waits until every message is at rest, and nothing is left in any stream.
+    /// Waits until every message is at rest, nothing is left in any stream, no event is on its way, and the ledger has all of it.
     ///
     /// # Errors
     /// If that takes longer than [`REST_MAX`].
@@ -85,7 +85,7 @@ impl World {
             if let Ok(seen) = &seen {
                 left.retain(|id| seen.get(id).is_some_and(|it| !is_at_rest(it.state, rest)));
                 // A doubt may move on while others come to rest.
-                if left.is_empty() && self.is_empty().await? {
+                if left.is_empty() && self.provider.event_stats().is_over() && self.is_empty().await? {
                     let again = self.standing(self.notebook.told().keys()).await?;
                     left = again
                         .iter()
@@ -93,7 +93,8 @@ impl World {
                         .map(|(id, _)| id.clone())
                         .collect();
                     if left.is_empty() {
-                        return Ok(());
+                        let revisions = again.into_iter().map(|(id, it)| (id, it.revision));
+                        return self.is_copied(&revisions.collect()).await;
                     }
                 }
             }
@@ -160,7 +161,7 @@ impl World {
             standing: self.standing(told.keys()).await?,
             sent: self.sent()?,
             places: self.site.places().await?,
-            ledger: None,
+            ledger: Some(self.written(&told).await?),
             told,
         })
     }

@@ -34,8 +34,8 @@ impl Role {
     #[must_use]
     pub const fn count(self) -> usize {
         match self {
-            Self::Ingest | Self::Feedback => 1,
-            Self::Coordinator | Self::Renderer | Self::Sender => 2,
+            Self::Ingest => 1,
+            Self::Coordinator | Self::Renderer | Self::Sender | Self::Feedback => 2,
         }
     }
 

@@ -27,7 +27,7 @@ pub(super) fn of(world: &World, service: &Service) -> anyhow::Result<String> {
         Role::Coordinator => writeln!(text, "advertise = \"http://{}\"", service.front.address())?,
         Role::Ingest => write!(
             text,
-            "digest_key = \"{KEY}\"\ntemplates.directory = {:?}\n",
+            "digest_key = \"{KEY}\"\naddress_key = \"{KEY}\"\ntemplates.directory = {:?}\n",
             templates()
         )?,
         Role::Renderer => write!(
@@ -68,9 +68,9 @@ fn feedback(world: &World, text: &mut String) -> anyhow::Result<()> {
     write!(
         text,
         "address_key = \"{KEY}\"\nweb.listen = \"127.0.0.1:0\"\ncoordinators = {:?}\nledger.url = {:?}\n\
-         ledger.timeout = \"2s\"\nsns.topics = [{TOPIC:?}]\nsns.ca = {:?}\nsns.loopback = \"{}\"\n",
+         ledger.timeout = \"2s\"\ncopy.reclaim_after = \"1s\"\nsns.topics = [{TOPIC:?}]\nsns.ca = {:?}\nsns.loopback = \"{}\"\n",
         coordinators(world),
-        world.postgres.url(),
+        world.database.url(),
         ca.display().to_string(),
         world.provider.address(),
     )?;
