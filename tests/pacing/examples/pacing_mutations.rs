@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Worlds for each mutation.
-const SEEDS: &str = "200";
+const SEEDS: &str = "1000";
 
 /// One change of the code that breaks an invariant.
 struct Mutation {
