@@ -216,7 +216,10 @@ mod tests {
         assert!(concludes(&good).expect("a journal"));
         assert!(!concludes(&good[..2]).expect("a journal"), "no state is kept");
         let read_again = [&good[..], std::slice::from_ref(&happened)].concat();
-        assert!(concludes(&read_again).expect("a journal"), "no new state was written");
+        assert!(
+            concludes(&read_again).expect("a journal"),
+            "no new state was written"
+        );
         let forged = [first.clone(), last];
         assert!(!concludes(&forged).expect("a journal"), "something is left out");
         let settings = *state.settings();

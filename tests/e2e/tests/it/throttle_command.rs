@@ -178,10 +178,7 @@ async fn an_identity_is_warmed_up_and_its_journal_replays() -> anyhow::Result<()
     ensure!(status == "ses/main: not being warmed up\n", "{status}");
 
     let replayed = coordinators.says(&["throttle", "replay"]).await?;
-    ensure!(
-        replayed.contains("the very state that is kept"),
-        "{replayed}"
-    );
+    ensure!(replayed.contains("the very state that is kept"), "{replayed}");
     Ok(())
 }
 
