@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use paceline_domain::id::MessageId;
-use paceline_domain::lane::Lane;
 use paceline_domain::machine::Outcome;
 use paceline_domain::reason::Reason;
-use paceline_domain::record::{DoubtPolicy, Nonce, Provider, Record, State};
+use paceline_domain::record::{Nonce, Provider, Record, State};
 use paceline_domain::time::Millis;
 use paceline_store::{
     ClaimItem, Claimant, Claimed, Durability, EntryBody, HandOff, LogUse, NewMessage, Report, Stage, Store,
@@ -21,6 +20,7 @@ use tonic::transport::Channel;
 
 use super::id;
 use crate::support::Feedback;
+use crate::webhooks::bench::wish;
 
 pub(crate) async fn ledger_of(feedback: &Feedback) -> LedgerServiceClient<Channel> {
     let address = format!("http://{}", feedback.process.grpc());
@@ -178,35 +178,5 @@ impl Mail {
         }
         ready.sort_unstable();
         ready
-    }
-}
-
-fn wish() -> Record {
-    Record {
-        state: State::Queued,
-        reason: Reason::None,
-        revision: 0,
-        attempt: 0,
-        nonce: Nonce::default(),
-        generation: 0,
-        tries: 0,
-        tries_max: 3,
-        maybe_sent: false,
-        resent: false,
-        policy: DoubtPolicy::Hold,
-        lane: Lane::Transactional,
-        accepted_at: Millis(0),
-        changed_at: Millis(0),
-        send_at: Millis(0),
-        expires_at: Millis(0),
-        due_at: Millis(0),
-        doubt_window_s: 900,
-        dedupe_window_s: 604_800,
-        provider: None,
-        provider_id: String::new(),
-        tenant: "acme".to_owned(),
-        template: "welcome".to_owned(),
-        identity: "main".to_owned(),
-        digests: Vec::new(),
     }
 }
