@@ -21,7 +21,7 @@ pub use cluster::RedisCluster;
 pub use eventually::eventually;
 pub use link::Link;
 pub use postgres::TestPostgres;
-pub use process::ServiceProcess;
+pub use process::{NotStarted, ServiceProcess};
 pub use proxy::Proxy;
 pub use redis::TestRedis;
 pub use sentinel::Sentinels;

@@ -2,6 +2,7 @@
 //! the line in which it says that it is ready.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -18,11 +19,35 @@ use tokio::sync::oneshot;
 
 /// A start may have to wait for Redis and for a debug build's templates.
 const READY_MAX: Duration = Duration::from_secs(30);
+/// From the end of its log to its own.
+const ENDS_MAX: Duration = Duration::from_secs(1);
 /// Log lines that are kept for a failure's message.
 const LOG_LINES_MAX: usize = 2_000;
 const TAIL_LINES: usize = 40;
 
 type Log = Arc<Mutex<VecDeque<String>>>;
+
+/// A process that did not get ready.
+#[derive(Debug)]
+pub struct NotStarted {
+    name: String,
+    /// How it ended by itself; `None` if it was silent for too long, and was killed.
+    pub status: Option<ExitStatus>,
+    log: String,
+}
+
+impl fmt::Display for NotStarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, status, log } = self;
+        match status {
+            Some(status) => write!(f, "{name} ended with {status}")?,
+            None => write!(f, "{name} did not get ready within {READY_MAX:?}")?,
+        }
+        write!(f, "; the end of its log:\n{log}")
+    }
+}
+
+impl std::error::Error for NotStarted {}
 
 /// A running service. Dropped, it is killed.
 #[derive(Debug)]
@@ -39,9 +64,22 @@ impl ServiceProcess {
     /// Starts the workspace's binary `name` with `config` (TOML) and waits until it is ready.
     ///
     /// # Errors
-    /// If the binary is not built, or ends or stays silent instead of getting ready; with the end of its log.
+    /// If the binary is not built; [`NotStarted`] if it ends or stays silent instead of getting ready, with the end of its log.
     pub async fn start(name: &str, config: &str) -> anyhow::Result<Self> {
-        let binary = binary(name)?;
+        Self::start_from(&beside_the_test()?, name, config).await
+    }
+
+    /// The same with the binary of another build, by the folder that has it.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub async fn start_from(folder: &Path, name: &str, config: &str) -> anyhow::Result<Self> {
+        let binary = folder.join(name);
+        ensure!(
+            binary.is_file(),
+            "no binary at {}: run `make build` first",
+            binary.display()
+        );
         let directory = tempfile::tempdir().context("no temporary directory")?;
         let file = directory.path().join(format!("{name}.toml"));
         std::fs::write(&file, config).with_context(|| format!("can't write {}", file.display()))?;
@@ -59,11 +97,12 @@ impl ServiceProcess {
         tokio::spawn(follow(stderr, Arc::clone(&log), ready));
         // A closed channel means that the log has ended, and with it the process.
         let Ok(Ok((grpc, admin))) = tokio::time::timeout(READY_MAX, is_ready).await else {
-            let state = match child.try_wait() {
-                Ok(Some(status)) => format!("ended with {status}"),
-                _ => "did not get ready".to_owned(),
-            };
-            bail!("{name} {state}; the end of its log:\n{}", tail(&log));
+            return Err(NotStarted {
+                name: name.to_owned(),
+                status: ended(&mut child).await,
+                log: tail(&log),
+            }
+            .into());
         };
         Ok(Self {
             name: name.to_owned(),
@@ -180,20 +219,20 @@ impl ServiceProcess {
     }
 }
 
-/// The binary next to the running test: `target/debug/deps/test-...` -> `target/debug/name`.
-fn binary(name: &str) -> anyhow::Result<PathBuf> {
+/// The folder of the build that the running test is of: `target/debug/deps/test-...` -> `target/debug`.
+fn beside_the_test() -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe().context("the test does not know its own path")?;
     let profile = test
         .ancestors()
         .nth(2)
         .ok_or_else(|| anyhow!("{} is not in a target folder", test.display()))?;
-    let path: &Path = &profile.join(name);
-    ensure!(
-        path.is_file(),
-        "no binary at {}: run `make build` first",
-        path.display()
-    );
-    Ok(path.to_owned())
+    Ok(profile.to_owned())
+}
+
+/// How the process ended, if it did: its log may end a moment before it does.
+async fn ended(child: &mut Child) -> Option<ExitStatus> {
+    let status = tokio::time::timeout(ENDS_MAX, child.wait()).await;
+    status.ok()?.ok()
 }
 
 /// Keeps the end of the log, and reads the addresses from the line that says "ready".
