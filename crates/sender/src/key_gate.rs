@@ -2,7 +2,8 @@
 //!
 //! A refusal such as "sending is paused" or "daily quota exceeded" hits whatever is sent next, so one of them closes the key
 //! and its mail waits where it is. After a pause one other message goes out as a probe: taken, it opens the key; refused, it
-//! doubles the pause. Two rules keep one message from closing its key for ever:
+//! doubles the pause. A probe that went out before the pause was over only tells whose refusal it was: refused, it begins the first pause.
+//! Two rules keep one message from closing its key for ever:
 //!
 //! - A refusal counts as a try of the message if the key took another message since this one's last refusal, and then the
 //!   next probe is due at once.
@@ -70,6 +71,8 @@ struct Pause {
     refused: MessageId,
     /// No probe has been refused yet, so an answer to an earlier request still tells something.
     fresh: bool,
+    /// The next probe goes out before the provider had the pause's time to change its mind.
+    early: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -142,6 +145,7 @@ impl KeyGate {
             && let Probe::DueAt(due) = pause.probe
         {
             // It was sent before the refusal and answered after it: the refusal may be that message's own.
+            pause.early |= now < due;
             pause.probe = Probe::DueAt(due.min(now));
         }
     }
@@ -158,11 +162,12 @@ impl KeyGate {
                     probe: Probe::DueAt(now + first_probe),
                     refused: id,
                     fresh: true,
+                    early: own,
                 });
                 self.epoch += 1;
             }
             Some(pause) if pass.probe && pass.epoch == self.epoch => {
-                if !own {
+                if !own && !pause.early {
                     pause.length = (pause.length * 2).min(PAUSE_MAX);
                 }
                 *pause = Pause {
@@ -170,6 +175,7 @@ impl KeyGate {
                     probe: Probe::DueAt(now + pause.length),
                     refused: id,
                     fresh: false,
+                    early: false,
                     ..*pause
                 };
             }
@@ -430,6 +436,21 @@ mod tests {
             Readable::Nothing,
             "a refused probe knows better"
         );
+    }
+
+    #[test]
+    fn a_refused_probe_that_came_early_begins_the_first_pause() {
+        let mut gate = KeyGate::default();
+        let (bad, good) = (pass(&mut gate, 1, T0), pass(&mut gate, 2, T0));
+        gate.refused(bad, id(1), Reason::AccountPaused, T0);
+        gate.accepted(good, id(2), T0);
+        let early = pass(&mut gate, 3, T0);
+        let refusal = gate.refused(early, id(3), Reason::AccountPaused, T0);
+        assert_eq!((refusal.own, refusal.wait), (false, PAUSE_MIN));
+        let due = T0 + PAUSE_MIN;
+        let probe = pass(&mut gate, 4, due);
+        let refusal = gate.refused(probe, id(4), Reason::AccountPaused, due);
+        assert_eq!(refusal.wait, 2 * PAUSE_MIN, "it came in its time");
     }
 
     #[test]
