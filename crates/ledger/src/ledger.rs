@@ -4,12 +4,13 @@ use std::future::Future;
 use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
+use sqlx::migrate::Migrator;
 use sqlx::{AnyConnection, AnyPool, Executor as _, Transaction};
 
 use crate::LedgerError;
 
-static POSTGRES: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
-static SQLITE: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// How to reach the database.
 #[derive(Clone)]
@@ -37,10 +38,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Connects and brings the schema up to date. Several processes may do so at one time.
+    /// Connects and brings the schema up to date. What a newer release has added to it is left: migrations only add. Several processes may
+    /// do so at one time.
     ///
     /// # Errors
-    /// If the url is not understood, the database does not answer, or its schema is of a newer release.
+    /// If the url is not understood, the database does not answer, or its schema can't be brought up to date.
     pub async fn connect(settings: &LedgerSettings) -> Result<Self, LedgerError> {
         sqlx::any::install_default_drivers();
         let (dialect, url) = dialect(&settings.url)?;
@@ -122,11 +124,10 @@ pub(crate) async fn take(
 }
 
 /// SQLite has no lock for it: with each failure another process may have been faster by one migration.
-async fn migrate(
-    migrator: &sqlx::migrate::Migrator,
-    pool: &AnyPool,
-    dialect: Dialect,
-) -> Result<(), LedgerError> {
+async fn migrate(migrator: &Migrator, pool: &AnyPool, dialect: Dialect) -> Result<(), LedgerError> {
+    let mut migrator = Migrator::with_migrations(migrator.iter().cloned().collect());
+    // In an upgrade, and after a rollback, a release runs on the schema of the next one.
+    migrator.set_ignore_missing(true);
     let mut tries = match dialect {
         Dialect::Sqlite => migrator.iter().count(),
         Dialect::Postgres => 0,

@@ -7,5 +7,6 @@ mod kept;
 mod lost;
 mod outcomes;
 mod retention;
+mod schema;
 mod search;
 mod suppressions;
