@@ -1,24 +1,33 @@
-//! The long form: `chaos run MINUTES`, `chaos seed SEED`, `chaos ground NAME [FAULT]`, and `chaos report MINUTES`, which writes the page.
+//! The long form: `chaos run MINUTES`, `chaos seed SEED`, `chaos ground NAME [FAULT]`, and `chaos report MINUTES [PART; PART...]`, which
+//! writes the page.
 
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use paceline_chaos::bullmq::{self, Comparison, Trial};
-use paceline_chaos::document::{self, Page};
-use paceline_chaos::report::Figures;
+use paceline_chaos::choice::Choice;
+use paceline_chaos::document;
+use paceline_chaos::progress::Progress;
+use paceline_chaos::report::{Figures, Kept, Part, Peer, Report, Tally};
 use paceline_chaos::site::Ground;
-use paceline_chaos::story::{self, Manner, Outcome, Step};
+use paceline_chaos::story::{self, Broken, Manner, Outcome, Step};
 use paceline_chaos::world::{Rest, now};
 use paceline_chaos::{catalogue, seeds};
 
 /// Steps of the catalogue in one world.
-const STEPS_MAX: usize = 60;
+const STEPS_MAX: usize = 40;
+/// Steps of one world that may break off before the rest of it is given up.
+const BROKEN_MAX: usize = 4;
 
 /// Of each of BullMQ's.
 const TRIALS: usize = 2;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reliability.md");
+const FIGURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reliability/figures.json");
 
 const BY_THE_BOOK: Manner = Manner {
     rest: Rest::Final,
@@ -47,15 +56,27 @@ async fn main() -> ExitCode {
 async fn command(arguments: &[&str]) -> anyhow::Result<bool> {
     let mut all = All::default();
     match arguments {
-        ["run", minutes] => all.everything(minutes).await?,
-        ["report", minutes] => report(&mut all, minutes).await?,
+        ["run", minutes] => {
+            let parts: Vec<_> = Choice::all()
+                .into_iter()
+                .filter(|part| *part != Choice::BullMq)
+                .collect();
+            all = Run::of(parts, minutes, None)?.all().await?;
+        }
+        ["report", minutes, rest @ ..] => {
+            let parts = Choice::of(rest.first().copied().unwrap_or_default())?;
+            let kept = Kept::open(Path::new(PAGE), Path::new(FIGURES))?;
+            all = Run::of(parts, minutes, Some(kept))?.all().await?;
+        }
         ["seed", seed] => all.seed(seed.parse()?).await,
         ["ground", name, rest @ ..] => {
             let ground = Ground::ALL.into_iter().find(|ground| ground.name() == *name);
             let named = rest.first().copied().unwrap_or_default();
-            all.book(ground.context("no such ground")?, named).await;
+            all.book(ground.context("no such ground")?, named, None).await;
         }
-        _ => bail!("chaos run MINUTES | chaos report MINUTES | chaos seed SEED | chaos ground NAME [FAULT]"),
+        _ => bail!(
+            "chaos run MINUTES | chaos report MINUTES [PART; PART...] | chaos seed SEED | chaos ground NAME [FAULT]"
+        ),
     }
     println!("\n{}", all.figures.table());
     for failure in &all.failures {
@@ -64,38 +85,138 @@ async fn command(arguments: &[&str]) -> anyhow::Result<bool> {
     Ok(all.failures.is_empty())
 }
 
-/// All of it, and the same faults for BullMQ.
-async fn report(all: &mut All, minutes: &str) -> anyhow::Result<()> {
-    let began = now();
-    let (told, trials) = tokio::join!(all.everything(minutes), compared());
-    told?;
-    let trials = trials?;
-    let page = document::page(&Page {
-        figures: &all.figures,
-        seeds: &all.seeds,
-        took: now().saturating_sub(began),
-        failures: &all.failures,
-        bullmq: &trials,
-    })?;
-    std::fs::write(PAGE, page)?;
-    Ok(())
+/// Several parts of the suite.
+struct Run {
+    grounds: Mutex<VecDeque<Ground>>,
+    progress: Arc<Progress>,
+    /// For how long stories of chance are told.
+    chance: Option<Duration>,
+    bullmq: bool,
+    /// What each part is added to as soon as it is over.
+    kept: Option<Mutex<Kept>>,
 }
 
-/// BullMQ's figures.
-async fn compared() -> anyhow::Result<Vec<(Trial, usize, Comparison)>> {
-    let mut trials = Vec::new();
-    for trial in Trial::ALL {
-        let mut sum = Comparison::default();
-        for _ in 0..TRIALS {
-            sum += bullmq::run(trial).await.context(trial.name())?;
-        }
-        println!("BullMQ: {}: {sum:?}", trial.name());
-        trials.push((trial, TRIALS, sum));
+impl Run {
+    fn of(parts: Vec<Choice>, minutes: &str, kept: Option<Kept>) -> anyhow::Result<Self> {
+        let grounds: VecDeque<_> = parts
+            .iter()
+            .filter_map(|part| match part {
+                Choice::Ground(ground) => Some(*ground),
+                Choice::Chance | Choice::BullMq => None,
+            })
+            .collect();
+        let steps = grounds.iter().map(|&ground| catalogue::all(ground).len()).sum();
+        let minutes: u64 = minutes.parse().context("MINUTES")?;
+        Ok(Self {
+            grounds: Mutex::new(grounds),
+            progress: Arc::new(Progress::of(steps)),
+            chance: parts
+                .contains(&Choice::Chance)
+                .then(|| Duration::from_secs(60 * minutes)),
+            bullmq: parts.contains(&Choice::BullMq),
+            kept: kept.map(Mutex::new),
+        })
     }
-    Ok(trials)
+
+    /// The catalogue in two worlds at a time, since they wait more than they work, and BullMQ beside them; then chance.
+    async fn all(self) -> anyhow::Result<All> {
+        let mut all = All::default();
+        let (one, other, peer) = tokio::join!(self.books(), self.books(), self.peer());
+        for told in [one?, other?, peer?, self.by_chance().await?] {
+            all.figures.0.extend(told.figures.0);
+            all.failures.extend(told.failures);
+        }
+        Ok(all)
+    }
+
+    /// The catalogue on one ground after another, as long as there is one.
+    async fn books(&self) -> anyhow::Result<All> {
+        let mut all = All::default();
+        while let Some(ground) = self.next() {
+            let began = now();
+            let mut told = All::default();
+            told.book(ground, "", Some(&self.progress)).await;
+            let rows = told.figures.of(ground);
+            let part = told.part(rows, began);
+            self.keep(|report| drop(report.grounds.insert(ground, part)))?;
+            println!("{ground}: over, {} failed", told.failures.len());
+            all.figures.0.extend(told.figures.0);
+            all.failures.extend(told.failures);
+        }
+        Ok(all)
+    }
+
+    fn next(&self) -> Option<Ground> {
+        let mut grounds = self.grounds.lock().unwrap_or_else(PoisonError::into_inner);
+        grounds.pop_front()
+    }
+
+    async fn by_chance(&self) -> anyhow::Result<All> {
+        let mut all = All::default();
+        let Some(length) = self.chance else { return Ok(all) };
+        let began = now();
+        let first = u64::try_from(began.as_millis())?;
+        for seed in first.. {
+            let left = (began + length).saturating_sub(now());
+            if left.is_zero() {
+                break;
+            }
+            println!("by chance: {} min left", left.as_secs().div_ceil(60));
+            all.seed(seed).await;
+        }
+        let part = all.part(all.figures.by_ground(), began);
+        self.keep(|report| report.chance = Some(part))?;
+        Ok(all)
+    }
+
+    /// BullMQ's figures; what it fails is told, and is no failure of the suite.
+    async fn peer(&self) -> anyhow::Result<All> {
+        if !self.bullmq {
+            return Ok(All::default());
+        }
+        let began = now();
+        let mut peer = Peer::default();
+        for (index, trial) in Trial::ALL.into_iter().enumerate() {
+            match compared(trial).await {
+                Ok(sum) => peer.rows.push((trial, TRIALS, sum)),
+                Err(error) => peer.failures.push(format!("BullMQ: {}: {error:#}", trial.name())),
+            }
+            let left = Trial::ALL.len() - index - 1;
+            println!("BullMQ: {}: {left} faults left", trial.name());
+        }
+        for failure in &peer.failures {
+            println!("{failure}");
+        }
+        peer.took = now().saturating_sub(began);
+        let failures = peer.failures.clone();
+        self.keep(|report| report.bullmq = Some(peer))?;
+        Ok(All {
+            failures,
+            ..All::default()
+        })
+    }
+
+    fn keep(&self, change: impl FnOnce(&mut Report)) -> anyhow::Result<()> {
+        match &self.kept {
+            Some(kept) => {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.put(change)
+            }
+            None => Ok(()),
+        }
+    }
 }
 
-/// What all stories came to.
+async fn compared(trial: Trial) -> anyhow::Result<Comparison> {
+    let mut sum = Comparison::default();
+    for _ in 0..TRIALS {
+        sum += bullmq::run(trial).await?;
+    }
+    println!("BullMQ: {}: {sum:?}", trial.name());
+    Ok(sum)
+}
+
+/// What stories came to.
 #[derive(Default)]
 struct All {
     figures: Figures,
@@ -105,73 +226,94 @@ struct All {
 
 impl All {
     /// The catalogue's steps on a ground whose names contain a text.
-    async fn book(&mut self, ground: Ground, named: &str) {
+    async fn book(&mut self, ground: Ground, named: &str, progress: Option<&Arc<Progress>>) {
         let steps = catalogue::all(ground);
         let steps: Vec<_> = steps
             .into_iter()
             .filter(|step| step.name().contains(named))
             .collect();
+        let own = Arc::new(Progress::of(steps.len()));
+        let progress = progress.unwrap_or(&own);
         for steps in steps.chunks(STEPS_MAX) {
-            let replay = format!("make chaos-ground GROUND=\"{ground}\" FAULT=");
-            self.tell(ground, steps, BY_THE_BOOK, &replay).await;
+            self.chapter(ground, steps.to_vec(), progress).await;
         }
     }
 
-    /// The catalogue on these grounds.
-    async fn books(grounds: &[Ground]) -> Self {
-        let mut all = Self::default();
-        for &ground in grounds {
-            all.book(ground, "").await;
-        }
-        all
-    }
-
-    /// The catalogue on every ground, in two worlds at a time, since they wait more than they work; then chance for so many minutes.
-    async fn everything(&mut self, minutes: &str) -> anyhow::Result<()> {
-        let (lasting, others): (Vec<_>, Vec<_>) =
-            Ground::ALL.into_iter().partition(|ground| ground.keeps_all());
-        for told in <[Self; 2]>::from(tokio::join!(Self::books(&lasting), Self::books(&others))) {
-            self.figures.0.extend(told.figures.0);
-            self.failures.extend(told.failures);
-        }
-        let first = u64::try_from(now().as_millis())?;
-        let deadline = now() + Duration::from_secs(60 * minutes.parse::<u64>()?);
-        for seed in first.. {
-            if now() > deadline {
-                break;
+    /// Steps of one world. What one of them broke with the world is told again without it.
+    async fn chapter(&mut self, ground: Ground, mut steps: Vec<Step>, progress: &Arc<Progress>) {
+        for broken in 0..BROKEN_MAX {
+            let told = self.tell(ground, &steps, BY_THE_BOOK, progress).await;
+            let Err(Broken { at, error }) = told else { return };
+            let named = at.map_or_else(String::new, |at| steps[at].name());
+            let replay = format!("make chaos-ground GROUND=\"{ground}\" FAULT=\"{named}\"");
+            self.fails(format!("{error:?}"), &replay);
+            let Some(at) = at else { return };
+            steps.remove(at);
+            if steps.is_empty() {
+                return;
             }
-            self.seed(seed).await;
+            println!(
+                "{ground}: {} steps are told again, {} have broken off",
+                steps.len(),
+                broken + 1
+            );
         }
-        Ok(())
+        println!("{ground}: {} steps are given up", steps.len());
     }
 
     async fn seed(&mut self, seed: u64) {
         self.seeds.push(seed);
         let (ground, steps) = seeds::story(seed);
         println!("seed {seed}: {ground}");
-        let replay = format!("make chaos-seed SEED={seed}");
-        self.tell(ground, &steps, BY_CHANCE, &replay).await;
+        let progress = Arc::new(Progress::of(steps.len()));
+        let told = self.tell(ground, &steps, BY_CHANCE, &progress).await;
+        if let Err(Broken { error, .. }) = told {
+            self.fails(format!("{error:?}"), &format!("make chaos-seed SEED={seed}"));
+        }
     }
 
-    async fn tell(&mut self, ground: Ground, steps: &[Step], manner: Manner, replay: &str) {
-        let steps = steps.to_vec();
-        // What panics in a wait is a failure of that story alone.
-        let told = tokio::spawn(async move { story::run(ground, &steps, manner).await });
-        let outcomes = match told.await {
-            Ok(Ok(outcomes)) => outcomes,
-            Ok(Err(error)) => return self.fails(format!("{error:?}"), replay),
-            Err(error) => return self.fails(error.to_string(), replay),
-        };
+    async fn tell(
+        &mut self,
+        ground: Ground,
+        steps: &[Step],
+        manner: Manner,
+        progress: &Arc<Progress>,
+    ) -> Result<(), Broken> {
+        let (steps, progress) = (steps.to_vec(), Arc::clone(progress));
+        // What panics outside of a step is a failure of that story alone.
+        let told = tokio::spawn(async move { story::run(ground, &steps, manner, &progress).await });
+        let outcomes = told.await.unwrap_or_else(|error| {
+            Err(Broken {
+                at: None,
+                error: error.into(),
+            })
+        })?;
         self.figures.add(&outcomes);
         for outcome in outcomes.iter().filter(|outcome| !outcome.is_right()) {
-            self.fails(wrong(outcome), replay);
+            let replay = match (manner.rest, self.seeds.last()) {
+                (Rest::Doubt, Some(seed)) => format!("make chaos-seed SEED={seed}"),
+                _ => format!("make chaos-ground GROUND=\"{ground}\" FAULT=\"{}\"", outcome.name),
+            };
+            self.fails(wrong(outcome), &replay);
         }
+        Ok(())
     }
 
     fn fails(&mut self, why: String, replay: &str) {
         println!("FAILED: {why}\n  replay: {replay}");
         let line = why.lines().next().unwrap_or_default();
         self.failures.push(format!("FAILED: {line}\n  replay: {replay}"));
+    }
+
+    /// For the page.
+    fn part(&self, rows: BTreeMap<String, Tally>, began: Duration) -> Part {
+        Part {
+            took: now().saturating_sub(began),
+            machine: document::machine(),
+            rows,
+            seeds: self.seeds.clone(),
+            failures: self.failures.clone(),
+        }
     }
 }
 

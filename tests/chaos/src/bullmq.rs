@@ -13,6 +13,7 @@ use paceline_local::ses::fault::{Action, Fault};
 use paceline_local::{Lookalike, LookalikeOptions};
 use paceline_testkit::TestRedis;
 use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
@@ -24,13 +25,15 @@ const WORKERS: usize = 2;
 const JOBS: u64 = 100;
 /// Calls that a provider's fault meets.
 const CALLS: u64 = 8;
+/// A worker gets ready in this time; the first one may have to install BullMQ.
+const READY_MAX: Duration = Duration::from_secs(120);
 /// BullMQ gives a job to another worker 30 s after its worker fell silent, and looks every 30 s.
 const REST_MAX: Duration = Duration::from_secs(150);
 /// Longer than that.
 const STANDS: Duration = Duration::from_secs(35);
 
 /// Five of the suite's faults, for the same figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Trial {
     WorkerKilled,
     WorkerStands,
@@ -61,7 +64,7 @@ impl Trial {
 }
 
 /// What came of one trial.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparison {
     pub acknowledged: usize,
     /// Acknowledged, and the provider never got it.
@@ -164,7 +167,9 @@ async fn reaches(provider: &Lookalike, sent: u64) {
 async fn worker(redis: &TestRedis, provider: &Lookalike) -> anyhow::Result<Child> {
     let mut worker = script("worker.mjs", &[&redis.port().to_string(), &provider.url()])?;
     let lines = BufReader::new(worker.stdout.take().context("stdout was asked for")?);
-    let ready = lines.lines().next_line().await?;
+    let mut lines = lines.lines();
+    let ready = tokio::time::timeout(READY_MAX, lines.next_line()).await;
+    let ready = ready.context("a worker did not get ready in time")??;
     anyhow::ensure!(ready.as_deref() == Some("ready"), "a worker did not start");
     Ok(worker)
 }

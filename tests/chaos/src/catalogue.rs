@@ -1,14 +1,17 @@
 //! Every fault at every step, in the order in which a world meets them.
 
+use std::path::Path;
 use std::time::Duration;
 
 use paceline_testkit::link::Flow;
 use paceline_testkit::proxy::Moment;
 
-use crate::faults::{End, Fault, How, Ledger, Partition, Point, RedisFault, Side, Trouble, Webhook, When};
+use crate::faults::{
+    End, Fault, How, Ledger, Partition, Point, RedisFault, Replaced, Side, Trouble, Webhook, When,
+};
 use crate::site::Ground;
 use crate::story::Step;
-use crate::world::Role;
+use crate::world::{Release, Role};
 
 /// What each service does to Redis, with the number of such commands that pass before the fault.
 const POINTS: &[(Role, &str, usize)] = &[
@@ -129,6 +132,22 @@ pub fn around() -> impl Iterator<Item = Step> {
         ])
     });
     webhooks.into_iter().chain(ledger)
+}
+
+/// An upgrade, one process after another, and the way back: each service meets the others of both releases.
+#[must_use]
+pub fn upgrade(old: &Path) -> Vec<Step> {
+    let ways = [Release::New, Release::Old(old.to_owned())];
+    let steps = ways.into_iter().flat_map(|by| {
+        let processes = Role::ALL
+            .into_iter()
+            .flat_map(|role| (0..role.count()).map(move |number| (role, number)));
+        processes.map(move |(role, number)| {
+            let by = by.clone();
+            Step::one(Fault::Replaced(Replaced { role, number, by }))
+        })
+    });
+    std::iter::once(Step::one(Fault::None)).chain(steps).collect()
 }
 
 /// All that there is on a ground.

@@ -41,6 +41,8 @@ pub struct Told {
 /// An email that the provider took.
 #[derive(Clone, Debug)]
 pub struct Sent {
+    /// Its recipient's address.
+    pub to: String,
     pub attempt: u32,
     /// In ms of the epoch.
     pub at: i64,
@@ -76,6 +78,8 @@ pub struct Written {
 #[derive(Debug, Default)]
 pub struct Evidence {
     pub told: BTreeMap<String, Told>,
+    /// What was asked for without an answer, by the recipient's address: it may be sent, or not be there at all.
+    pub unknown: BTreeMap<String, Policy>,
     pub sent: BTreeMap<String, Vec<Sent>>,
     /// Those that were told; a missing one has no record.
     pub standing: BTreeMap<String, Standing>,
@@ -140,12 +144,30 @@ pub fn check(evidence: &Evidence) -> BTreeMap<String, BTreeSet<Wrong>> {
             found.insert(id.clone(), wrong);
         }
     }
-    for id in evidence.sent.keys() {
-        if !evidence.told.contains_key(id) {
-            found.entry(id.clone()).or_default().insert(Wrong::Stranger);
+    for (id, sent) in &evidence.sent {
+        if !evidence.told.contains_key(id)
+            && let Some(wrong) = of_untold(sent, &evidence.unknown)
+        {
+            found.entry(id.clone()).or_default().insert(wrong);
         }
     }
     found
+}
+
+/// A message that nobody was told of must be one that somebody asked for, and holds its policy as others do.
+fn of_untold(sent: &[Sent], unknown: &BTreeMap<String, Policy>) -> Option<Wrong> {
+    let asked: Option<Vec<_>> = sent.iter().map(|mail| unknown.get(&mail.to)).collect();
+    let Some(asked) = asked else {
+        return Some(Wrong::Stranger);
+    };
+    let sends_max = asked.iter().map(|policy| policy.sends_max()).max();
+    is_twice(sent, sends_max.unwrap_or(0)).then_some(Wrong::Twice)
+}
+
+/// One attempt is one request, whatever the policy.
+fn is_twice(sent: &[Sent], sends_max: usize) -> bool {
+    let attempts: BTreeSet<_> = sent.iter().map(|mail| mail.attempt).collect();
+    sent.len() > sends_max || attempts.len() < sent.len()
 }
 
 fn wrong_with(id: &str, told: &Told, evidence: &Evidence) -> BTreeSet<Wrong> {
@@ -169,9 +191,7 @@ fn wrong_with(id: &str, told: &Told, evidence: &Evidence) -> BTreeSet<Wrong> {
 
 fn of_sends(told: &Told, sent: &[Sent]) -> BTreeSet<Wrong> {
     let mut wrong = BTreeSet::new();
-    let attempts: BTreeSet<_> = sent.iter().map(|mail| mail.attempt).collect();
-    // One attempt is one request, whatever the policy.
-    if sent.len() > told.policy.sends_max() || attempts.len() < sent.len() {
+    if is_twice(sent, told.policy.sends_max()) {
         wrong.insert(Wrong::Twice);
     }
     if told
@@ -271,6 +291,7 @@ mod tests {
         };
         Evidence {
             told: BTreeMap::from([(ID.to_owned(), told)]),
+            unknown: BTreeMap::new(),
             sent: BTreeMap::from([(ID.to_owned(), vec![sent(1)])]),
             standing: BTreeMap::from([(ID.to_owned(), standing(MessageState::Accepted))]),
             places: BTreeMap::new(),
@@ -290,7 +311,11 @@ mod tests {
     }
 
     fn sent(attempt: u32) -> Sent {
-        Sent { attempt, at: 1_000 }
+        Sent {
+            to: "user1@example.com".to_owned(),
+            attempt,
+            at: 1_000,
+        }
     }
 
     fn standing(state: MessageState) -> Standing {
@@ -449,6 +474,23 @@ mod tests {
         };
         assert_eq!(cancelled(true), []);
         assert_eq!(cancelled(false), [Wrong::LedgerGap]);
+    }
+
+    #[test]
+    fn what_was_asked_for_without_an_answer_may_be_sent_once_or_not_at_all() {
+        let unknown = |policy, attempts: &[u32]| {
+            let mut evidence = right();
+            evidence.told.clear();
+            evidence.unknown.insert("user1@example.com".to_owned(), policy);
+            let mails = attempts.iter().map(|&attempt| sent(attempt)).collect();
+            evidence.sent.insert(ID.to_owned(), mails);
+            found(&evidence)
+        };
+        assert_eq!(unknown(Policy::Hold, &[]), []);
+        assert_eq!(unknown(Policy::Hold, &[1]), []);
+        assert_eq!(unknown(Policy::Hold, &[1, 2]), [Wrong::Twice]);
+        assert_eq!(unknown(Policy::Resend, &[1, 2]), []);
+        assert_eq!(unknown(Policy::Resend, &[1, 1]), [Wrong::Twice]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod ends;
 mod network;
 mod provider;
 mod redis;
+mod replaced;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub use ends::{End, How, Point, When};
 pub use network::{Partition, Side};
 pub use provider::Trouble;
 pub use redis::RedisFault;
+pub use replaced::Replaced;
 
 use crate::site::Ground;
 use crate::world::World;
@@ -33,6 +35,8 @@ pub enum Fault {
     Partition(Partition),
     Ledger(Ledger),
     Webhook(Webhook),
+    /// None, but an upgrade.
+    Replaced(Replaced),
 }
 
 impl Fault {
@@ -47,6 +51,7 @@ impl Fault {
             Self::Partition(partition) => partition.group(),
             Self::Ledger(ledger) => format!("ledger: {}", ledger.name()),
             Self::Webhook(webhook) => format!("webhooks: {}", webhook.name()),
+            Self::Replaced(replaced) => replaced.group(),
         }
     }
 
@@ -56,6 +61,7 @@ impl Fault {
         match self {
             Self::End(end) => end.name(),
             Self::Partition(partition) => partition.name(),
+            Self::Replaced(replaced) => replaced.name(),
             other => other.group(),
         }
     }
@@ -67,7 +73,7 @@ impl Fault {
             Self::Redis(fault) => fault.fits(ground),
             Self::End(end) => end.fits(ground),
             Self::Partition(partition) => partition.fits(ground),
-            Self::Ledger(_) => ground.has_postgres(),
+            Self::Ledger(ledger) => ledger.fits(ground),
             _ => true,
         }
     }
@@ -82,7 +88,7 @@ impl Fault {
                 trouble.arm(world);
                 Ok(())
             }
-            Self::None | Self::Redis(_) | Self::Partition(_) | Self::Ledger(_) => Ok(()),
+            Self::None | Self::Redis(_) | Self::Partition(_) | Self::Ledger(_) | Self::Replaced(_) => Ok(()),
         }
     }
 
@@ -97,6 +103,7 @@ impl Fault {
             Self::Redis(fault) => fault.strike(world).await?,
             Self::Partition(partition) => partition.strike(world).await?,
             Self::Ledger(ledger) => ledger.strike(world).await?,
+            Self::Replaced(replaced) => replaced.strike(world).await?,
             Self::None | Self::Webhook(_) => {}
         }
         Ok(true)
@@ -120,7 +127,7 @@ impl Fault {
                 ledger.heal(world).await;
                 Ok(())
             }
-            Self::Webhook(_) | Self::None => Ok(()),
+            Self::Webhook(_) | Self::Replaced(_) | Self::None => Ok(()),
         }
     }
 }

@@ -7,13 +7,16 @@
 #![forbid(unsafe_code)]
 
 pub mod bullmq;
+mod calls;
 pub mod catalogue;
 pub mod chance;
 pub mod checker;
+pub mod choice;
 pub mod document;
 pub mod faults;
 pub mod places;
 pub mod producers;
+pub mod progress;
 pub mod report;
 pub mod seeds;
 pub mod site;

@@ -10,19 +10,17 @@ use paceline_wire::v1::messages_service_client::MessagesServiceClient;
 use paceline_wire::v1::{CancelRequest, EnqueueRequest, EnqueueResponse, Mailbox};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request};
 
+use crate::calls::{Answer, CALL_MAX, repeated};
 use crate::checker::{Policy, Told};
-use crate::world::{now, wall_ms};
+use crate::world::wall_ms;
 
 /// Between two messages.
 const PACE: Duration = Duration::from_millis(12);
 /// Calls under way at one time.
 const CALLS_MAX: usize = 64;
-/// A caller's own patience with one call, and the pause before it calls again.
-const CALL_MAX: Duration = Duration::from_secs(3);
-const PAUSE: Duration = Duration::from_millis(100);
-/// A caller that was told nothing for so long gives the test up.
+/// A caller that was told nothing for so long gives up, and knows nothing.
 const PATIENCE: Duration = Duration::from_secs(150);
 /// How far ahead a scheduled message is to be sent.
 const AHEAD_MS: i64 = 2_000;
@@ -60,13 +58,17 @@ impl Letter {
         self.number % 7 == 3
     }
 
+    fn address(self) -> String {
+        format!("user{}@example.com", self.number)
+    }
+
     fn request(self, send_at: Option<i64>) -> EnqueueRequest {
         let number = self.number;
         EnqueueRequest {
             tenant: self.tenant().to_owned(),
             template: self.template().0.to_owned(),
             recipient: Some(Mailbox {
-                address: format!("user{number}@example.com"),
+                address: self.address(),
                 ..Mailbox::default()
             }),
             user_id: number.to_string(),
@@ -87,6 +89,10 @@ pub struct Notebook(Arc<Mutex<Notes>>);
 #[derive(Debug, Default)]
 struct Notes {
     told: BTreeMap<String, (usize, Told)>,
+    /// Of whom nothing is known: those whose call was never answered, by the recipient's address.
+    unknown: BTreeMap<String, Policy>,
+    /// Calls without an answer, of any kind.
+    unanswered: usize,
     next: u64,
     round: usize,
 }
@@ -105,6 +111,18 @@ impl Notebook {
             .iter()
             .map(|(id, (_, told))| (id.clone(), told.clone()))
             .collect()
+    }
+
+    /// What was asked for without an answer, by the recipient's address: it may be there.
+    #[must_use]
+    pub fn unknown(&self) -> BTreeMap<String, Policy> {
+        self.notes().unknown.clone()
+    }
+
+    /// Calls that were never answered.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.notes().unanswered
     }
 
     /// The ids of a round.
@@ -142,10 +160,10 @@ impl Notebook {
     }
 }
 
-/// Enqueues so many messages, and returns once their producers were told about each.
+/// Enqueues so many messages, and returns once their producers were told about each, or have given up.
 ///
 /// # Errors
-/// If one is refused for good, or told nothing for too long, or a repeated call gets another id.
+/// If one is refused for good, or a repeated call gets another id.
 pub async fn produce(channel: Channel, notebook: Notebook, count: u64) -> anyhow::Result<()> {
     let mut pace = tokio::time::interval(PACE);
     let mut calls = JoinSet::new();
@@ -168,78 +186,71 @@ pub async fn produce(channel: Channel, notebook: Notebook, count: u64) -> anyhow
 async fn post(letter: Letter, channel: Channel, notebook: Notebook) -> anyhow::Result<()> {
     let send_at = letter.is_scheduled().then(|| wall_ms() + AHEAD_MS);
     let request = letter.request(send_at);
-    let answer = enqueue(&channel, &request).await?;
+    let policy = letter.template().1;
+    let Some(answer) = enqueue(&channel, &request).await? else {
+        let mut notes = notebook.notes();
+        notes.unknown.insert(letter.address(), policy);
+        notes.unanswered += 1;
+        return Ok(());
+    };
     let id = answer.message_id;
     let told = Told {
         tenant: letter.tenant(),
-        policy: letter.template().1,
+        policy,
         send_at,
         cancelled_at: None,
     };
     notebook.note(id.clone(), told);
     if letter.is_repeated() {
-        let again = enqueue(&channel, &request).await?;
-        ensure!(again.message_id == id, "a repeated call got another id");
+        match enqueue(&channel, &request).await? {
+            Some(again) => ensure!(again.message_id == id, "a repeated call got another id"),
+            None => notebook.notes().unanswered += 1,
+        }
     }
-    if letter.is_cancelled() && cancel(&channel, letter.tenant(), &id).await? {
-        notebook.cancelled(&id);
+    if letter.is_cancelled() {
+        match cancel(&channel, letter.tenant(), &id).await? {
+            Some(true) => notebook.cancelled(&id),
+            Some(false) => {}
+            // It may be cancelled, and it may be sent.
+            None => notebook.notes().unanswered += 1,
+        }
     }
     Ok(())
 }
 
-async fn enqueue(channel: &Channel, request: &EnqueueRequest) -> anyhow::Result<EnqueueResponse> {
-    let mut ingest = IngestServiceClient::new(channel.clone());
-    let deadline = now() + PATIENCE;
-    loop {
+/// `None`: told nothing.
+async fn enqueue(channel: &Channel, request: &EnqueueRequest) -> anyhow::Result<Option<EnqueueResponse>> {
+    let answer = repeated(PATIENCE, || {
         let mut call = Request::new(request.clone());
         call.set_timeout(CALL_MAX);
-        match within_call(ingest.enqueue(call)).await {
-            Ok(answer) => return Ok(answer.into_inner()),
-            Err(status) => again_before(deadline, &status, "Enqueue").await?,
-        }
+        let mut ingest = IngestServiceClient::new(channel.clone());
+        async move { ingest.enqueue(call).await }
+    });
+    match answer.await {
+        Answer::Given(answer) => Ok(Some(answer)),
+        Answer::Refused(status) => bail!("Enqueue is refused: {status:?}"),
+        Answer::Unknown(_) => Ok(None),
     }
 }
 
-/// Whether it is cancelled now.
-async fn cancel(channel: &Channel, tenant: &str, id: &str) -> anyhow::Result<bool> {
-    let mut messages = MessagesServiceClient::new(channel.clone());
-    let deadline = now() + PATIENCE;
-    loop {
+/// Whether it is cancelled now. `None`: told nothing.
+async fn cancel(channel: &Channel, tenant: &str, id: &str) -> anyhow::Result<Option<bool>> {
+    let answer = repeated(PATIENCE, || {
         let mut call = Request::new(CancelRequest {
             tenant: tenant.to_owned(),
             message_id: id.to_owned(),
         });
         call.set_timeout(CALL_MAX);
-        match within_call(messages.cancel(call)).await {
-            Ok(_) => return Ok(true),
-            // On its way already; or lost, which the checker tells.
-            Err(status) if matches!(status.code(), Code::FailedPrecondition | Code::NotFound) => {
-                return Ok(false);
-            }
-            Err(status) => again_before(deadline, &status, "Cancel").await?,
+        let mut messages = MessagesServiceClient::new(channel.clone());
+        async move { messages.cancel(call).await }
+    });
+    match answer.await {
+        Answer::Given(_) => Ok(Some(true)),
+        // On its way already; or lost, which the checker tells.
+        Answer::Refused(status) if matches!(status.code(), Code::FailedPrecondition | Code::NotFound) => {
+            Ok(Some(false))
         }
+        Answer::Refused(status) => bail!("Cancel is refused: {status:?}"),
+        Answer::Unknown(_) => Ok(None),
     }
-}
-
-/// The server keeps to the deadline that it is told, unless it is frozen.
-async fn within_call<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    let answer = tokio::time::timeout(CALL_MAX + CALL_MAX / 2, call).await;
-    answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")))
-}
-
-/// Pauses before the next call, if there is to be one.
-async fn again_before(deadline: Duration, status: &Status, call: &str) -> anyhow::Result<()> {
-    let is_final = matches!(
-        status.code(),
-        Code::InvalidArgument | Code::AlreadyExists | Code::FailedPrecondition | Code::PermissionDenied
-    );
-    if is_final {
-        bail!("{call} is refused: {status:?}");
-    }
-    ensure!(
-        now() < deadline,
-        "{call} was not answered within {PATIENCE:?}: {status:?}"
-    );
-    tokio::time::sleep(PAUSE).await;
-    Ok(())
 }

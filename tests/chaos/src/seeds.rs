@@ -77,6 +77,7 @@ fn keep_one_of_a_kind(faults: &mut Vec<Fault>) {
         Fault::Redis(_) | Fault::Partition(_) => 3,
         Fault::Ledger(_) => 4,
         Fault::Webhook(_) => 5,
+        Fault::Replaced(_) => 6,
     };
     let mut seen = Vec::new();
     faults.retain(|fault| {

@@ -11,6 +11,8 @@ use std::time::Duration;
 use paceline_local::private_redis::Address;
 use paceline_testkit::resp::{self, Reply};
 
+use serde::{Deserialize, Serialize};
+
 pub use cluster::ClusterSite;
 pub use pair::PairSite;
 pub use single::SingleSite;
@@ -19,7 +21,7 @@ pub use single::SingleSite;
 pub(crate) const REDIS_MAX: Duration = Duration::from_secs(60);
 
 /// What is promised, and by which Redis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Ground {
     /// One Redis, `everysec`.
     Local,

@@ -1,14 +1,19 @@
 //! One world from its start to its rest: faults one after another while mail flows, and at the end what the checker found in each round.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::anyhow;
+use futures_util::FutureExt as _;
 use paceline_wire::v1::MessageState;
 
 use crate::checker::{Evidence, Wrong, check};
 use crate::faults::Fault;
 use crate::producers::produce;
+use crate::progress::Progress;
 use crate::site::Ground;
 use crate::world::{Rest, World, now};
 
@@ -71,6 +76,10 @@ pub struct Outcome {
     pub acknowledged: usize,
     pub in_doubt: usize,
     pub dead: usize,
+    /// Calls of the producers that were never answered while the fault was under way.
+    pub unanswered: usize,
+    /// Processes that ended by themselves when they were started, and were started once more.
+    pub starts_again: usize,
     pub wrong: BTreeMap<String, BTreeSet<Wrong>>,
     /// Whether the level allows that something is wrong.
     pub may_lose: bool,
@@ -101,40 +110,107 @@ impl Outcome {
     }
 }
 
+/// A story that did not come to its end.
+#[derive(Debug)]
+pub struct Broken {
+    /// The step in which it broke off; `None` if it was before the first or after the last.
+    pub at: Option<usize>,
+    pub error: anyhow::Error,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.error)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// What was seen of a round while it was under way.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    number: usize,
+    recovery: Duration,
+    unanswered: usize,
+    starts_again: usize,
+}
+
 /// Runs a world and tells what came of each step.
 ///
 /// # Errors
 /// If something did not start, did not recover, or did not come to rest; with the logs of all.
-pub async fn run(ground: Ground, steps: &[Step], manner: Manner) -> anyhow::Result<Vec<Outcome>> {
-    let mut world = World::start(ground).await?;
+pub async fn run(
+    ground: Ground,
+    steps: &[Step],
+    manner: Manner,
+    progress: &Progress,
+) -> Result<Vec<Outcome>, Broken> {
+    let world = World::start(ground).await;
+    let world = world.map_err(|error| Broken { at: None, error })?;
+    tell(world, steps, manner, progress).await
+}
+
+/// The same in a world that runs already.
+///
+/// # Errors
+/// As for [`run`].
+pub async fn tell(
+    mut world: World,
+    steps: &[Step],
+    manner: Manner,
+    progress: &Progress,
+) -> Result<Vec<Outcome>, Broken> {
+    let ground = world.ground;
     let mut rounds = Vec::new();
-    for step in steps {
+    for (at, step) in steps.iter().enumerate() {
         let began = now();
-        let round = world.notebook.next_round();
-        let recovery = strike(&mut world, step, round, manner)
+        // What panics in a wait is a failure as any other, and is told with the logs.
+        let struck = AssertUnwindSafe(strike(&mut world, step, manner)).catch_unwind();
+        let struck = struck
             .await
-            .with_context(|| format!("{ground}: {}\n{}", step.name(), world.logs()))?;
+            .unwrap_or_else(|panic| Err(anyhow!("{}", words(&*panic))));
+        let round = struck.map_err(|error| Broken {
+            at: Some(at),
+            error: error.context(format!("{ground}: {}\n{}", step.name(), world.logs())),
+        })?;
         println!(
-            "{ground}: {}: recovered in {:.1} s, {:.1} s in all",
+            "{ground}: {}: recovered in {:.1} s, {:.1} s in all, {} starts made anew, {} calls unanswered ({})",
             step.name(),
-            recovery.as_secs_f64(),
-            now().saturating_sub(began).as_secs_f64()
+            round.recovery.as_secs_f64(),
+            now().saturating_sub(began).as_secs_f64(),
+            round.starts_again,
+            round.unanswered,
+            progress.step()
         );
-        rounds.push((round, recovery));
+        rounds.push(round);
     }
+    ended(&world, steps, &rounds, manner)
+        .await
+        .map_err(|error| Broken { at: None, error })
+}
+
+/// What the checker says of each step, once all is at rest.
+async fn ended(
+    world: &World,
+    steps: &[Step],
+    rounds: &[Round],
+    manner: Manner,
+) -> anyhow::Result<Vec<Outcome>> {
     world.rests(manner.rest).await?;
     let evidence = world.evidence().await?;
     let wrong = check(&evidence);
-    let outcomes = rounds.iter().zip(steps).map(|(&(round, recovery), step)| {
-        let ids: BTreeSet<_> = world.notebook.of_round(round).into_iter().collect();
-        outcome(ground, step, recovery, &ids, (&evidence, &wrong))
+    let outcomes = rounds.iter().zip(steps).map(|(&round, step)| {
+        let ids: BTreeSet<_> = world.notebook.of_round(round.number).into_iter().collect();
+        outcome(world.ground, step, round, &ids, (&evidence, &wrong))
     });
     let mut outcomes: Vec<_> = outcomes.collect();
     attribute_strangers(&mut outcomes, &evidence, wrong);
     Ok(outcomes)
 }
 
-async fn strike(world: &mut World, step: &Step, round: usize, manner: Manner) -> anyhow::Result<Duration> {
+async fn strike(world: &mut World, step: &Step, manner: Manner) -> anyhow::Result<Round> {
+    let number = world.notebook.next_round();
+    let (starts_again, unanswered) = (world.starts_again(), world.notebook.unanswered());
     for fault in &step.0 {
         fault.arm(world).await?;
     }
@@ -147,18 +223,36 @@ async fn strike(world: &mut World, step: &Step, round: usize, manner: Manner) ->
         fault.heal(world).await?;
     }
     let healed = now();
-    produce(world.channel()?, world.notebook.clone(), MESSAGES_AFTER).await?;
     producing.await??;
+    let during = world.notebook.unanswered();
+    produce(world.channel()?, world.notebook.clone(), MESSAGES_AFTER).await?;
     let enqueued = now().saturating_sub(healed);
-    let recovery = enqueued + world.recovers(&world.notebook.of_round(round)).await?;
+    let still = world.notebook.unanswered() - during;
+    anyhow::ensure!(
+        still == 0,
+        "the fault is over, and {still} calls were never answered"
+    );
+    let recovery = enqueued + world.recovers(&world.notebook.of_round(number)).await?;
     anyhow::ensure!(all_met || !manner.points_are_met, "the point is never met");
-    Ok(recovery)
+    Ok(Round {
+        number,
+        recovery,
+        unanswered: during - unanswered,
+        starts_again: world.starts_again() - starts_again,
+    })
+}
+
+/// What a panic said.
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without words")
 }
 
 fn outcome(
     ground: Ground,
     step: &Step,
-    recovery: Duration,
+    round: Round,
     ids: &BTreeSet<String>,
     (evidence, wrong): (&Evidence, &BTreeMap<String, BTreeSet<Wrong>>),
 ) -> Outcome {
@@ -173,13 +267,15 @@ fn outcome(
         acknowledged: ids.len(),
         in_doubt: in_state(MessageState::InDoubt),
         dead: in_state(MessageState::Dead),
+        unanswered: round.unanswered,
+        starts_again: round.starts_again,
         wrong: wrong
             .iter()
             .filter(|(id, _)| ids.contains(*id))
             .map(|(id, wrong)| (id.clone(), wrong.clone()))
             .collect(),
         may_lose: step.may_lose(ground),
-        recovery,
+        recovery: round.recovery,
     }
 }
 

@@ -22,7 +22,7 @@ use crate::producers::Notebook;
 use crate::site::{Ground, Site};
 pub use database::Database;
 pub use observed::{REST_MAX, Rest};
-pub use service::{Role, Service};
+pub use service::{Release, Role, Service};
 
 /// Mails that the look-alike keeps: more than any world sends.
 const KEPT_MAX: usize = 200_000;
@@ -31,6 +31,8 @@ const KEPT_MAX: usize = 200_000;
 #[derive(Debug)]
 pub struct World {
     pub ground: Ground,
+    /// With which it began.
+    release: Release,
     // Before what they lean on.
     services: Vec<Service>,
     pub provider: Lookalike,
@@ -44,6 +46,14 @@ impl World {
     /// # Errors
     /// If something does not start.
     pub async fn start(ground: Ground) -> anyhow::Result<Self> {
+        Self::start_with(ground, Release::New).await
+    }
+
+    /// The same with all processes of a release.
+    ///
+    /// # Errors
+    /// If something does not start.
+    pub async fn start_with(ground: Ground, release: Release) -> anyhow::Result<Self> {
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         let options = LookalikeOptions {
             keep_max: KEPT_MAX,
@@ -53,6 +63,7 @@ impl World {
         let (site, database) = tokio::join!(Site::start(ground), Database::start(ground, directory.path()));
         let mut world = Self {
             ground,
+            release,
             services: Vec::new(),
             provider: Lookalike::start(any, options).await?,
             site,
@@ -109,6 +120,12 @@ impl World {
     pub fn channel(&self) -> anyhow::Result<Channel> {
         let address = self.service(Role::Ingest, 0).front.address();
         paceline_kit::grpc::channel(&format!("http://{address}")).context("ingest's address")
+    }
+
+    /// Starts that had to be made anew, of all services.
+    #[must_use]
+    pub fn starts_again(&self) -> usize {
+        self.services.iter().map(Service::starts_again).sum()
     }
 
     /// The ends of all logs.

@@ -2,6 +2,7 @@
 
 use anyhow::ensure;
 use paceline_chaos::catalogue;
+use paceline_chaos::progress::Progress;
 use paceline_chaos::report::Figures;
 use paceline_chaos::site::Ground;
 use paceline_chaos::story::{self, Manner};
@@ -13,7 +14,7 @@ async fn nothing_is_wrong_on(ground: Ground) -> anyhow::Result<()> {
         rest: Rest::Doubt,
         points_are_met: true,
     };
-    let outcomes = story::run(ground, &steps, manner).await?;
+    let outcomes = story::run(ground, &steps, manner, &Progress::of(steps.len())).await?;
     let wrong: Vec<_> = outcomes.iter().filter(|outcome| !outcome.is_right()).collect();
     let mut figures = Figures::default();
     figures.add(&outcomes);

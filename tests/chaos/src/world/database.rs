@@ -148,3 +148,140 @@ fn of(timeline: &Timeline) -> Written {
         conflicts: !timeline.conflicts.is_empty(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::path::Path;
+
+    use paceline_domain::id::MessageId;
+    use paceline_domain::lane::Lane;
+    use paceline_domain::reason::Reason;
+    use paceline_domain::record::State::{self, Accepted, Cancelled, Queued, Sending};
+    use paceline_domain::time::Millis;
+    use paceline_ledger::{LoggedMessage, Move};
+    use paceline_wire::v1::MessageState;
+
+    use super::{Database, history};
+    use crate::checker::{Evidence, Policy, Sent, Standing, Told, Wrong, check};
+
+    const ID: MessageId = MessageId([7; 16]);
+    const ACCEPTED_AT: Millis = Millis(1_795_564_800_000);
+
+    fn moved(revision: u32, state: State) -> Move {
+        Move {
+            id: ID,
+            accepted_at: ACCEPTED_AT,
+            revision,
+            state,
+            reason: Reason::None,
+            attempt: u32::from(revision > 1),
+            at: Millis(ACCEPTED_AT.0 + u64::from(revision)),
+            rendered_at: Millis(0),
+        }
+    }
+
+    fn message() -> LoggedMessage {
+        LoggedMessage {
+            id: ID,
+            accepted_at: ACCEPTED_AT,
+            tenant: "acme".to_owned(),
+            template: "receipt".to_owned(),
+            bundle_hash: vec![7; 32],
+            lane: Lane::Bulk,
+            identity: "main".to_owned(),
+            recipient: vec![1; 16],
+            user_hash: vec![1; 16],
+            send_at: Millis(0),
+            expires_at: Millis(ACCEPTED_AT.0 + 60_000),
+            tags: "[]".to_owned(),
+            digests: Vec::new(),
+        }
+    }
+
+    /// What the checker finds in a message with this history, copied part by part, that was sent once.
+    async fn found(parts: &[&[Move]], cancelled_at: Option<i64>) -> BTreeSet<Wrong> {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let database = Database::Sqlite(url(dir.path()));
+        let ledger = database.open().await.expect("SQLite opens");
+        for part in parts {
+            ledger.append(&[message()], part, &[]).await.expect("written");
+        }
+        let newest = parts.iter().copied().flatten().max_by_key(|it| it.revision);
+        let newest = newest.expect("a history");
+        let written = history(ledger, "acme", ID.to_string()).await.expect("readable");
+        let told = Told {
+            tenant: "acme",
+            policy: Policy::Hold,
+            send_at: None,
+            cancelled_at,
+        };
+        let sent = Sent {
+            to: "user1@example.com".to_owned(),
+            attempt: 1,
+            at: 1_000,
+        };
+        let standing = Standing {
+            state: MessageState::from(newest.state),
+            reason: String::new(),
+            attempt: 1,
+            maybe_sent: false,
+            revision: newest.revision,
+        };
+        let evidence = Evidence {
+            told: BTreeMap::from([(ID.to_string(), told)]),
+            sent: BTreeMap::from([(ID.to_string(), vec![sent])]),
+            standing: BTreeMap::from([(ID.to_string(), standing)]),
+            ledger: Some(written.into_iter().collect()),
+            ..Evidence::default()
+        };
+        check(&evidence).into_values().flatten().collect()
+    }
+
+    fn url(dir: &Path) -> String {
+        format!("sqlite:{}", dir.join("ledger.sqlite").display())
+    }
+
+    fn whole() -> [Move; 3] {
+        [moved(1, Queued), moved(2, Sending), moved(3, Accepted)]
+    }
+
+    #[tokio::test]
+    async fn a_whole_history_is_right_however_often_it_was_copied() {
+        assert_eq!(found(&[&whole()], None).await, [].into());
+        assert_eq!(found(&[&whole()[..2], &whole()], None).await, [].into());
+    }
+
+    #[tokio::test]
+    async fn a_revision_that_is_missing_is_found() {
+        let [queued, claimed, _] = whole();
+        let without_one = [queued, claimed, moved(4, Accepted)];
+        assert_eq!(found(&[&without_one], None).await, [Wrong::LedgerGap].into());
+        let unclaimed = [queued, moved(2, Accepted)];
+        assert_eq!(found(&[&unclaimed], None).await, [Wrong::LedgerGap].into());
+    }
+
+    #[tokio::test]
+    async fn two_claims_of_one_revision_are_found() {
+        let second = Move {
+            at: Millis(ACCEPTED_AT.0 + 5_000),
+            ..moved(2, Sending)
+        };
+        let found = found(&[&whole(), &[second]], None).await;
+        assert_eq!(found, [Wrong::LedgerConflict].into());
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_message_that_was_sent_is_found() {
+        let cancelled = [moved(1, Queued), moved(2, Cancelled)];
+        let before = Some(999);
+        assert_eq!(
+            found(&[&cancelled], before).await,
+            [Wrong::SentUnknown, Wrong::SentThoughCancelled, Wrong::LedgerGap].into()
+        );
+        assert_eq!(
+            found(&[&whole()], before).await,
+            [Wrong::SentThoughCancelled, Wrong::LedgerGap].into()
+        );
+    }
+}

@@ -5,20 +5,24 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use futures_util::stream::{self, StreamExt as _};
+use paceline_domain::retry::BACKOFF_BASE;
+use paceline_sender::key_gate::PAUSE_MIN;
 use paceline_wire::v1::messages_service_client::MessagesServiceClient;
 use paceline_wire::v1::{GetRequest, MessageState, QueueRequest};
-use tonic::Code;
 use tonic::transport::Channel;
+use tonic::{Code, Request};
 
 use super::{World, now};
+use crate::calls::{Answer, CALL_MAX, repeated};
 use crate::checker::{Evidence, Sent, Standing, Told};
 
 /// Questions under way at one time.
 const ASKED_MAX: usize = 16;
 /// What is claimed and has not moved for so long is claimed by nobody who lives: calls of the provider end after a second.
 const OPEN_MAX: Duration = Duration::from_secs(4);
-/// A world without faults brings all but the claims of the dead to rest in this time, or a worker is stuck.
-const RECOVERY_MAX: Duration = Duration::from_secs(120);
+/// A world without faults brings all but the claims of the dead to rest in this time, or a worker is stuck. The longest way back is that
+/// of a refused account whose first probe was refused, too: its pause has doubled then, and the mail that met it waits for up to twice that.
+const RECOVERY_MAX: Duration = Duration::from_secs(4 * PAUSE_MIN.as_secs() + BACKOFF_BASE.as_secs() + 40);
 /// From there on: the claim of a dead sender (31 s), watched by one that started since, and a window (60 s) that begins then.
 pub const REST_MAX: Duration = Duration::from_secs(240);
 
@@ -28,6 +32,9 @@ const FLOW_MAX: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(5);
 /// Between two questions about all that is not settled.
 const ASK: Duration = Duration::from_millis(25);
+
+/// A question that is not answered for so long is an error.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// How far a world is to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +49,7 @@ impl World {
     /// Waits until everything of these is at rest, in doubt, or claimed by a sender that is gone. Returns how long that took.
     ///
     /// # Errors
-    /// If it takes longer than two minutes: a worker is stuck.
+    /// If it takes longer than some minutes: a worker is stuck.
     pub async fn recovers(&self, ids: &[String]) -> anyhow::Result<Duration> {
         let began = now();
         let mut left: BTreeSet<_> = ids.iter().cloned().collect();
@@ -112,10 +119,17 @@ impl World {
 
     /// Whether no stream has an entry.
     async fn is_empty(&self) -> anyhow::Result<bool> {
-        let queue = MessagesServiceClient::new(self.channel()?)
-            .queue(QueueRequest {})
-            .await?
-            .into_inner();
+        let channel = self.channel()?;
+        let answer = repeated(ANSWER_MAX, || {
+            let mut call = Request::new(QueueRequest {});
+            call.set_timeout(CALL_MAX);
+            let mut messages = MessagesServiceClient::new(channel.clone());
+            async move { messages.queue(call).await }
+        });
+        let queue = match answer.await {
+            Answer::Given(queue) => queue,
+            Answer::Refused(status) | Answer::Unknown(status) => return Err(status.into()),
+        };
         Ok(queue.depths.iter().all(|depth| depth.backlog == 0))
     }
 
@@ -162,6 +176,7 @@ impl World {
             sent: self.sent()?,
             places: self.site.places().await?,
             ledger: Some(self.written(&told).await?),
+            unknown: self.notebook.unknown(),
             told,
         })
     }
@@ -177,6 +192,7 @@ impl World {
             let tag = |name: &str| mail.tags.get(name).context("a mail without our tags");
             let received: jiff::Timestamp = mail.received_at.parse()?;
             sent.entry(tag("paceline_id")?.clone()).or_default().push(Sent {
+                to: mail.to.first().context("a mail to nobody")?.clone(),
                 attempt: tag("paceline_attempt")?.parse()?,
                 at: received.as_millisecond(),
             });
@@ -186,14 +202,19 @@ impl World {
 }
 
 async fn stands(channel: Channel, tenant: &str, id: String) -> anyhow::Result<(String, Option<Standing>)> {
-    let request = GetRequest {
-        tenant: tenant.to_owned(),
-        message_id: id.clone(),
-    };
-    let answer = match MessagesServiceClient::new(channel).get(request).await {
-        Ok(answer) => answer.into_inner(),
-        Err(status) if status.code() == Code::NotFound => return Ok((id, None)),
-        Err(status) => return Err(status.into()),
+    let answer = repeated(ANSWER_MAX, || {
+        let mut call = Request::new(GetRequest {
+            tenant: tenant.to_owned(),
+            message_id: id.clone(),
+        });
+        call.set_timeout(CALL_MAX);
+        let mut messages = MessagesServiceClient::new(channel.clone());
+        async move { messages.get(call).await }
+    });
+    let answer = match answer.await {
+        Answer::Given(answer) => answer,
+        Answer::Refused(status) if status.code() == Code::NotFound => return Ok((id, None)),
+        Answer::Refused(status) | Answer::Unknown(status) => return Err(status.into()),
     };
     let message = answer.message.context("an answer without a message")?;
     let standing = Standing {

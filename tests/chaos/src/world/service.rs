@@ -1,14 +1,21 @@
 //! One service's process, and what lies between it and the others.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use paceline_testkit::{Link, Proxy, ServiceProcess};
+use paceline_testkit::{Link, NotStarted, Proxy, ServiceProcess};
 
 use super::World;
 use crate::site::Site;
 
 const END_MAX: Duration = Duration::from_secs(60);
+
+/// How often an orchestrator starts a process that ends by itself before it is ready, and its pause before each further start.
+const STARTS_MAX: usize = 5;
+const BETWEEN_STARTS: Duration = Duration::from_secs(1);
+/// The status of a process that refuses its settings: its next start would end as this one.
+const BAD_SETTINGS: i32 = 64;
 
 /// What a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +59,15 @@ impl Role {
     }
 }
 
+/// Of which build a process is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// This one.
+    New,
+    /// Another one, by the folder of its binaries.
+    Old(PathBuf),
+}
+
 /// A process in its place; the place outlives it.
 #[derive(Debug)]
 pub struct Service {
@@ -64,7 +80,11 @@ pub struct Service {
     /// By which it reaches Redis, and what stops it at a command: on a single Redis alone.
     pub redis: Option<(Link, Proxy)>,
     pub(super) config: String,
+    /// Of its next start.
+    release: Release,
     process: Option<ServiceProcess>,
+    /// Starts that were made anew, since the process had ended by itself, or was silent, before it was ready.
+    starts_again: usize,
 }
 
 impl Service {
@@ -83,7 +103,9 @@ impl Service {
             provider: Link::to(world.provider.address()).await,
             redis,
             config: String::new(),
+            release: world.release.clone(),
             process: None,
+            starts_again: 0,
         }
     }
 
@@ -100,12 +122,30 @@ impl Service {
         self.process.as_ref().expect("it runs")
     }
 
-    /// Starts it, or starts it again.
+    /// Starts that had to be made anew.
+    #[must_use]
+    pub const fn starts_again(&self) -> usize {
+        self.starts_again
+    }
+
+    /// Starts it, or starts it again; and once more, as an orchestrator would, while it ends by itself.
     ///
     /// # Errors
-    /// If it does not get ready.
+    /// If it does not get ready after five starts, or refuses its settings.
     pub async fn start(&mut self) -> anyhow::Result<()> {
-        let process = ServiceProcess::start(self.role.binary(), &self.config).await?;
+        let mut starts = 1;
+        let process = loop {
+            match self.launch().await {
+                Ok(process) => break process,
+                Err(error) if starts < STARTS_MAX && may_start_again(&error) => {
+                    starts += 1;
+                    self.starts_again += 1;
+                    println!("{} {}: start {starts}: {error}", self.role.binary(), self.number);
+                    tokio::time::sleep(BETWEEN_STARTS).await;
+                }
+                Err(error) => return Err(error).with_context(|| format!("start {starts}")),
+            }
+        };
         let reached_at = match self.role {
             Role::Feedback => process.web().context("feedback serves web")?,
             _ => process.grpc(),
@@ -113,6 +153,25 @@ impl Service {
         self.front.lead_to(reached_at);
         self.process = Some(process);
         Ok(())
+    }
+
+    async fn launch(&self) -> anyhow::Result<ServiceProcess> {
+        match &self.release {
+            Release::New => ServiceProcess::start(self.role.binary(), &self.config).await,
+            Release::Old(folder) => {
+                ServiceProcess::start_from(folder, self.role.binary(), &self.config).await
+            }
+        }
+    }
+
+    /// Drains it, and starts it as one of that release.
+    ///
+    /// # Errors
+    /// If the one does not end, or the other does not get ready.
+    pub async fn replace(&mut self, release: Release) -> anyhow::Result<()> {
+        self.drain().await?;
+        self.release = release;
+        self.start().await
     }
 
     /// Kills it, and waits until it is gone.
@@ -145,4 +204,9 @@ impl Service {
             .map_or_else(String::new, ServiceProcess::log_tail);
         format!("-- {} {}\n{tail}", self.role.binary(), self.number)
     }
+}
+
+fn may_start_again(error: &anyhow::Error) -> bool {
+    let status = error.downcast_ref::<NotStarted>().map(|it| it.status);
+    status.is_some_and(|status| status.and_then(|it| it.code()) != Some(BAD_SETTINGS))
 }
