@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine: `make run` (a first email, to an inbox page) and `make test`.
 .DEFAULT_GOAL := help
 .PHONY: help setup run up-separate build test test-peers check fmt clippy tidy doc unit e2e screenshots cpu-per-email \
-  freeze-formats pacing-seeds pacing-seed pacing-mutations pacing-report chaos chaos-seed chaos-ground chaos-mutations chaos-report cpu-over-streams cpu-at-scale cpu-by-durability enqueue-latency \
+  freeze-formats pacing-seeds pacing-seed pacing-mutations pacing-report chaos chaos-seed chaos-ground chaos-mutations chaos-report upgrade-test cpu-over-streams cpu-at-scale cpu-by-durability enqueue-latency \
   refresh-latency fairness-latency memory-per-message ledger-rate suppression-import release clean
 
 STAGE := scripts/stage
@@ -71,8 +71,11 @@ chaos-ground: setup build ## The faults on one Redis whose names contain a text:
 chaos-mutations: setup ## Breaks the way of a message, one promise at a time: the suite must find each
 	cargo run --locked --package paceline-chaos --example mutations
 
-chaos-report: setup build ## All of it, and BullMQ under five of the faults (needs node): docs/reliability.md; MINUTES=10
-	cargo run --locked --package paceline-chaos --example chaos -- report $(or $(MINUTES),10)
+chaos-report: setup build ## All of it, and BullMQ under five of the faults (needs node): docs/reliability.md; MINUTES=10, GROUNDS="fsync; chance"
+	cargo run --locked --package paceline-chaos --example chaos -- report $(or $(MINUTES),10) "$(GROUNDS)"
+
+upgrade-test: setup build ## Binaries of an earlier revision beside ours, one process after another and back, while mail flows: BASE=v0.1.0
+	scripts/upgrade-test "$(BASE)"
 
 e2e: setup build ## Only the tests with separate processes
 	cargo test --locked --package paceline-e2e
