@@ -74,8 +74,8 @@ chaos-mutations: setup ## Breaks the way of a message, one promise at a time: th
 chaos-report: setup build ## All of it, and BullMQ under five of the faults (needs node): docs/reliability.md; MINUTES=10, GROUNDS="fsync; chance"
 	cargo run --locked --package paceline-chaos --example chaos -- report $(or $(MINUTES),10) "$(GROUNDS)"
 
-upgrade-test: setup build ## Binaries of an earlier revision beside ours, one process after another and back, while mail flows: BASE=v0.1.0
-	scripts/upgrade-test "$(BASE)"
+upgrade-test: setup build ## Binaries of an earlier revision beside ours, one process after another and back, while mail flows: BASE=v0.1.0, EXCEPT=
+	scripts/upgrade-test "$(BASE)" "$(EXCEPT)"
 
 e2e: setup build ## Only the tests with separate processes
 	cargo test --locked --package paceline-e2e

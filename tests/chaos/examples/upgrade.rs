@@ -1,5 +1,5 @@
-//! Binaries of another build beside those of this one, on one Redis and one PostgreSQL: `upgrade FOLDER`. `scripts/upgrade-test` builds
-//! the other ones.
+//! Binaries of another build beside those of this one, on one Redis and one PostgreSQL: `upgrade FOLDER [EXCEPT]`, without the steps whose
+//! names contain that text. `scripts/upgrade-test` builds the other ones.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,8 +24,11 @@ async fn main() -> ExitCode {
 }
 
 async fn upgrade() -> anyhow::Result<()> {
-    let old = PathBuf::from(std::env::args().nth(1).context("upgrade FOLDER")?);
-    let steps = catalogue::upgrade(&old);
+    let mut arguments = std::env::args().skip(1);
+    let old = PathBuf::from(arguments.next().context("upgrade FOLDER [EXCEPT]")?);
+    let except = arguments.next().filter(|it| !it.is_empty());
+    let mut steps = catalogue::upgrade(&old);
+    steps.retain(|step| !except.as_ref().is_some_and(|except| step.name().contains(except)));
     let manner = Manner {
         rest: Rest::Final,
         points_are_met: true,
