@@ -10,17 +10,18 @@ use crate::key;
 pub(crate) async fn run(target: &Target, options: &WarmupOptions) -> anyhow::Result<()> {
     let mut coordinator = Coordinator::connect(target, &options.asked)?;
     match &options.command {
-        WarmupCommand::Start(warmed) => {
+        WarmupCommand::Start(begun) => {
+            let identity = &begun.warmed.identity;
             let request = StartWarmUpRequest {
-                key: Some(warmed.identity.clone()),
-                overflow_to: String::new(),
+                key: Some(identity.clone()),
+                overflow_to: begun.overflow_to.clone(),
             };
             coordinator
                 .call(request, async |mut client, request| {
                     client.start_warm_up(request).await
                 })
                 .await?;
-            status(&mut coordinator, &warmed.identity).await
+            status(&mut coordinator, identity).await
         }
         WarmupCommand::Stop(warmed) => {
             let key = Some(warmed.identity.clone());
@@ -52,10 +53,16 @@ async fn status(coordinator: &mut Coordinator<'_>, identity: &ThrottleKey) -> an
     let described = answer.keys.into_iter().next();
     let described = described.with_context(|| format!("{name} is not paced: no sender has asked for it"))?;
     match described.warm_up {
-        Some(it) => println!(
-            "{name}: day {}, {} of at most {} recipients spent",
-            it.day, it.spent, it.cap
-        ),
+        Some(it) => {
+            let over = match it.overflow_to.as_str() {
+                "" => "what is above waits".to_owned(),
+                to => format!("what is above goes as {to}"),
+            };
+            println!(
+                "{name}: day {}, {} of at most {} recipients spent, {over}",
+                it.day, it.spent, it.cap
+            );
+        }
         None => println!("{name}: not being warmed up"),
     }
     Ok(())

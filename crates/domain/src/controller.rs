@@ -8,8 +8,7 @@
 //! `now` is the time since the Unix epoch on a clock that does not go back while one leader leads: Redis's time at its election,
 //! and what its own boot-time clock has counted since. A time before the last one is taken for the last one.
 //!
-//! What it does not do: the leases of the rate (`lease::books`), the account's share (`account`), and the choice of the provider
-//! (`route`), which look at more than one key.
+//! What it does not do: the leases of the rate (`lease::books`) and the account's share (`account`), which look at more than one key.
 
 pub mod account;
 pub mod bounces;
@@ -42,6 +41,7 @@ use breaker::{Breaker, Standing};
 use overrides::{Action, Overrides};
 use quota::Quota;
 use refusals::Refusals;
+use route::Route;
 use warm_up::{Overflow, WarmUp, Word};
 
 const SECONDS_OF_DAY: u64 = 86_400;
@@ -69,6 +69,9 @@ pub struct Controller {
     breaker: Breaker,
     overrides: Overrides,
     refusals: Refusals,
+    /// Of the primary provider's key, where the identity has, or had, a backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    route: Option<Route>,
     /// The last look at it.
     account: Option<Account>,
     budget: Budget,
@@ -96,6 +99,7 @@ impl Controller {
             breaker: Breaker::default(),
             overrides: Overrides::default(),
             refusals: Refusals::default(),
+            route: None,
             account: None,
             budget: Budget::default(),
             spent_total: 0,
@@ -199,6 +203,12 @@ impl Controller {
         self.breaker.standing()
     }
 
+    /// By which provider the identity's mail goes, for its primary provider's key; `None` where nothing was seen of a backup.
+    #[must_use]
+    pub const fn route(&self) -> Option<&Route> {
+        self.route.as_ref()
+    }
+
     #[must_use]
     pub const fn settings(&self) -> &Settings {
         &self.settings
@@ -231,7 +241,24 @@ impl Controller {
         Some(Word {
             first_day: self.warm_up_began?,
             level: self.warm_up.as_ref().map(WarmUp::level),
+            overflow_to: self
+                .warm_up
+                .as_ref()
+                .and_then(|it| it.overflow().identity().map(str::to_owned)),
         })
+    }
+
+    /// The identity by which mail goes that the warm-up's day has no room for. Whatever else stops the key stops that mail, too.
+    #[must_use]
+    pub fn overflow_to(&self) -> Option<&str> {
+        let by = self.in_force.by;
+        let is_stopped = by.is_pause()
+            || matches!(
+                by,
+                LimitedBy::DailyQuota | LimitedBy::Breaker | LimitedBy::Refused
+            );
+        let warm_up = self.warm_up.as_ref().filter(|_| self.overflows && !is_stopped)?;
+        warm_up.overflow().identity()
     }
 
     /// Today's number, in whole UTC days since the epoch.

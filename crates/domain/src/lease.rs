@@ -22,7 +22,7 @@ use data_encoding::HEXLOWER;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use books::{Books, Granted, Line, Request};
+pub use books::{Books, Granted, Line, Request, Reserve};
 pub use sender::{Ask, Counts, Grant, LocalLease, Refusal, Stale};
 
 /// How far two machines' clocks may run apart.
@@ -33,6 +33,12 @@ pub const MARGIN: Duration = Duration::from_millis(200);
 
 /// What the coordinator tells a sender to keep a lease for.
 pub const TTL: Duration = Duration::from_secs(2);
+
+/// How long a safe rate may be spent after its lease has lapsed.
+pub const SAFE_TTL: Duration = Duration::from_secs(60);
+
+/// How long a sender may go on at its safe rate after a look that showed its key's state unchanged.
+pub const SAFE_LOOK: Duration = Duration::from_secs(2);
 
 /// How often a sender asks in quiet times.
 pub const REFRESH: Duration = Duration::from_millis(500);

@@ -240,8 +240,9 @@ impl Effects {
             if new.next() != Some(true) {
                 return Ok(Taken::Again);
             }
-            self.counts
-                .add(job.event.provider, &origin.identity, job.event.kind);
+            let via = &job.tags.via;
+            let identity = if via.is_empty() { &origin.identity } else { via };
+            self.counts.add(job.event.provider, identity, job.event.kind);
             Ok(Taken::New)
         });
         answers.collect()

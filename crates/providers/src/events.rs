@@ -55,6 +55,8 @@ pub struct AttemptTags {
     /// Empty where the event does not say; so is `template`.
     pub tenant: String,
     pub template: String,
+    /// The identity that it went as, where that was not its own; else empty.
+    pub via: String,
 }
 
 /// Our tags, each by its name after `paceline_`.
@@ -85,6 +87,7 @@ fn attempt_tags<'a>(
             .map_err(|_| invalid("attempt", "is no number of an attempt"))?,
         tenant: text("tenant")?,
         template: text("template")?,
+        via: text("via")?,
     }))
 }
 

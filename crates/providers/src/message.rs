@@ -36,6 +36,8 @@ pub struct OutgoingMessage<'a> {
     pub configuration_set: &'a str,
     /// The SES tenant, where the account uses tenants.
     pub tenant_name: Option<&'a str>,
+    /// The identity that it goes as, where that is not its own; else empty. Events repeat it.
+    pub via: &'a str,
     /// W3C `traceparent`, sent as a header of the API call; empty without a trace.
     pub traceparent: &'a str,
     /// Asked right before the request is written.

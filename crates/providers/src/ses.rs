@@ -200,6 +200,7 @@ mod tests {
             tracking: None,
             configuration_set: "events",
             tenant_name: None,
+            via: "",
             traceparent: "",
             gate: WriteGate::default(),
         };

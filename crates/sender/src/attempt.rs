@@ -157,9 +157,11 @@ async fn call<P: Provider>(
     );
     trace::set_parent(&span, &rendered.traceparent);
     let traceparent = trace::traceparent_of(&span);
-    let identity = shared.identities.get(&record.identity);
-    let message =
-        identity.and_then(|identity| outgoing(rendered, (id, record), &identity.ses, &traceparent, gate));
+    let via = admission.via().unwrap_or_default().to_owned();
+    let name = if via.is_empty() { &record.identity } else { &via };
+    let identity = shared.identities.get(name);
+    let message = identity
+        .and_then(|identity| outgoing(rendered, (id, record), (&identity.ses, &via), &traceparent, gate));
     let (Some(identity), Some(message)) = (identity, message) else {
         // Only streams of known identities are read, and `unpack` has checked the parts.
         let reason = Reason::ConfigurationMissing;

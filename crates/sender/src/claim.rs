@@ -133,11 +133,12 @@ async fn start<P: Provider>(
     tokio::spawn(attempt::run(Arc::clone(shared), Arc::clone(shard), claim));
 }
 
-/// What may have been sent by one provider is never sent by another: its claim keeps the provider of then, and it goes with that
-/// one's token or not at all.
+/// What may have been sent by one provider is never sent by another, nor as another identity than its own: its claim keeps the provider
+/// of then, and it goes with that one's token or not at all.
 fn turn_to<P>(shared: &Shared<P>, picked: &mut Picked, record: &Record) -> Result<(), Duration> {
-    match record.provider {
-        Some(provider) if provider != picked.admission.by() => {
+    let is_foreign = |by| by != picked.admission.by() || picked.admission.via().is_some();
+    match record.bound_to() {
+        Some(provider) if is_foreign(provider) => {
             picked.admission = shared.pacing.admit_bound(
                 (&record.identity, picked.held.stream.lane),
                 provider,

@@ -48,6 +48,12 @@ pub(crate) fn observe<P: Send + Sync + 'static>(shared: &Arc<Shared<P>>) {
     );
     of_key(
         shared,
+        metrics::SAFE,
+        "Recipients per second that go on while no coordinator answers; 0 while one does",
+        |standing| standing.safe_rate,
+    );
+    of_key(
+        shared,
         metrics::PAUSED,
         "1 while the provider refuses the account or the identity",
         |standing| f64::from(u8::from(standing.paused.is_some())),

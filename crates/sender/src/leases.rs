@@ -15,6 +15,7 @@ use crate::pacing::Pacing;
 
 mod coordinators;
 pub(crate) mod cuts;
+pub(crate) mod safe;
 
 pub use coordinators::{Coordinators, LeaseError};
 

@@ -30,6 +30,7 @@ pub(crate) const HELD: &str = "sender.shards.held";
 pub(crate) const ASSERTIONS: &str = "sender.assertions";
 pub(crate) const CUTS: &str = "throttle.cuts.heard";
 pub(crate) const TOKENS: &str = "throttle.tokens.available";
+pub(crate) const SAFE: &str = "throttle.safe.rate";
 pub(crate) const PAUSED: &str = "sender.key.paused";
 
 /// Bounds of a provider call's duration, in seconds.

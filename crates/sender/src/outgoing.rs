@@ -28,11 +28,11 @@ pub(crate) fn unpack(compressed: &[u8]) -> Result<v1::RenderedMessage, Unreadabl
     Ok(rendered)
 }
 
-/// The message as the provider takes it; `None` only for parts that [`unpack`] has not checked.
+/// The message as the provider takes it, as the identity `via` unless that is empty; `None` only for parts that [`unpack`] has not checked.
 pub(crate) fn outgoing<'a>(
     rendered: &'a v1::RenderedMessage,
     (id, record): (MessageId, &Record),
-    ses: &'a SesIdentity,
+    (ses, via): (&'a SesIdentity, &'a str),
     traceparent: &'a str,
     gate: WriteGate,
 ) -> Option<OutgoingMessage<'a>> {
@@ -62,6 +62,7 @@ pub(crate) fn outgoing<'a>(
         tracking: rendered.tracking,
         configuration_set: &ses.configuration_set,
         tenant_name: ses.tenant_name.as_deref(),
+        via,
         traceparent,
         gate,
     })

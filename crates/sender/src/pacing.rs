@@ -15,12 +15,13 @@ use paceline_domain::lease::{Counts, Grant, LocalLease, Refusal};
 use paceline_domain::reason::Reason;
 use paceline_domain::record::Provider;
 use paceline_kit::clock::Clock;
-use paceline_store::throttle::Cut;
+use paceline_store::throttle::{Cut, RateKey};
 use paceline_wire::v1;
 use tokio::sync::Notify;
 
 use crate::demand::Demand;
 use crate::key_gate::KeyGate;
+use admission::Over;
 pub(crate) use admission::{Admission, Withdrawn};
 use route::Route;
 
@@ -57,6 +58,10 @@ struct Key {
     bulk_total: Option<u64>,
     /// The warm-up as the coordinator said it last.
     warm_up: Option<v1::WarmUpWord>,
+    /// The warm-up's day is used up: what there is no budget for goes by its other identity.
+    overflows: bool,
+    /// Not before this time, since the provider has refused it.
+    overflow_from: Duration,
     counts: Counts,
     gate: KeyGate,
     demand: Demand,
@@ -74,6 +79,8 @@ pub(crate) struct Standing<'a> {
     pub(crate) provider: &'static str,
     pub(crate) identity: &'a str,
     pub(crate) tokens: f64,
+    /// Recipients per second that go on without a coordinator.
+    pub(crate) safe_rate: f64,
     pub(crate) paused: Option<Reason>,
 }
 
@@ -135,7 +142,8 @@ impl Pacing {
         let ways = self.identities.get(identity).ok_or(ASK_AGAIN)?;
         let mut soonest = None;
         for (provider, key) in ways.open_keys() {
-            match self.admit_by(provider, key, (lane, id)) {
+            let own = self.admit_by(provider, key, (lane, id));
+            match own.or_else(|wait| self.admit_over((provider, key), (lane, id)).ok_or(wait)) {
                 Ok(admission) => return Ok(admission),
                 Err(wait) => soonest = Some(soonest.map_or(wait, |other: Duration| other.min(wait))),
             }
@@ -157,6 +165,30 @@ impl Pacing {
             lock(key).bound_until = self.clock.boot() + BOUND_FRESH;
         }
         admission
+    }
+
+    /// Leave to send it as the identity that takes what the warm-up of its own has no room for.
+    fn admit_over(
+        &self,
+        (provider, home): (Provider, &SharedKey),
+        (lane, id): (Lane, MessageId),
+    ) -> Option<Admission> {
+        let (identity, key) = self.overflow((provider, home), lane)?;
+        let mut admission = self.admit_by(provider, key, (lane, id)).ok()?;
+        admission.over = Some(Over {
+            identity: identity.to_owned(),
+            home: Arc::clone(home),
+        });
+        Some(admission)
+    }
+
+    /// That identity, and its key at the same provider.
+    fn overflow(&self, (provider, home): (Provider, &SharedKey), lane: Lane) -> Option<(&str, &SharedKey)> {
+        let to = lock(home).overflow_to(lane, self.clock.boot())?;
+        let (identity, ways) = self.identities.get_key_value(&to)?;
+        let mut open = ways.open_keys();
+        let (_, key) = open.find(|(other, key)| *other == provider && !Arc::ptr_eq(key, home))?;
+        Some((identity, key))
     }
 
     fn admit_by(
@@ -189,7 +221,11 @@ impl Pacing {
         let Some(ways) = self.identities.get(identity) else {
             return 0;
         };
-        let rooms = ways.open_keys().map(|(_, key)| lock(key).room(lane, time, now));
+        let rooms = ways.open_keys().map(|(provider, key)| {
+            let over = self.overflow((provider, key), lane);
+            let over = over.map_or(0, |(_, key)| lock(key).room(lane, time, now));
+            lock(key).room(lane, time, now).saturating_add(over)
+        });
         rooms.fold(0, usize::saturating_add)
     }
 
@@ -201,8 +237,11 @@ impl Pacing {
         };
         let route = ways.route();
         for (provider, key) in ways.keys() {
-            if lock(key).demand.saw(backlog, now) && route.leads_to(provider) {
-                self.wanted.notify_one();
+            let over = self.overflow((provider, key), Lane::Bulk).map(|(_, key)| key);
+            for key in std::iter::once(key).chain(over) {
+                if lock(key).demand.saw(backlog, now) && route.leads_to(provider) {
+                    self.wanted.notify_one();
+                }
             }
         }
     }
@@ -253,9 +292,15 @@ impl Pacing {
                 burst: lease.burst,
                 ttl: Duration::from_millis(u64::from(lease.ttl_ms)),
                 granted_total: lease.granted_total,
+                safe_rate: lease.safe_rate,
+                safe_ttl: Duration::from_millis(u64::from(lease.safe_ttl_ms)),
             };
             match key.lease.renew(&grant, asked_at, now) {
-                Ok(()) => (key.bulk_total, key.warm_up) = (lease.bulk_total, lease.warm_up),
+                Ok(()) => {
+                    key.bulk_total = lease.bulk_total;
+                    key.warm_up.clone_from(&lease.warm_up);
+                    key.overflows = lease.overflows;
+                }
                 Err(stale) => tracing::debug!(identity = named.identity, %stale, "lease not taken"),
             }
         }
@@ -296,6 +341,24 @@ impl Pacing {
         }
     }
 
+    /// The keys whose safe rates count only with a look, and when that look begins.
+    pub(crate) fn to_be_looked_at(&self) -> (Duration, Vec<RateKey>) {
+        let now = self.clock.boot();
+        let lapsed = self.all().filter(|(.., key)| lock(key).lease.needs_look(now));
+        let named = |(identity, provider, _): (&str, Provider, &SharedKey)| RateKey {
+            provider: provider.as_str().to_owned(),
+            identity: identity.to_owned(),
+        };
+        (now, lapsed.map(named).collect())
+    }
+
+    /// Takes a look at a key, which began at `at`: the version of its rate in Redis.
+    pub(crate) fn looked(&self, key: &RateKey, version: Option<u64>, at: Duration) {
+        if let Some(mut key) = self.key(&key.provider, &key.identity) {
+            key.lease.looked(version, at);
+        }
+    }
+
     /// Gives every lease up: nothing is admitted from here on.
     pub(crate) fn drop_leases(&self) {
         let now = self.clock.boot();
@@ -319,6 +382,11 @@ impl Pacing {
                 provider: provider.as_str(),
                 identity,
                 tokens: key.lease.available(now),
+                safe_rate: if key.lease.is_safe(now) {
+                    key.lease.rate(now)
+                } else {
+                    0.0
+                },
                 paused: key.gate.paused(),
             })
         };

@@ -20,9 +20,9 @@ use tokio::task::JoinSet;
 use crate::deliver::Deliver;
 use crate::dispatch;
 use crate::gauges;
-use crate::leases::{LeaseSource, Leases, cuts};
+use crate::leases::{LeaseSource, Leases, cuts, safe};
 use crate::metrics::Metrics;
-use crate::pacing::Pacing;
+use crate::pacing::{self, Pacing};
 use crate::provider::Provider;
 use crate::read_ahead::Reader;
 use crate::results::{self, Finished};
@@ -96,6 +96,12 @@ impl<P: Provider> Pipeline<P> {
             pipeline.stop_leases.clone(),
         );
         pipeline.leases.spawn(supervisor.watch("cuts", listening));
+        let looking = safe::look(
+            pipeline.shared.store.clone(),
+            Arc::clone(&pipeline.shared.pacing),
+            pipeline.stop_leases.clone(),
+        );
+        pipeline.leases.spawn(supervisor.watch("safe", looking));
         let stops = pipeline.shared.stops.clone();
         let watching = stops.watch(pipeline.shared.store.clone(), pipeline.stop_leases.clone());
         pipeline.leases.spawn(supervisor.watch("stops", watching));
@@ -125,11 +131,19 @@ impl<P: Provider> Pipeline<P> {
     /// Recipients that an identity could be sent to at this moment; 0 without a live lease.
     #[must_use]
     pub fn tokens(&self, identity: &str) -> f64 {
+        self.sum_of(identity, |standing| standing.tokens)
+    }
+
+    /// Recipients per second that an identity's mail goes on with while no coordinator answers; 0 while one does.
+    #[must_use]
+    pub fn safe_rate(&self, identity: &str) -> f64 {
+        self.sum_of(identity, |standing| standing.safe_rate)
+    }
+
+    fn sum_of(&self, identity: &str, value: fn(&pacing::Standing<'_>) -> f64) -> f64 {
         let standings = self.shared.pacing.standings().into_iter();
-        standings
-            .filter(|standing| standing.identity == identity)
-            .map(|standing| standing.tokens)
-            .sum()
+        let own = standings.filter(|standing| standing.identity == identity);
+        own.map(|standing| value(&standing)).sum()
     }
 
     /// Ends the sender after the shutdown: waits for open requests and their results, for as long as the limits say.

@@ -144,6 +144,16 @@ impl Store {
         Ok(integer(Some(&answer))? == 1)
     }
 
+    /// The version of a key's rate, as its leader has written it; `None` if no coordinator has set one yet.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn rate_version(&self, key: &RateKey) -> Result<Option<u64>, StoreError> {
+        let client = self.commands.client();
+        let read = client.hget::<Option<u64>, _, _>(key.state(), "version");
+        Ok(self.commands.ask(read).await?)
+    }
+
     /// The rate in force of a key, in recipients per second; `None` if no coordinator has set one yet.
     ///
     /// # Errors

@@ -8,6 +8,8 @@ use paceline_domain::aimd::{Limits, Mode};
 use paceline_domain::controller::Settings as ControllerSettings;
 use paceline_domain::controller::bounces::Resume;
 use paceline_domain::controller::quota::DailySend;
+use paceline_domain::controller::warm_up::Overflow;
+use paceline_domain::lease::Reserve;
 use paceline_kit::access::AccessSettings;
 use paceline_kit::entrance::{Callers, Entrance};
 use paceline_kit::identity::{IdentitySettings, is_name};
@@ -33,6 +35,8 @@ const COMMAND_TIMEOUT_MAX: Duration = Duration::from_secs(1);
 pub(crate) const RATE_MAX: f64 = 1e6;
 /// A shorter window would be judged by answers that have not come yet; a longer one would not follow a provider.
 const FEEDBACK_WINDOWS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
+/// More would be a rate of its own, which no answer of the provider lowers.
+const SAFE_SHARE_MAX: f64 = 0.5;
 /// Less would follow a provider that flaps to and fro; more is an outage of its own.
 const ROUTE_BACK_AFTERS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
 
@@ -86,6 +90,8 @@ pub struct RateSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<bool>,
     pub bounces_resume: Resume,
+    pub safe_share: f64,
+    pub safe_senders: NonZeroUsize,
 }
 
 /// One `[[key]]`: what differs from `[rates]`.
@@ -113,7 +119,11 @@ pub struct KeySettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bounces_resume: Option<Resume>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safe_share: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_up: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overflow_to: Option<String>,
 }
 
 impl RateSettings {
@@ -144,6 +154,9 @@ impl RateSettings {
         if self.floor > self.ceiling {
             return refuse("floor must not exceed ceiling");
         }
+        if !(0.0..=SAFE_SHARE_MAX).contains(&self.safe_share) {
+            return refuse("safe_share must be from 0 to 0.5");
+        }
         if self.max_send_rate != 0.0 && !is_rate(self.max_send_rate) {
             return refuse("max_send_rate must be 0 (not known) or a rate of at most 1000000");
         }
@@ -163,6 +176,8 @@ impl KeySettings {
             feedback_window: self.feedback_window.unwrap_or(default.feedback_window),
             breaker: self.breaker.or(default.breaker),
             bounces_resume: self.bounces_resume.unwrap_or(default.bounces_resume),
+            safe_share: self.safe_share.unwrap_or(default.safe_share),
+            safe_senders: default.safe_senders,
         }
     }
 }
@@ -198,6 +213,7 @@ impl Config {
             daily: account.map_or(DailySend::Unlimited, AccountSettings::daily),
             resume: rates.bounces_resume,
             breaker: rates.breaker.unwrap_or(false),
+            route_back_after: self.route_back_after,
         }
     }
 
@@ -211,6 +227,22 @@ impl Config {
     #[must_use]
     pub fn warm_up_from(&self, key: &RateKey) -> Option<u64> {
         account::day(self.own(key)?.warm_up.as_deref()?)
+    }
+
+    /// What becomes of mail above a day's cap of the warm-up of the settings.
+    #[must_use]
+    pub fn overflow(&self, key: &RateKey) -> Overflow {
+        Overflow::to(self.own(key).and_then(|own| own.overflow_to.clone()))
+    }
+
+    /// What is kept back of the key's rate, to be gone on with while no coordinator answers.
+    #[must_use]
+    pub fn reserve(&self, key: &RateKey) -> Reserve {
+        let rates = self.rates_of(key);
+        Reserve {
+            share: rates.safe_share,
+            senders: rates.safe_senders.get(),
+        }
     }
 
     fn rates_of(&self, key: &RateKey) -> RateSettings {
@@ -258,6 +290,14 @@ impl Settings for Config {
                 .is_some_and(|date| account::day(date).is_none())
             {
                 return refuse("key", "warm_up must be a date such as \"2026-12-01\"");
+            }
+            if let Some(to) = &key.overflow_to {
+                if key.warm_up.is_none() {
+                    return refuse("key", "overflow_to needs warm_up");
+                }
+                if !is_name(to) || *to == key.identity {
+                    return refuse("key", "overflow_to must be the name of another identity");
+                }
             }
         }
         account::validate(&self.account, &self.identity)?;
@@ -332,6 +372,17 @@ mod tests {
             ("rates", "rates.start = 0.0"),
             ("rates", "rates.max_send_rate = -1.0"),
             ("rates", "rates.feedback_window = \"500ms\""),
+            ("rates", "rates.safe_share = 0.6"),
+            ("rates", "rates.safe_share = -0.1"),
+            ("rates", "rates.safe_senders = 0"),
+            (
+                "key",
+                "[[key]]\nprovider = \"ses\"\nidentity = \"a\"\noverflow_to = \"b\"",
+            ),
+            (
+                "key",
+                "[[key]]\nprovider = \"ses\"\nidentity = \"a\"\nwarm_up = \"2026-12-01\"\noverflow_to = \"a\"",
+            ),
             ("advertise", "advertise = \"not a uri\""),
             ("advertise", "advertise = \"127.0.0.1:7071\""),
             ("advertise", "advertise = \"https://127.0.0.1:7071\""),

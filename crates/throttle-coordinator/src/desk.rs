@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use paceline_domain::controller::Decision;
-use paceline_domain::controller::route::Rerouted;
+use paceline_domain::controller::route::Way;
 use paceline_domain::lease::HolderId;
 use paceline_store::throttle::{RateKey, Term};
 use tokio::sync::Notify;
@@ -234,10 +234,12 @@ impl Desk {
                 state.accounts.wish(key);
             }
         }
+        state.keep_to_warm_identities(&mut leases);
         Ok((term, leases, self.board(state)))
     }
 
-    /// Takes in which identities have a backup, and says by which way the mail of each goes.
+    /// Takes in which identities have a backup, and says by which way the mail of each goes. What is decided already is written with
+    /// the refresh that follows.
     pub(crate) fn route(&self, backups: &[Backup], now: Duration) -> Vec<Told> {
         let state = &mut *self.state();
         let Some(epoch) = state.lead(now).map(|lead| lead.term.epoch) else {
@@ -245,7 +247,7 @@ impl Desk {
         };
         for backup in backups {
             if state.routes.knows(&backup.identity) || state.routes.len() < state.config.keys_max.get() {
-                state.routes.hear(backup, epoch, now);
+                state.routes.hear(backup, &state.keys, epoch, now);
             }
         }
         for (key, paced) in &mut state.keys {
@@ -257,23 +259,13 @@ impl Desk {
         backups.iter().filter_map(told).collect()
     }
 
-    /// Changes of the way since the last look.
-    pub(crate) fn reroute(&self, now: Duration) -> Vec<(String, Rerouted)> {
-        let state = &mut *self.state();
-        if state.lead(now).is_none() {
-            return Vec::new();
-        }
-        let back_after = state.config.route_back_after;
-        state.routes.tick(&state.keys, back_after, now)
-    }
-
-    /// The provider of each identity that has a backup; nothing while another leads.
-    pub(crate) fn routes(&self, now: Duration) -> Vec<(String, &'static str)> {
+    /// The way of each identity that has a backup; nothing while another leads.
+    pub(crate) fn routes(&self, now: Duration) -> BTreeMap<String, Way> {
         let state = self.state();
         if state.lead(now).is_none() {
-            return Vec::new();
+            return BTreeMap::new();
         }
-        state.routes.all()
+        state.routes.all(&state.keys)
     }
 
     /// Takes a leaving sender's last counts and all its leases.
@@ -307,11 +299,17 @@ impl Desk {
         }
         state.introduce(now);
         let mut decisions = Vec::new();
+        let ways = state.routes.all(&state.keys);
+        let sights = state.routes.sights(&state.keys, now);
         for (key, paced) in &mut state.keys {
             if let Some(from) = state.config.warm_up_from(key) {
-                paced.warm_up_from(from, now);
+                paced.warm_up_from(from, state.config.overflow(key), now);
             }
-            let decided = paced.tick(rand::random(), now).into_iter();
+            let sight = sights.get(key);
+            let decided = paced.tick(rand::random(), sight, now).into_iter();
+            if sight.is_some() && paced.way().as_ref() != ways.get(&key.identity) {
+                state.routes.rerouted(&key.identity);
+            }
             decisions.extend(decided.map(|decision| (key.clone(), decision)));
             state.accounts.after(key, paced);
         }
@@ -327,10 +325,10 @@ impl Desk {
         if state.lead(now).is_none() {
             return Vec::new();
         }
-        let routes = &state.routes;
+        let routes = state.routes.all(&state.keys);
         let describe = |(key, paced): (&RateKey, &mut PacedKey)| {
             let mut description = paced.describe(now);
-            description.route = routes.way(&key.identity).map(provider);
+            description.route = routes.get(&key.identity).copied().map(provider);
             (key.clone(), description)
         };
         state.keys.iter_mut().map(describe).collect()
@@ -359,6 +357,21 @@ impl State {
 
     fn not_leader(&self) -> Refused {
         Refused::NotLeader(self.leader.clone())
+    }
+
+    /// Nothing goes over to an identity that is itself being warmed up.
+    fn keep_to_warm_identities(&self, leases: &mut [(RateKey, Lease)]) {
+        for (key, lease) in leases.iter_mut().filter(|(_, lease)| lease.overflows) {
+            let word = lease.warm_up.as_ref();
+            let to = word
+                .and_then(|word| word.overflow_to.clone())
+                .map(|identity| RateKey {
+                    provider: key.provider.clone(),
+                    identity,
+                });
+            let other = to.and_then(|to| self.keys.get(&to));
+            lease.overflows = other.is_some_and(|other| !other.is_warming_up());
+        }
     }
 
     /// Tells keys that were just opened what is known of their accounts, and what they may have of them.

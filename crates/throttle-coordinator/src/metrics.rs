@@ -6,7 +6,7 @@ use paceline_domain::aimd::CutReason;
 use paceline_kit::clock::Clock;
 use paceline_store::throttle::RateKey;
 
-use crate::desk::{AccountDescription, Description, Desk};
+use crate::desk::{AccountDescription, Description, Desk, provider};
 
 /// How a refresh was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,9 +70,9 @@ impl Metrics {
             .u64_observable_gauge("throttle.route")
             .with_description("1 for the provider by which the mail of an identity with a backup goes")
             .with_callback(move |observer| {
-                for (identity, provider) in routes.routes(at.boot()) {
+                for (identity, way) in routes.routes(at.boot()) {
                     let labels = [
-                        KeyValue::new("provider", provider),
+                        KeyValue::new("provider", provider(way).as_str()),
                         KeyValue::new("identity", identity),
                     ];
                     observer.observe(1, &labels);

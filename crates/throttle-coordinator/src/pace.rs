@@ -19,16 +19,6 @@ pub(crate) async fn tick(desk: Desk, clock: impl Clock, metrics: Metrics, stop: 
         for (key, decision) in desk.tick(clock.boot()) {
             report(&key, &decision, &metrics);
         }
-        for (identity, rerouted) in desk.reroute(clock.boot()) {
-            let (to, cause) = (provider(rerouted.to).as_str(), rerouted.cause.as_str());
-            tracing::warn!(
-                identity,
-                to,
-                cause,
-                "mail of the identity goes by another provider"
-            );
-            metrics.rerouted(&identity, to, cause);
-        }
     }
 }
 
@@ -55,6 +45,16 @@ fn report(key: &RateKey, decision: &Decision, metrics: &Metrics) {
         Decision::Aimd(aimd::Decision::Raised { from, to }) => tracing::debug!(%key, from, to, "rate raised"),
         Decision::Rate { from, to, by, .. } => {
             tracing::info!(%key, from, to, limited_by = by.as_str(), "another rule sets the rate");
+        }
+        Decision::Rerouted(rerouted) => {
+            let (identity, to) = (&key.identity, provider(rerouted.to).as_str());
+            tracing::warn!(
+                identity,
+                to,
+                cause = reason,
+                "mail of the identity goes by another provider"
+            );
+            metrics.rerouted(identity, to, reason);
         }
         Decision::Breaker(breaker::Transition::Opened { .. })
         | Decision::Bounces(bounces::Verdict::Pause { .. })

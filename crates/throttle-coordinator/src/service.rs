@@ -9,7 +9,7 @@ mod open;
 use std::sync::Arc;
 use std::time::Duration;
 
-use paceline_domain::lease::{REFRESH, TTL};
+use paceline_domain::lease::{REFRESH, SAFE_TTL, TTL};
 use paceline_kit::clock::Clock;
 use paceline_store::throttle::{RateKey, Term};
 use paceline_store::{Store, StoreError};
@@ -174,11 +174,11 @@ impl<C: Clock> Throttle<C> {
         self.open(call.items.iter().map(|(key, _)| key)).await?;
         let now = self.clock.boot();
         self.desk.met(call.holder, &request.sender_id, now);
+        let routes = self.desk.route(&backups, now);
         let (term, leases, boarded) = self
             .desk
             .refresh(call.holder, sequence, &call.items, now)
             .map_err(refused)?;
-        let routes = self.desk.route(&backups, now);
         boarded.landed(WRITE_MAX).await.map_err(refused)?;
         Ok(self.response(&term, leases, routes))
     }
@@ -194,13 +194,15 @@ impl<C: Clock> Throttle<C> {
             burst: lease.burst,
             ttl_ms,
             version: lease.version,
-            safe_rate: 0.0,
-            safe_ttl_ms: 0,
+            safe_rate: lease.safe_rate,
+            safe_ttl_ms: if lease.safe_rate > 0.0 { ms(SAFE_TTL) } else { 0 },
             bulk_total: lease.bulk_total,
             warm_up: lease.warm_up.map(|word| v1::WarmUpWord {
                 first_day: word.first_day,
                 level: word.level,
+                overflow_to: word.overflow_to.unwrap_or_default(),
             }),
+            overflows: lease.overflows,
         };
         v1::RefreshResponse {
             epoch: term.epoch,

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use paceline_domain::aimd::{self, CutReason, Meter};
 use paceline_domain::controller::account::{Account, Demand};
-use paceline_domain::controller::breaker::Transition;
+use paceline_domain::controller::breaker::{Standing, Transition};
 use paceline_domain::controller::journal::Entry;
 use paceline_domain::controller::{Asked, Controller, Counts, Decision, Event, Settings, Tick};
 use paceline_domain::lease::budget::Said;
-use paceline_domain::lease::{Books, Grant, HolderId, Request, TTL, in_books};
+use paceline_domain::lease::{Books, Grant, HolderId, Request, Reserve, SAFE_TTL, TTL, in_books};
 
 use crate::chance::Clock;
 use crate::redis::{Adopted, Kept, Known, LEAD_MS, Term};
@@ -180,7 +180,7 @@ impl Coordinator {
         &mut self,
         (index, term): (usize, Term),
         adopted: Adopted,
-        settings: Settings,
+        (settings, reserve): (Settings, Reserve),
         wall: Duration,
         now: u64,
     ) {
@@ -207,7 +207,7 @@ impl Coordinator {
         };
         let key = Key {
             journal: vec![Entry::Opened(Box::new(controller.clone()))],
-            books,
+            books: books.keeping(reserve),
             meter: Meter::default(),
             accepted: BTreeMap::new(),
             latencies: BTreeMap::new(),
@@ -303,7 +303,9 @@ impl Key {
 
     pub fn tick(&mut self, random: f64, at: Duration) {
         for id in self.books.expire(at) {
-            self.known.remove(&id);
+            if self.books.line(id).is_none() {
+                self.known.remove(&id);
+            }
             self.accepted.remove(&id);
             self.latencies.remove(&id);
         }
@@ -315,6 +317,7 @@ impl Key {
             taken,
             random,
             latency: latency.filter(|_| latency != self.controller.aimd().latency()),
+            route: None,
         };
         self.step(Event::Tick(tick), at);
     }
@@ -338,6 +341,8 @@ impl Key {
                 0.0
             },
             has: call.ask.has_rate,
+            has_safe: call.ask.has_safe,
+            keeps: self.controller.standing() == Standing::Closed,
         };
         let Some(granted) = self.books.refresh(call.id, &request, at) else {
             return;
@@ -363,6 +368,8 @@ impl Key {
             burst: granted.burst,
             ttl: TTL,
             granted_total: allowance.flatten().map(|allowance| allowance.granted_total),
+            safe_rate: granted.safe_rate,
+            safe_ttl: SAFE_TTL,
         };
         self.batch.replies.push(Reply {
             id: call.id,

@@ -126,6 +126,12 @@ impl Redis {
         self.data.kept.get(&key).map(|kept| kept.term)
     }
 
+    /// The version of a key's rate, by what was written last.
+    pub fn version(&self, key: usize) -> Option<u64> {
+        let kept = self.data.kept.get(&key)?;
+        kept.controller.as_ref().map(Controller::version)
+    }
+
     /// Who has the lead, living or dead, and until when.
     pub fn led_by(&self) -> Option<(Term, u64)> {
         self.data.lead

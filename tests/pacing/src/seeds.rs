@@ -9,6 +9,7 @@ use paceline_domain::controller::journal::{Entry, replay};
 use paceline_domain::controller::overrides::{Action, Override};
 use paceline_domain::controller::quota::DailySend;
 use paceline_domain::controller::{Event, Settings, bounces};
+use paceline_domain::lease::Reserve;
 use paceline_domain::lease::share::holders_max;
 
 use crate::chance::Chance;
@@ -24,6 +25,8 @@ const CALM_MS: u64 = 10_000;
 pub struct Story {
     pub digest: u64,
     pub sent: u64,
+    /// What of it at safe rates.
+    pub sent_safe: u64,
     /// Cuts by the provider's answers.
     pub cuts: usize,
     pub journal: Vec<Entry>,
@@ -67,8 +70,22 @@ pub fn run(seed: u64) -> Result<Story, String> {
         journal: keys().flat_map(|key| key.journal.iter().cloned()).collect(),
         digest: world.checks.digest,
         sent: world.senders.iter().map(|sender| sender.sent).sum(),
+        sent_safe: world.sent_safe,
         vacancy_max: world.checks.vacancy_max,
     })
+}
+
+/// By a chance of its own: a seed's world is otherwise as it is without.
+fn reserve(seed: u64) -> Reserve {
+    let mut chance = Chance(seed ^ 0x5afe);
+    if chance.once_in(3) {
+        Reserve {
+            share: 0.05 + 0.45 * chance.part(),
+            senders: 1 + chance.below(4) as usize,
+        }
+    } else {
+        Reserve::default()
+    }
 }
 
 /// The world of a seed.
@@ -109,6 +126,7 @@ pub fn plan(seed: u64) -> Plan {
             daily,
             resume: bounces::Resume::ByHand,
             breaker: chance.once_in(2),
+            route_back_after: Duration::from_secs(60),
         },
         provider: provider::Settings {
             limit: if chance.once_in(3) {
@@ -132,6 +150,7 @@ pub fn plan(seed: u64) -> Plan {
         } else {
             1
         },
+        reserve: reserve(seed),
         account: shared.then(|| limit * (0.3 + 1.2 * chance.part())),
         bad_network: true,
         broadcasts: !chance.once_in(3),

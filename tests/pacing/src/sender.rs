@@ -115,6 +115,20 @@ impl Sender {
         })
     }
 
+    /// Looks at the version of its key's rate in Redis.
+    pub fn look(&mut self, version: Option<u64>, now: u64) {
+        let at = self.clock.at(now);
+        if let Pacing::Lease(lease) = &mut self.pacing
+            && lease.needs_look(at)
+        {
+            lease.looked(version, at);
+        }
+    }
+
+    pub fn is_safe(&self, now: u64) -> bool {
+        matches!(&self.pacing, Pacing::Lease(lease) if lease.is_safe(self.clock.at(now)))
+    }
+
     pub fn held(&self, now: u64) -> f64 {
         match &self.pacing {
             Pacing::Lease(lease) => lease.rate(self.clock.at(now)),

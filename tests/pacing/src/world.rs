@@ -1,13 +1,15 @@
 //! The simulated world, in milliseconds of true time, in steps of ten.
 
 mod lead;
+mod plan;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use paceline_domain::controller::Settings;
 use paceline_domain::controller::invariants::{self, Broken};
+
+pub use plan::{Design, Plan};
 
 use crate::chance::{Chance, Clock};
 use crate::checks::Checks;
@@ -20,6 +22,7 @@ use crate::sender::{Call, Pacing, Sender};
 pub const STEP_MS: u64 = 10;
 const TICK_MS: u64 = 50;
 const REFRESH_MS: u64 = 500;
+const LOOK_MS: u64 = 500;
 const REFRESH_SOON_MS: u64 = 100;
 const RENEW_MS: u64 = 1_000;
 const TRY_MS: u64 = 500;
@@ -96,35 +99,6 @@ enum Message {
     },
 }
 
-/// Which designs pace the senders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Design {
-    Coordinated,
-    EachAnswer,
-    Cubic,
-}
-
-/// What a world begins with.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    pub design: Design,
-    pub settings: Settings,
-    pub provider: crate::provider::Settings,
-    pub wants: Vec<f64>,
-    /// How many identities share the senders, each its own.
-    pub identities: usize,
-    /// What all of them may send together, in recipients per second.
-    pub account: Option<f64>,
-    /// Whether messages get lost, doubled and late.
-    pub bad_network: bool,
-    pub broadcasts: bool,
-    pub warm_up: bool,
-    /// Whether Redis may lose what it has.
-    pub losses: bool,
-    /// The longest pause between two faults, in milliseconds.
-    pub fault_pause: u64,
-}
-
 #[derive(Debug)]
 pub struct World {
     pub plan: Plan,
@@ -144,6 +118,8 @@ pub struct World {
     pub checks: Checks,
     /// What was sent in each step, and accepted of it.
     pub sends: Vec<(u32, u32)>,
+    /// Sent at safe rates.
+    pub sent_safe: u64,
 }
 
 impl World {
@@ -171,6 +147,7 @@ impl World {
             next_fault: 1_000,
             checks: Checks::new(plan.identities, plan.account),
             sends: Vec::new(),
+            sent_safe: 0,
             plan,
         };
         for (index, wants) in world.plan.wants.clone().into_iter().enumerate() {
@@ -304,7 +281,13 @@ impl World {
         if self.now < sender.frozen_until {
             return (0, 0);
         }
+        if self.now.is_multiple_of(LOOK_MS) && !self.redis.is_down(self.now) {
+            sender.look(self.redis.version(sender.identity), self.now);
+        }
         let n = sender.take(STEP_MS, self.now, &mut self.chance);
+        if sender.is_safe(self.now) {
+            self.sent_safe += u64::from(n);
+        }
         let version = sender.version();
         let incarnation = sender.id.0;
         if self.now >= sender.next_ask {

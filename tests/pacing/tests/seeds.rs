@@ -59,6 +59,7 @@ fn the_worlds_are_not_idle() {
     let all = |of: fn(&Story) -> u64| stories.iter().map(of).sum::<u64>();
     assert!(all(|it| it.sent) > 40_000, "{}", all(|it| it.sent));
     assert!(all(|it| it.cuts as u64) > 20, "{}", all(|it| it.cuts as u64));
+    assert!(all(|it| it.sent_safe) > 100, "{}", all(|it| it.sent_safe));
 }
 
 /// What was taken of a limit of 1,000/s, and what was refused of all calls, in the minute after the first 90 s.

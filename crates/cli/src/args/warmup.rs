@@ -17,11 +17,21 @@ pub(crate) struct WarmupOptions {
 #[derive(Subcommand)]
 pub(crate) enum WarmupCommand {
     /// Today is the first day.
-    Start(WarmedUp),
+    Start(Begun),
     /// The identity is warm.
     Stop(WarmedUp),
     /// Which day it is, and what of its recipients is left.
     Status(WarmedUp),
+}
+
+#[derive(Args)]
+pub(crate) struct Begun {
+    #[command(flatten)]
+    pub(crate) warmed: WarmedUp,
+    /// The identity as which mail goes that is above a day's cap, instead of waiting for the next day. It must be warm, and SES must have
+    /// verified the From's domain for it.
+    #[arg(long, value_name = "IDENTITY", default_value = "", hide_default_value = true)]
+    pub(crate) overflow_to: String,
 }
 
 #[derive(Args)]

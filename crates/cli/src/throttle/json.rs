@@ -29,7 +29,9 @@ fn key(key: &KeyDescription) -> Value {
         "throttled": key.throttled,
         "allotted": key.allotted,
         "account": key.account,
-        "warm_up": key.warm_up.as_ref().map(|it| json!({"day": it.day, "cap": it.cap, "spent": it.spent})),
+        "warm_up": key.warm_up.as_ref().map(|it| json!({
+            "day": it.day, "cap": it.cap, "spent": it.spent, "overflow_to": it.overflow_to,
+        })),
         "daily_left": key.daily_left,
         "daily_used": key.daily_used,
         "bounced": key.bounced,

@@ -187,6 +187,7 @@ mod tests {
             daily: DailySend::Unlimited,
             resume: Resume::ByHand,
             breaker: false,
+            route_back_after: Duration::from_secs(60),
         };
         Controller::new(settings, None, at(0))
     }

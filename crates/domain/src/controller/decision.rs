@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::overrides::{Kind, Wrong};
-use super::{bounces, breaker, warm_up};
+use super::{bounces, breaker, route, warm_up};
 use crate::aimd;
 use crate::exact;
 use crate::lease::HolderId;
@@ -121,6 +121,8 @@ pub enum Decision {
     },
     Bounces(bounces::Verdict),
     Breaker(breaker::Transition),
+    /// The identity's mail goes by another provider.
+    Rerouted(route::Rerouted),
     WarmUp(warm_up::Step),
     /// Mail above the warm-up's cap goes by this identity; `None`: it waits again.
     Overflow(Option<String>),
@@ -159,6 +161,7 @@ impl Decision {
             Self::Breaker(breaker::Transition::Opened { cause, .. }) => cause.as_str(),
             Self::Breaker(breaker::Transition::HalfOpened) => "time_over",
             Self::Breaker(breaker::Transition::Closed { .. }) => "probes_well",
+            Self::Rerouted(rerouted) => rerouted.cause.as_str(),
             Self::WarmUp(warm_up::Step::Advanced { .. }) => "used",
             Self::WarmUp(warm_up::Step::Held { why, .. }) => why.as_str(),
             Self::WarmUp(warm_up::Step::Ended) => "quota_reached",

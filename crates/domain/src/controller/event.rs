@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::bounces::Resume;
 use super::overrides::{Kind, Override};
 use super::quota::DailySend;
+use super::route::Sight;
 use super::warm_up::{Overflow, Word};
 use crate::aimd::Limits;
 use crate::exact;
@@ -23,6 +24,14 @@ pub struct Settings {
     pub resume: Resume,
     /// Whether a provider that fails is left alone.
     pub breaker: bool,
+    /// How long the primary provider must have been well before mail comes back to it.
+    #[serde(default = "a_minute")]
+    pub route_back_after: Duration,
+}
+
+/// What a journal means that does not say.
+const fn a_minute() -> Duration {
+    Duration::from_secs(60)
 }
 
 /// What a sender counted since its last word, in recipients.
@@ -89,6 +98,9 @@ pub struct Tick {
     /// What nearly all of the provider's answers take, where that is news.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Duration>,
+    /// What bears on the identity's way, for its primary provider's key, where that is news.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<Sight>,
 }
 
 /// A sender's call.

@@ -45,28 +45,33 @@ impl Cause {
     }
 }
 
-/// What is known of the providers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Providers {
-    pub primary: Standing,
+/// What bears on the way, and the primary provider's key does not see by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sight {
     /// `None` if there is none.
     pub backup: Option<Standing>,
     /// What a person says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forced: Option<Way>,
+    /// The way that senders were told by a leader before, where this one does not know it. Taken once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Way>,
 }
 
 /// A change of the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rerouted {
     pub to: Way,
     pub cause: Cause,
 }
 
-/// The way of one identity.
+/// The way of one identity. A part of the primary provider's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     way: Way,
     well_since: Option<Duration>,
+    /// The last sight, without what was told.
+    sight: Sight,
 }
 
 impl Default for Route {
@@ -74,51 +79,57 @@ impl Default for Route {
         Self {
             way: Way::Primary,
             well_since: None,
+            sight: Sight::default(),
         }
     }
 }
 
 impl Route {
-    /// The way that a leader before had chosen.
-    #[must_use]
-    pub const fn at(way: Way) -> Self {
-        Self {
-            way,
-            well_since: None,
-        }
-    }
-
     #[must_use]
     pub const fn way(&self) -> Way {
         self.way
     }
 
-    /// Time passes, and the providers stand so. Mail comes back when the primary one has been well for `back_after`.
-    pub fn step(&mut self, providers: &Providers, back_after: Duration, now: Duration) -> Option<Rerouted> {
-        if providers.primary == Standing::Closed {
+    /// True if this sight says what is not known yet.
+    #[must_use]
+    pub fn is_news(&self, sight: &Sight) -> bool {
+        sight.told.is_some() || self.sight != *sight
+    }
+
+    pub fn see(&mut self, sight: Sight) {
+        if let Some(way) = sight.told {
+            self.way = way;
+        }
+        self.sight = Sight { told: None, ..sight };
+    }
+
+    /// Time passes, and the primary provider stands so. Mail comes back to it when it has been well for `back_after`.
+    pub fn step(&mut self, primary: Standing, back_after: Duration, now: Duration) -> Option<Rerouted> {
+        if primary == Standing::Closed {
             self.well_since.get_or_insert(now);
         } else {
             self.well_since = None;
         }
-        let (to, cause) = self.wish(providers, back_after, now)?;
+        let (to, cause) = self.wish(primary, back_after, now)?;
         (to != self.way).then(|| {
             self.way = to;
             Rerouted { to, cause }
         })
     }
 
-    fn wish(&self, providers: &Providers, back_after: Duration, now: Duration) -> Option<(Way, Cause)> {
-        let backup_stands = providers.backup.is_some_and(|backup| backup == Standing::Closed);
+    fn wish(&self, primary: Standing, back_after: Duration, now: Duration) -> Option<(Way, Cause)> {
+        let Sight { backup, forced, .. } = self.sight;
+        let backup_stands = backup == Some(Standing::Closed);
         let is_well = self
             .well_since
             .is_some_and(|since| now.saturating_sub(since) >= back_after);
-        match (providers.forced, self.way) {
+        match (forced, self.way) {
             (Some(way), _) => Some((way, Cause::ByHand)),
-            (None, Way::Primary) if providers.primary == Standing::Open && backup_stands => {
+            (None, Way::Primary) if primary == Standing::Open && backup_stands => {
                 Some((Way::Backup, Cause::PrimaryAway))
             }
             (None, Way::Backup) if is_well => Some((Way::Primary, Cause::PrimaryBack)),
-            (None, Way::Backup) if providers.backup.is_none() => Some((Way::Primary, Cause::BackupAway)),
+            (None, Way::Backup) if backup.is_none() => Some((Way::Primary, Cause::BackupAway)),
             (None, Way::Backup) if !backup_stands && self.well_since.is_some() => {
                 Some((Way::Primary, Cause::BackupAway))
             }
@@ -131,18 +142,17 @@ impl Route {
 mod tests {
     use std::time::Duration;
 
-    use super::{Cause, Providers, Rerouted, Route, Way};
+    use super::{Cause, Rerouted, Route, Sight, Way};
     use crate::controller::breaker::Standing::{self, Closed, HalfOpen, Open};
 
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn step(route: &mut Route, primary: Standing, backup: Option<Standing>, at: u64) -> Option<(Way, Cause)> {
-        let providers = Providers {
-            primary,
+        route.see(Sight {
             backup,
-            forced: None,
-        };
-        let rerouted = route.step(&providers, MINUTE, Duration::from_secs(at));
+            ..Sight::default()
+        });
+        let rerouted = route.step(primary, MINUTE, Duration::from_secs(at));
         rerouted.map(|Rerouted { to, cause }| (to, cause))
     }
 
@@ -195,12 +205,13 @@ mod tests {
     #[test]
     fn a_person_s_word_goes_before_all() {
         let mut route = Route::default();
-        let mut providers = Providers {
-            primary: Closed,
+        let sight = Sight {
             backup: Some(Open),
             forced: Some(Way::Backup),
+            told: None,
         };
-        let rerouted = route.step(&providers, MINUTE, Duration::ZERO);
+        route.see(sight);
+        let rerouted = route.step(Closed, MINUTE, Duration::ZERO);
         assert_eq!(
             rerouted,
             Some(Rerouted {
@@ -208,8 +219,27 @@ mod tests {
                 cause: Cause::ByHand
             })
         );
-        providers.forced = None;
-        let rerouted = route.step(&providers, MINUTE, MINUTE);
+        route.see(Sight {
+            forced: None,
+            ..sight
+        });
+        let rerouted = route.step(Closed, MINUTE, MINUTE);
         assert_eq!(rerouted.map(|it| it.to), Some(Way::Primary));
+    }
+
+    #[test]
+    fn what_was_told_before_is_taken_once() {
+        let mut route = Route::default();
+        let told = Sight {
+            backup: Some(Closed),
+            forced: None,
+            told: Some(Way::Backup),
+        };
+        assert!(route.is_news(&told));
+        route.see(told);
+        assert_eq!(route.way(), Way::Backup);
+        let same = Sight { told: None, ..told };
+        assert!(!route.is_news(&same) && route.is_news(&told));
+        assert!(route.is_news(&Sight { backup: None, ..same }));
     }
 }

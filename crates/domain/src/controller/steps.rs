@@ -1,5 +1,6 @@
 //! One step of the controller for each kind of event, and what is in force after it.
 
+use super::route::{Rerouted, Sight};
 use super::{
     Account, Action, Allowance, Asked, BudgetedBy, Controller, Counts, Decision, Effective, HOLD_PARTS,
     HOLD_SECS, HolderId, Left, LimitedBy, Overflow, REFUSED_RATE, Reason, SECONDS_OF_DAY, Said, Settings,
@@ -13,7 +14,7 @@ impl Controller {
         let Some(heard) = self.budget.hear(asked.holder, asked.said, self.now) else {
             return;
         };
-        if let Some(word) = asked.warm_up {
+        if let Some(word) = &asked.warm_up {
             self.remember(word);
         }
         self.spent(heard.spent);
@@ -53,14 +54,15 @@ impl Controller {
 
     /// A sender says how far the warm-up had come. It counts where nothing is known of one, or of one that began later: the settings begin
     /// theirs anew where it is lost. What people have stopped since is known, and is not begun again.
-    fn remember(&mut self, word: Word) {
+    fn remember(&mut self, word: &Word) {
         if word.first_day > self.day() || self.warm_up_began.is_some_and(|began| began < word.first_day) {
             return;
         }
         match (&mut self.warm_up, word.level) {
             (None, _) if self.warm_up_began.is_some() => return,
             (None, Some(_)) => {
-                let mut warm_up = WarmUp::start(self.day(), Overflow::Defer);
+                let overflow = Overflow::to(word.overflow_to.clone());
+                let mut warm_up = WarmUp::start(self.day(), overflow);
                 warm_up.resume(word);
                 self.warm_up = Some(warm_up);
             }
@@ -156,6 +158,7 @@ impl Controller {
             taken,
             random,
             latency,
+            route,
         } = *tick;
         for lapsed in self.budget.expire(self.now) {
             self.spent(lapsed.unspent);
@@ -184,6 +187,7 @@ impl Controller {
         if let Some(breaker::Transition::Closed { rate }) = transition {
             self.adapt(aimd::Event::Restart(rate), decisions);
         }
+        decisions.extend(self.choose_way(route).map(Decision::Rerouted));
         if let Some(latency) = latency {
             self.adapt(aimd::Event::Latency(latency), decisions);
         }
@@ -191,6 +195,14 @@ impl Controller {
             let taken = taken.unwrap_or(measured);
             self.adapt(aimd::Event::Tick { measured, taken }, decisions);
         }
+    }
+
+    fn choose_way(&mut self, news: Option<Sight>) -> Option<Rerouted> {
+        if let Some(sight) = news {
+            self.route.get_or_insert_default().see(sight);
+        }
+        let (standing, back_after) = (self.breaker.standing(), self.settings.route_back_after);
+        self.route.as_mut()?.step(standing, back_after, self.now)
     }
 
     /// Puts in force what the rules allow now.
@@ -275,13 +287,12 @@ impl Controller {
 
     fn overflow(&mut self, decisions: &mut Vec<Decision>) {
         let outstanding = self.budget.outstanding();
-        let to = self.warm_up.as_ref().and_then(|it| match it.overflow() {
-            Overflow::To(identity) if it.is_used_up(outstanding) => Some(identity.clone()),
-            Overflow::To(_) | Overflow::Defer => None,
-        });
+        let warm_up = self.warm_up.as_ref();
+        let used_up = warm_up.filter(|it| it.is_used_up(outstanding));
+        let to = used_up.and_then(|it| it.overflow().identity());
         if to.is_some() != self.overflows {
             self.overflows = to.is_some();
-            decisions.push(Decision::Overflow(to));
+            decisions.push(Decision::Overflow(to.map(str::to_owned)));
         }
     }
 

@@ -35,6 +35,7 @@ const SETTINGS: Settings = Settings {
     daily: DailySend::Unlimited,
     resume: bounces::Resume::ByHand,
     breaker: true,
+    route_back_after: Duration::from_secs(60),
 };
 
 fn at(millis: u64) -> Duration {
@@ -290,6 +291,12 @@ fn a_warm_up_hands_out_a_tenth_at_a_time_and_overflows_when_its_day_is_used() {
     assert_eq!(total, 100);
     assert_eq!(overflowed, [Some("warm".to_owned())]);
     assert_in_force(&controller, 0.0, LimitedBy::WarmUp);
+    assert_eq!(controller.overflow_to(), Some("warm"));
+    let word = controller.warm_up_word().expect("it is being warmed up");
+    assert_eq!(word.overflow_to.as_deref(), Some("warm"));
+    let mut paused = controller.clone();
+    paused.step(&by_hand(Action::Pause, 86_399_000), at(86_398_000));
+    assert_eq!(paused.overflow_to(), None, "what is paused goes nowhere");
     let accepted = Counts {
         sent: 100,
         accepted: 100,

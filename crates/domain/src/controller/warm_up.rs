@@ -86,12 +86,15 @@ impl Held {
 }
 
 /// How far a warm-up has come, as senders are told it: they repeat it to a leader whose memory is lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Word {
     /// The number of the day on which it began.
     pub first_day: u64,
     /// How often the cap has doubled; `None` once it has ended.
     pub level: Option<u32>,
+    /// The identity by which mail above a day's cap goes; `None` where it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overflow_to: Option<String>,
 }
 
 /// The warm-up's state.
@@ -116,6 +119,23 @@ struct Today {
     was_paused: bool,
 }
 
+impl Overflow {
+    /// Mail above the cap goes by this identity, if there is one.
+    #[must_use]
+    pub fn to(identity: Option<String>) -> Self {
+        identity.map_or(Self::Defer, Self::To)
+    }
+
+    /// The identity by which it goes.
+    #[must_use]
+    pub fn identity(&self) -> Option<&str> {
+        match self {
+            Self::Defer => None,
+            Self::To(identity) => Some(identity),
+        }
+    }
+}
+
 impl WarmUp {
     /// The first day is the one of number `day`.
     #[must_use]
@@ -137,7 +157,7 @@ impl WarmUp {
     }
 
     /// The cap has doubled so often before a memory was lost; never lowers it. More than once a day it has not.
-    pub fn resume(&mut self, word: Word) {
+    pub fn resume(&mut self, word: &Word) {
         let days = u32::try_from(self.day.saturating_sub(word.first_day)).unwrap_or(u32::MAX);
         let level = word.level.unwrap_or(0).min(days).min(LEVEL_MAX);
         self.level = self.level.max(level);

@@ -8,9 +8,12 @@
 //! After an election the books are empty while leases of the leader before still live. Until those are over the books only
 //! learn: who holds something keeps at most that, who holds nothing gets nothing.
 //!
+//! Where the settings keep a part of the rate back, it is leased beside as safe rates ([`Reserve`]); the rest is what is granted here.
+//!
 //! A small rate goes to few senders at a time, in turn, since each sender's burst is at least one recipient. Bursts are counted
 //! as rates are: whoever holds nothing gets nothing until the others leave room for one more recipient at once.
 
+mod safe;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -19,6 +22,8 @@ use std::time::Duration;
 use super::share::{burst_of_share, holders_max, shares};
 use super::{HolderId, TTL, in_books};
 use crate::gcra::burst_of;
+pub use safe::Reserve;
+use safe::Safes;
 use turns::Turns;
 
 /// Parts of a rate below this are rounding, not a lease.
@@ -33,6 +38,10 @@ pub struct Request {
     pub wants: f64,
     /// What it holds.
     pub has: f64,
+    /// What it may go on with once that has lapsed.
+    pub has_safe: f64,
+    /// Whether it may be given such a rate.
+    pub keeps: bool,
 }
 
 /// What a sender gets.
@@ -40,6 +49,8 @@ pub struct Request {
 pub struct Granted {
     pub rate: f64,
     pub burst: f64,
+    /// What it may go on with for [`super::SAFE_TTL`] once the lease has lapsed; 0 for nothing.
+    pub safe_rate: f64,
     /// False while a sender must hand over what another waits for, or waits itself: both had better ask again soon.
     pub settled: bool,
 }
@@ -51,6 +62,8 @@ pub struct Line {
     pub wants: f64,
     /// The most that it can be spending, per second.
     pub outstanding: f64,
+    /// The most that it can go on with once its lease has lapsed.
+    pub safe: f64,
 }
 
 /// The books of one key.
@@ -60,6 +73,7 @@ pub struct Books {
     learning_until: Duration,
     holders: BTreeMap<HolderId, Holder>,
     turns: Turns,
+    safes: Safes,
 }
 
 /// One sender's line.
@@ -81,12 +95,22 @@ impl Books {
     /// Empty books of a leader elected at `elected_at`, which learn until every lease from before is over.
     #[must_use]
     pub fn new(rate: f64, elected_at: Duration) -> Self {
+        let mut safes = Safes::default();
+        safes.learn(elected_at);
         Self {
             rate,
             learning_until: elected_at + in_books(TTL),
             holders: BTreeMap::new(),
             turns: Turns::default(),
+            safes,
         }
+    }
+
+    /// The same books, which keep so much back for safe rates from here on.
+    #[must_use]
+    pub fn keeping(mut self, reserve: Reserve) -> Self {
+        self.safes.keep(reserve);
+        self
     }
 
     /// The books of the leader before, all of whose `lines` are known. They count for the time of a lease from `now`, which is later than
@@ -94,10 +118,19 @@ impl Books {
     #[must_use]
     pub fn reopened(rate: f64, lines: impl IntoIterator<Item = (HolderId, Line)>, now: Duration) -> Self {
         let mut books = Self {
+            rate,
             learning_until: now,
-            ..Self::new(rate, now)
+            holders: BTreeMap::new(),
+            turns: Turns::default(),
+            safes: Safes::default(),
         };
+        let lines: Vec<(HolderId, Line)> = lines.into_iter().collect();
+        let all: f64 = lines
+            .iter()
+            .map(|(_, line)| clean(line.outstanding) + clean(line.safe))
+            .sum();
         for (id, line) in lines {
+            books.safes.reopen(id, clean(line.safe), all.max(rate), now);
             let outstanding = clean(line.outstanding);
             let holder = Holder {
                 sequence: line.sequence,
@@ -106,14 +139,10 @@ impl Books {
                 outstanding,
                 granted_burst: burst_at_most(outstanding),
                 burst: burst_at_most(outstanding),
-                issued_under: 0.0,
+                issued_under: all.max(rate),
                 expires_at: now + in_books(TTL),
             };
             books.holders.insert(id, holder);
-        }
-        let all: f64 = books.holders.values().map(|holder| holder.outstanding).sum();
-        for holder in books.holders.values_mut() {
-            holder.issued_under = all.max(rate);
         }
         let holding = books
             .holders
@@ -126,10 +155,12 @@ impl Books {
     /// What the next leader must know of a sender.
     #[must_use]
     pub fn line(&self, id: HolderId) -> Option<Line> {
-        self.holders.get(&id).map(|holder| Line {
-            sequence: holder.sequence,
-            wants: holder.wants,
-            outstanding: holder.outstanding,
+        let (holder, safe) = (self.holders.get(&id), self.safes.of(id));
+        (holder.is_some() || safe > 0.0).then(|| Line {
+            sequence: holder.map_or(0, |holder| holder.sequence),
+            wants: holder.map_or(0.0, |holder| holder.wants),
+            outstanding: holder.map_or(0.0, |holder| holder.outstanding),
+            safe,
         })
     }
 
@@ -157,10 +188,16 @@ impl Books {
             expires_at: now + in_books(TTL),
         };
         self.holders.insert(id, line);
-        let share = self.share(id, now);
+        let (all, senders) = (self.rate, self.holders.len());
+        let for_safe = if request.keeps { all } else { 0.0 };
+        let safe_rate = self
+            .safes
+            .grant(id, clean(request.has_safe), (for_safe, senders), now);
+        let for_leases = (all - self.safes.kept_back(all)).max(0.0);
+        let share = self.share(id, for_leases, now);
         let others: f64 = self.others(id).map(|holder| holder.outstanding).sum();
-        let free = (self.rate - others).max(0.0);
-        let free_burst = burst_of(self.rate) - self.others(id).map(|holder| holder.burst).sum::<f64>();
+        let free = (for_leases - others).max(0.0);
+        let free_burst = burst_of(for_leases) - self.others(id).map(|holder| holder.burst).sum::<f64>();
         let allowed = if self.is_learning(now) {
             has
         } else if has <= 0.0 && free_burst + RATE_MIN < 1.0 {
@@ -170,24 +207,30 @@ impl Books {
         };
         let rate = clean(allowed.min(free));
         let settled = rate >= share - RATE_MIN && (has <= rate + RATE_MIN || !self.is_awaited(id));
-        let burst = burst_of_share(rate, self.rate, self.turns.len());
+        let burst = burst_of_share(rate, for_leases, self.turns.len());
         let burst = burst.min(free_burst).max(1.0);
         if let Some(holder) = self.holders.get_mut(&id) {
             holder.grant(rate, burst, self.rate);
         }
-        Some(Granted { rate, burst, settled })
+        Some(Granted {
+            rate,
+            burst,
+            safe_rate,
+            settled,
+        })
     }
 
     /// Takes back all that a sender holds; it has said that it spends nothing any more.
     pub fn release(&mut self, id: HolderId) {
         self.holders.remove(&id);
         self.turns.leave(id);
+        self.safes.release(id);
     }
 
     /// Strikes out what is over, and says whose.
     pub fn expire(&mut self, now: Duration) -> Vec<HolderId> {
         let turns = &mut self.turns;
-        let mut over = Vec::new();
+        let mut over = self.safes.expire(now);
         self.holders.retain(|id, holder| {
             let lives = now < holder.expires_at;
             if !lives {
@@ -212,7 +255,8 @@ impl Books {
     /// The most that all senders together can be spending, per second.
     #[must_use]
     pub fn outstanding(&self, now: Duration) -> f64 {
-        self.alive(now).map(|holder| holder.outstanding).sum()
+        let leased: f64 = self.alive(now).map(|holder| holder.outstanding).sum();
+        leased + self.lapsed(now).0
     }
 
     /// What the last grants to all senders come to.
@@ -252,7 +296,17 @@ impl Books {
     pub fn bound(&self, now: Duration) -> f64 {
         self.alive(now)
             .map(|holder| holder.issued_under)
-            .fold(self.rate, f64::max)
+            .fold(self.rate.max(self.lapsed(now).1), f64::max)
+    }
+
+    /// What senders may go on with whose leases have lapsed, and the largest rate under which that was issued.
+    fn lapsed(&self, now: Duration) -> (f64, f64) {
+        let lives = |id| {
+            self.holders
+                .get(&id)
+                .is_some_and(|holder| now < holder.expires_at)
+        };
+        self.safes.of_lapsed(lives, now)
     }
 
     fn alive(&self, now: Duration) -> impl Iterator<Item = &Holder> {
@@ -268,17 +322,17 @@ impl Books {
             .map(|(_, holder)| holder)
     }
 
-    /// What `id` should get: its share among those whose turn it is.
-    fn share(&mut self, id: HolderId, now: Duration) -> f64 {
+    /// What `id` should get of `rate`: its share among those whose turn it is.
+    fn share(&mut self, id: HolderId, rate: f64, now: Duration) -> f64 {
         let wanting = self.holders.iter().filter(|(_, holder)| holder.wants > 0.0);
         self.turns
-            .update(wanting.map(|(id, _)| *id), holders_max(self.rate), now);
+            .update(wanting.map(|(id, _)| *id), holders_max(rate), now);
         let in_turn: Vec<HolderId> = self.turns.iter().collect();
         let wants: Vec<f64> = in_turn
             .iter()
             .map(|id| self.holders.get(id).map_or(0.0, |holder| holder.wants))
             .collect();
-        let shares = shares(self.rate, &wants);
+        let shares = shares(rate, &wants);
         in_turn
             .iter()
             .position(|other| *other == id)

@@ -4,12 +4,15 @@
 //! the time that `ask` was given. Asking again gives up every earlier answer: that is what makes the coordinator's books
 //! true. A lapsed lease spends nothing. Look at the lease after each wait and right before each send: a frozen process
 //! must find that its lease is over, so `now` is the boot-time clock.
+//!
+//! With a lease a safe rate may come, to go on with for a while once the lease has lapsed. It counts only while looks at the key's state
+//! in Redis show the lease's version ([`LocalLease::looked`]): whatever has been cut or paused since ends it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::CLOCK_DRIFT_MAX;
-use crate::gcra::Gcra;
+use super::{CLOCK_DRIFT_MAX, SAFE_LOOK};
+use crate::gcra::{Gcra, burst_of};
 
 /// As many lease versions are told apart in [`Counts`].
 const VERSIONS_MAX: usize = 8;
@@ -30,6 +33,9 @@ pub struct Grant {
     pub ttl: Duration,
     /// What may be spent over the incarnation, in recipients; `None` is without a budget.
     pub granted_total: Option<u64>,
+    /// Recipients per second that may be spent for `safe_ttl` once the lease has lapsed; 0 for none.
+    pub safe_rate: f64,
+    pub safe_ttl: Duration,
 }
 
 /// What a sender tells the coordinator of one key when it asks.
@@ -39,6 +45,8 @@ pub struct Ask {
     pub at: Duration,
     /// What it still holds; 0 if lapsed.
     pub has_rate: f64,
+    /// The safe rate that it still holds.
+    pub has_safe: f64,
     pub has_epoch: u64,
     pub has_version: u64,
     pub granted_total: u64,
@@ -77,6 +85,32 @@ pub struct LocalLease {
     asked_at: Option<Duration>,
     granted_total: Option<u64>,
     spent_total: u64,
+    safe: Safe,
+}
+
+/// What it may go on with.
+#[derive(Clone, Copy, Debug)]
+struct Safe {
+    rate: f64,
+    until: Duration,
+    /// When its key's state was last seen unchanged.
+    looked_at: Option<Duration>,
+    /// True once the bucket has its rate.
+    in_use: bool,
+}
+
+impl Safe {
+    const NONE: Self = Self {
+        rate: 0.0,
+        until: Duration::ZERO,
+        looked_at: None,
+        in_use: false,
+    };
+
+    fn counts(&self, now: Duration) -> bool {
+        let is_fresh = |at: Duration| now < at + SAFE_LOOK;
+        self.rate > 0.0 && now < self.until && self.looked_at.is_some_and(is_fresh)
+    }
 }
 
 impl LocalLease {
@@ -91,6 +125,7 @@ impl LocalLease {
             asked_at: None,
             granted_total: Some(0),
             spent_total: 0,
+            safe: Safe::NONE,
         }
     }
 
@@ -98,9 +133,20 @@ impl LocalLease {
     /// `now` must be later than at the call before.
     pub fn ask(&mut self, now: Duration) -> Ask {
         self.asked_at = Some(now);
+        // What a look may still bring is held.
+        let has_safe = if now < self.safe.until {
+            self.safe.rate
+        } else {
+            0.0
+        };
         Ask {
             at: now,
-            has_rate: self.rate(now),
+            has_rate: if self.is_live(now) {
+                self.bucket.rate()
+            } else {
+                has_safe
+            },
+            has_safe,
             has_epoch: self.epoch,
             has_version: self.version,
             granted_total: self.granted_total.unwrap_or(0),
@@ -129,6 +175,11 @@ impl LocalLease {
         self.granted_total = grant.granted_total;
         self.deadline = asked_at + grant.ttl.mul_f64(1.0 - CLOCK_DRIFT_MAX);
         self.bucket.set_rate(grant.rate, grant.burst, now);
+        self.safe = Safe {
+            rate: grant.safe_rate,
+            until: asked_at + (grant.ttl + grant.safe_ttl).mul_f64(1.0 - CLOCK_DRIFT_MAX),
+            ..Safe::NONE
+        };
         Ok(())
     }
 
@@ -140,6 +191,10 @@ impl LocalLease {
         let is_newer = (epoch, version) > (self.epoch, self.version);
         let leaps =
             epoch > self.epoch.saturating_add(LEAP_MAX) || version > self.version.saturating_add(LEAP_MAX);
+        if is_newer && !leaps {
+            // Whatever was cut, it is not known of which rate.
+            self.safe = Safe::NONE;
+        }
         if !self.is_live(now) || !is_newer || leaps || !(0.0..=1.0).contains(&ratio) {
             return false;
         }
@@ -154,6 +209,23 @@ impl LocalLease {
     pub fn drop_now(&mut self, now: Duration) {
         self.asked_at = None;
         self.deadline = now;
+        self.safe = Safe::NONE;
+    }
+
+    /// True if only a look at the key's state keeps it from being spent: the lease has lapsed, its safe rate has not.
+    #[must_use]
+    pub fn needs_look(&self, now: Duration) -> bool {
+        !self.is_live(now) && self.safe.rate > 0.0 && now < self.safe.until
+    }
+
+    /// Takes a look at the key's state that began at `at`: its version there, `None` if there is no state. Another version than the
+    /// lease's ends the safe rate.
+    pub fn looked(&mut self, version: Option<u64>, at: Duration) {
+        if version == Some(self.version) {
+            self.safe.looked_at = Some(at);
+        } else {
+            self.safe = Safe::NONE;
+        }
     }
 
     /// Takes permission for `n` recipients. Take it before the claim, never after.
@@ -161,7 +233,7 @@ impl LocalLease {
     /// # Errors
     /// Why not. Nothing was taken.
     pub fn try_take(&mut self, n: u32, now: Duration) -> Result<(), Refusal> {
-        if !self.is_live(now) || self.bucket.rate() <= 0.0 {
+        if !self.may_spend(now) {
             return Err(Refusal::Lapsed);
         }
         if self.budget_left() < u64::from(n) {
@@ -178,7 +250,7 @@ impl LocalLease {
     /// # Errors
     /// Why not. Nothing was taken.
     pub fn take_anew(&mut self, now: Duration) -> Result<(), Refusal> {
-        if !self.is_live(now) || self.bucket.rate() <= 0.0 {
+        if !self.may_spend(now) {
             return Err(Refusal::Lapsed);
         }
         self.bucket.try_take(1, now).map_err(Refusal::Wait)
@@ -186,7 +258,7 @@ impl LocalLease {
 
     /// Takes permission for as many recipients as there is, at most `n`, and says for how many.
     pub fn take_up_to(&mut self, n: u32, now: Duration) -> u32 {
-        if !self.is_live(now) {
+        if !self.may_spend(now) {
             return 0;
         }
         let budget = u32::try_from(self.budget_left()).unwrap_or(u32::MAX);
@@ -211,6 +283,8 @@ impl LocalLease {
     pub fn rate(&self, now: Duration) -> f64 {
         if self.is_live(now) {
             self.bucket.rate()
+        } else if self.is_safe(now) {
+            self.safe.rate
         } else {
             0.0
         }
@@ -219,21 +293,45 @@ impl LocalLease {
     /// Recipients that may be saved up; 0 if the lease is over or empty.
     #[must_use]
     pub fn burst(&self, now: Duration) -> f64 {
-        if self.rate(now) > 0.0 {
+        if self.rate(now) <= 0.0 {
+            0.0
+        } else if self.is_live(now) {
             self.bucket.burst()
         } else {
-            0.0
+            burst_of(self.safe.rate)
         }
     }
 
     /// Recipients that could be sent to at this moment: the gauge `throttle.tokens.available`.
     #[must_use]
     pub fn available(&self, now: Duration) -> f64 {
-        if self.is_live(now) {
+        if self.is_live(now) || (self.safe.in_use && self.is_safe(now)) {
             self.bucket.level(now).max(0.0)
         } else {
             0.0
         }
+    }
+
+    /// True while the safe rate is what may be spent.
+    #[must_use]
+    pub fn is_safe(&self, now: Duration) -> bool {
+        !self.is_live(now) && self.safe.counts(now)
+    }
+
+    /// True while something may be spent. Puts the safe rate in the place of a lease that has lapsed.
+    fn may_spend(&mut self, now: Duration) -> bool {
+        if self.is_safe(now) && !self.safe.in_use {
+            self.safe.in_use = true;
+            self.bucket
+                .set_rate(self.safe.rate, burst_of(self.safe.rate), now);
+        }
+        self.rate(now) > 0.0
+    }
+
+    /// True while the lease lives, or its safe rate counts: what was taken may be used. What is live may still be empty.
+    #[must_use]
+    pub fn stands(&self, now: Duration) -> bool {
+        self.is_live(now) || self.is_safe(now)
     }
 
     /// True until the deadline. What is live may still be empty.
@@ -347,6 +445,8 @@ mod tests {
             burst: rate * 0.1,
             ttl: Duration::from_secs(2),
             granted_total: None,
+            safe_rate: 0.0,
+            safe_ttl: Duration::ZERO,
         }
     }
 
@@ -401,6 +501,63 @@ mod tests {
             "a doubled answer"
         );
         assert!((lease.rate(at(1_040)) - 40.0).abs() < 1e-9);
+    }
+
+    /// A lease of 100, and 10 to go on with.
+    fn held_safe() -> LocalLease {
+        let mut lease = LocalLease::new(at(0));
+        lease.ask(at(0));
+        let grant = Grant {
+            safe_rate: 10.0,
+            safe_ttl: Duration::from_secs(60),
+            ..grant(5, 7, 100.0)
+        };
+        lease.renew(&grant, at(0), at(30)).expect("the first answer");
+        lease
+    }
+
+    #[test]
+    fn a_safe_rate_counts_from_the_lapse_on_and_only_with_looks() {
+        let mut lease = held_safe();
+        assert!(!lease.needs_look(at(1_979)) && lease.needs_look(at(1_980)));
+        assert_eq!(lease.try_take(1, at(2_000)), Err(Refusal::Lapsed), "no look yet");
+        let ask = lease.ask(at(2_010));
+        assert!(
+            (ask.has_rate - 10.0).abs() < 1e-9 && (ask.has_safe - 10.0).abs() < 1e-9,
+            "{ask:?}"
+        );
+        lease.looked(Some(7), at(2_020));
+        assert!((lease.rate(at(2_030)) - 10.0).abs() < 1e-9);
+        assert!(lease.stands(at(2_030)) && !lease.is_live(at(2_030)));
+        // The burst of the lease is over with it: at 10/s there is one recipient at once.
+        assert_eq!(lease.take_up_to(9, at(2_200)), 1);
+        assert_eq!(lease.take_up_to(9, at(3_200)), 1);
+        assert_eq!(lease.take_up_to(9, at(4_020)), 0, "the look is 2 s old");
+        lease.looked(Some(7), at(4_030));
+        assert_eq!(lease.take_up_to(9, at(4_040)), 1);
+        for second in (5..=61).step_by(1) {
+            lease.looked(Some(7), at(second * 1_000));
+        }
+        assert!(lease.rate(at(61_379)) > 0.0);
+        assert!(lease.rate(at(61_380)) <= 0.0, "62 s, a hundredth short");
+    }
+
+    #[test]
+    fn whatever_was_cut_since_ends_a_safe_rate() {
+        for version in [Some(8), None] {
+            let mut lease = held_safe();
+            lease.looked(version, at(2_000));
+            lease.looked(Some(7), at(2_010));
+            assert!(lease.rate(at(2_020)) <= 0.0, "{version:?}");
+        }
+        let mut lease = held_safe();
+        lease.looked(Some(7), at(2_000));
+        assert!(!lease.cut(5, 8, 0.9, at(2_010)), "there is no lease to cut");
+        assert!(lease.rate(at(2_020)) <= 0.0);
+        let mut lease = held_safe();
+        lease.drop_now(at(100));
+        lease.looked(Some(7), at(2_000));
+        assert!(lease.rate(at(2_010)) <= 0.0, "given up");
     }
 
     #[test]

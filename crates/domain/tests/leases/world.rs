@@ -231,6 +231,8 @@ impl World {
             sequence: it.sequence,
             wants: it.wants,
             has: asked.has_rate,
+            has_safe: 0.0,
+            keeps: false,
         };
         let id = it.id;
         self.tick_in(sender, REFRESH_MS);
@@ -260,6 +262,8 @@ impl World {
             burst: granted.burst,
             ttl: TTL,
             granted_total: None,
+            safe_rate: 0.0,
+            safe_ttl: Duration::ZERO,
         };
         let settled = granted.settled;
         self.send(

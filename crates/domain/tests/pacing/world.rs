@@ -95,6 +95,7 @@ impl World {
             daily,
             resume: bounces::Resume::ByHand,
             breaker: true,
+            route_back_after: Duration::from_secs(60),
         };
         let controller = Controller::new(settings, None, START);
         let rate = controller.in_force().rate;
@@ -299,6 +300,8 @@ impl World {
             sequence: call.sequence,
             wants,
             has: call.ask.has_rate,
+            has_safe: 0.0,
+            keeps: false,
         };
         let Some(granted) = leader.books.refresh(call.id, &request, at) else {
             return;
@@ -321,6 +324,8 @@ impl World {
             burst: granted.burst,
             ttl: TTL,
             granted_total: allowance.flatten().map(|allowance| allowance.granted_total),
+            safe_rate: 0.0,
+            safe_ttl: Duration::ZERO,
         };
         let Some(index) = self.senders.iter().position(|sender| sender.id == call.id) else {
             return;

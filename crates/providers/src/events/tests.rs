@@ -17,6 +17,7 @@ fn attempt() -> AttemptTags {
         attempt: 2,
         tenant: "shop".to_owned(),
         template: "reset".to_owned(),
+        via: String::new(),
     }
 }
 

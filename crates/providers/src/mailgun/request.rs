@@ -108,6 +108,9 @@ fn options(message: &OutgoingMessage<'_>, settings: &MailgunSettings) -> Result<
     }
     add('v', "paceline_template", message.template.to_owned());
     add('v', "paceline_tenant", message.tenant.to_owned());
+    if !message.via.is_empty() {
+        add('v', "paceline_via", message.via.to_owned());
+    }
     for &(name, value) in &message.tags {
         add('v', name, value.to_owned());
     }

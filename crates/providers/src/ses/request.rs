@@ -15,8 +15,8 @@ use crate::ses::texts::Texts;
 
 /// SES's limit on custom headers (`MessageHeaderList`); three are ours.
 const HEADERS_MAX: usize = 15;
-/// SES documents no bound on tags. Five are ours, and `Enqueue` takes at most six.
-const TAGS_MAX: usize = 11;
+/// SES documents no bound on tags. Six are ours, and `Enqueue` takes at most six.
+const TAGS_MAX: usize = 12;
 /// SES's limit on a tag's name and on its value.
 const TAG_CHARS_MAX: usize = 256;
 
@@ -133,6 +133,7 @@ fn tags(message: &OutgoingMessage<'_>) -> Result<Vec<MessageTag>, RequestError> 
         ("paceline_attempt", message.attempt.to_string()),
         ("paceline_template", tag_text(message.template)),
         ("paceline_tenant", tag_text(message.tenant)),
+        ("paceline_via", tag_text(message.via)),
     ];
     if message.tags.len() + ours.len() > TAGS_MAX {
         return Err(RequestError::TooManyTags);

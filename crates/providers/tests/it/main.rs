@@ -117,6 +117,7 @@ fn message() -> OutgoingMessage<'static> {
         tracking: None,
         configuration_set: "events",
         tenant_name: None,
+        via: "",
         traceparent: "",
         gate: WriteGate::default(),
     }

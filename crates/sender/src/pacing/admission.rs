@@ -17,11 +17,22 @@ use crate::outcome;
 /// A place in the rate that was taken before is none of now: claims that all waited for a slow Redis would go in one burst.
 const PLACE_MAX: Duration = Duration::from_millis(250);
 
+/// How long no mail goes as another identity once the provider has refused it.
+const OVERFLOW_PAUSE: Duration = Duration::from_secs(300);
+
 /// Why an admitted message must not be written after all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Withdrawn {
     pub(crate) reason: Reason,
     pub(crate) delay: Duration,
+}
+
+/// A message goes as another identity than its own, which is being warmed up.
+pub(super) struct Over {
+    /// That other identity.
+    pub(super) identity: String,
+    /// The key of its own.
+    pub(super) home: SharedKey,
 }
 
 /// A token, a place among the open requests and the gate's leave, for one message.
@@ -36,6 +47,8 @@ pub(crate) struct Admission {
     /// When its place in the rate was taken.
     taken_at: Duration,
     stage: Stage,
+    /// Whose token it is, where that is another identity's.
+    pub(super) over: Option<Over>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +74,13 @@ impl Admission {
             version,
             taken_at: now,
             stage: Stage::Admitted,
+            over: None,
         }
+    }
+
+    /// The identity that it goes as, where that is not its own.
+    pub(crate) fn via(&self) -> Option<&str> {
+        self.over.as_ref().map(|over| over.identity.as_str())
     }
 
     /// Whose token it is.
@@ -83,7 +102,7 @@ impl Admission {
             reason: Reason::NotWritten,
             delay,
         };
-        if !key.lease.is_live(now) {
+        if !key.lease.stands(now) {
             return Err(withdrawn(Duration::ZERO));
         }
         if now.saturating_sub(self.taken_at) > PLACE_MAX {
@@ -100,7 +119,7 @@ impl Admission {
         let (key, clock, pass) = (Arc::clone(&self.key), Arc::clone(&self.clock), self.pass);
         move || {
             let key = lock(&key);
-            key.gate.stands(pass) && key.lease.is_live(clock.boot())
+            key.gate.stands(pass) && key.lease.stands(clock.boot())
         }
     }
 
@@ -132,23 +151,61 @@ impl Admission {
             failure if failure.is_failure() => key.counts.error(1),
             _ => {}
         }
+        if let (Some(over), Some(reason)) = (&self.over, refused(&answer)) {
+            key.gate.undecided(self.pass, now);
+            drop(key);
+            return over.refused((id, record), reason, random, now);
+        }
+        let identity = self.via().unwrap_or(&record.identity);
         let paused = key.gate.paused();
         let outcome = outcome::settle(&mut key.gate, self.pass, (id, record), answer, random, now);
         match (paused, key.gate.paused()) {
             (None, Some(reason)) => tracing::warn!(
-                identity = record.identity,
+                identity,
                 provider = self.provider.as_str(),
                 reason = reason.as_str(),
                 "provider refuses the account or the identity, its mail waits"
             ),
             (Some(_), None) => tracing::info!(
-                identity = record.identity,
+                identity,
                 provider = self.provider.as_str(),
                 "provider takes mail of the identity again"
             ),
             _ => {}
         }
         outcome
+    }
+}
+
+impl Over {
+    /// The provider does not take mail of the one identity as the other. That says nothing of the other's own mail: the message goes back
+    /// to its own identity, and no further one follows for a while.
+    fn refused(
+        &self,
+        (id, record): (MessageId, &Record),
+        reason: Reason,
+        random: f64,
+        now: Duration,
+    ) -> Outcome {
+        tracing::warn!(
+            message_id = %id,
+            identity = record.identity,
+            via = self.identity,
+            reason = reason.as_str(),
+            "provider refuses mail of one identity as another, it waits for its own"
+        );
+        lock(&self.home).overflow_from = now + OVERFLOW_PAUSE;
+        let delay = outcome::until_usable(OVERFLOW_PAUSE, random);
+        Outcome::Deferred { reason, delay }
+    }
+}
+
+/// Why the provider refuses whatever comes, if it does.
+const fn refused(answer: &SendOutcome) -> Option<Reason> {
+    match answer {
+        SendOutcome::AccountRefused { reason } => Some(*reason),
+        SendOutcome::Throttled { daily: true, .. } => Some(Reason::DailyQuota),
+        _ => None,
     }
 }
 

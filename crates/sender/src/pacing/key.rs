@@ -19,6 +19,8 @@ impl Key {
             lease: LocalLease::new(now),
             bulk_total: None,
             warm_up: None,
+            overflows: false,
+            overflow_from: Duration::ZERO,
             counts: Counts::default(),
             gate: KeyGate::default(),
             demand: Demand::new(now),
@@ -36,6 +38,17 @@ impl Key {
             (Lane::Bulk, Some(total)) => left.min(total.saturating_sub(self.lease.spent_total())),
             _ => left,
         }
+    }
+
+    /// The identity as which mail of the lane goes for which the warm-up's day has no room.
+    pub(super) fn overflow_to(&self, lane: Lane, now: Duration) -> Option<String> {
+        let has_room = self.budget_left(lane) > 0 && self.lease.rate(now) > 0.0;
+        let is_closed = self.gate.paused().is_some() || now < self.overflow_from;
+        if !self.overflows || !self.lease.is_live(now) || has_room || is_closed {
+            return None;
+        }
+        let to = &self.warm_up.as_ref()?.overflow_to;
+        (!to.is_empty()).then(|| to.clone())
     }
 
     pub(super) fn room(&self, lane: Lane, time: Duration, now: Duration) -> usize {
@@ -72,6 +85,7 @@ impl Key {
             key: Some(named),
             wants,
             has_rate: ask.has_rate,
+            has_safe_rate: ask.has_safe,
             has_epoch: ask.has_epoch,
             has_version: ask.has_version,
             sent_total: self.counts.sent_total(),
@@ -86,7 +100,7 @@ impl Key {
             spent_total: ask.spent_total,
             refused_reason: paused.unwrap_or_default().to_owned(),
             bulk_total: self.bulk_total.unwrap_or(0),
-            warm_up: self.warm_up,
+            warm_up: self.warm_up.clone(),
             latency_ms: self.latency.p99(now).map(millis),
         }
     }

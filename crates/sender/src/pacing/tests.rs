@@ -115,6 +115,7 @@ fn a_warm_up_is_repeated_as_it_was_told() {
     let word = v1::WarmUpWord {
         first_day: 20_000,
         level: Some(3),
+        overflow_to: "warm".to_owned(),
     };
     let tell = |warm_up| {
         clock.advance(Duration::from_millis(1));
@@ -131,9 +132,9 @@ fn a_warm_up_is_repeated_as_it_was_told() {
             ..v1::RefreshResponse::default()
         };
         pacing.renew(&answer, asked_at);
-        pacing.ask().1[0].warm_up
+        pacing.ask().1[0].warm_up.clone()
     };
-    assert_eq!(tell(Some(word)), Some(word));
+    assert_eq!(tell(Some(word.clone())), Some(word));
     assert_eq!(tell(None), None);
 }
 
@@ -259,4 +260,80 @@ fn bulk_mail_leaves_the_last_of_the_budget_to_transactional_mail() {
     // Without a budget there is no reserve.
     grant(&pacing, &clock, None);
     assert!(pacing.admit(MAIN, Lane::Bulk, FIRST).is_ok());
+}
+
+/// "new" has used its day up, "warm" takes what is above.
+fn used_up(overflow_to: &str) -> (ManualClock, Pacing) {
+    let clock = ManualClock::at(Millis(1));
+    let names = [("new", false), ("warm", false)].into_iter();
+    let pacing = Pacing::new(names, 10, Arc::new(clock.clone()));
+    clock.advance(Duration::from_millis(1));
+    let (asked_at, items) = pacing.ask();
+    let lease = |item: v1::RefreshItem| {
+        let is_new = item.key.as_ref().is_some_and(|key| key.identity == "new");
+        v1::Lease {
+            key: item.key,
+            rate: if is_new { 0.0 } else { 10.0 },
+            burst: 1.0,
+            ttl_ms: 2_000,
+            version: 1,
+            granted_total: is_new.then_some(0),
+            overflows: is_new,
+            warm_up: is_new.then(|| v1::WarmUpWord {
+                overflow_to: overflow_to.to_owned(),
+                ..v1::WarmUpWord::default()
+            }),
+            ..v1::Lease::default()
+        }
+    };
+    let answer = v1::RefreshResponse {
+        epoch: 1,
+        leases: items.into_iter().map(lease).collect(),
+        ..v1::RefreshResponse::default()
+    };
+    pacing.renew(&answer, asked_at);
+    clock.advance(Duration::from_millis(101));
+    (clock, pacing)
+}
+
+#[test]
+fn what_a_day_has_no_room_for_goes_within_the_warm_identity_s_lease() {
+    let (clock, pacing) = used_up("warm");
+    let two_seconds = Duration::from_secs(2);
+    assert_eq!(pacing.room("new", Lane::Bulk, two_seconds), 20);
+    pacing.saw("new", true);
+    let wants = |identity: &str| {
+        let items = pacing.ask().1;
+        let named = |item: &&v1::RefreshItem| item.key.as_ref().is_some_and(|key| key.identity == identity);
+        items.iter().find(named).expect("it is asked for").wants
+    };
+    assert!(wants("warm") > 0.0, "the warm one needs a rate for it");
+    let admission = pacing
+        .admit("new", Lane::Bulk, FIRST)
+        .expect("a token of the warm one");
+    assert_eq!(admission.via(), Some("warm"));
+    assert!(
+        pacing.admit("warm", Lane::Bulk, FIRST).is_err(),
+        "there was one token"
+    );
+    drop(admission);
+    assert_eq!(
+        pacing.admit("warm", Lane::Bulk, FIRST).expect("it is back").via(),
+        None
+    );
+    clock.advance(two_seconds);
+    assert_eq!(
+        pacing.room("new", Lane::Bulk, two_seconds),
+        0,
+        "the leases are over"
+    );
+}
+
+#[test]
+fn nothing_goes_as_an_identity_that_is_not_known_or_its_own() {
+    for to in ["nobody", "new", ""] {
+        let (_, pacing) = used_up(to);
+        assert!(pacing.admit("new", Lane::Bulk, FIRST).is_err(), "{to}");
+        assert_eq!(pacing.room("new", Lane::Bulk, Duration::from_secs(2)), 0, "{to}");
+    }
 }

@@ -13,6 +13,7 @@ mod look_alike;
 mod lost_claims;
 mod many_doubts;
 mod not_allowed_here;
+mod overflow;
 mod pacing;
 mod redis_trouble;
 mod routing;

@@ -10,7 +10,7 @@ use paceline_domain::controller::bounces::Resume;
 use paceline_domain::controller::breaker::Standing;
 use paceline_domain::controller::overrides::{Action, Override};
 use paceline_domain::controller::quota::DailySend;
-use paceline_domain::controller::route::{Providers, Route, Way};
+use paceline_domain::controller::route::{Route, Sight, Way};
 use paceline_domain::controller::{Asked, Controller, Counts, Decision, Event, Settings, Tick};
 use paceline_domain::lease::budget::Said;
 use paceline_domain::lease::{Books, HolderId, Request};
@@ -141,6 +141,7 @@ impl State {
                 daily: DailySend::Unlimited,
                 resume: Resume::ByHand,
                 breaker: true,
+                route_back_after: BACK_AFTER,
             };
             Key {
                 controller: Controller::new(settings, None, now),
@@ -163,12 +164,14 @@ impl State {
             key.books.set_rate(key.controller.in_force().rate);
         }
         let forced = self.keys.get(&Provider::Ses);
-        let providers = Providers {
-            primary: self.standing(Provider::Ses),
+        let sight = Sight {
             backup: Some(self.standing(Provider::Mailgun)),
             forced: forced.and_then(|key| key.controller.overrides().way()),
+            told: None,
         };
-        if self.route.step(&providers, BACK_AFTER, now).is_some() {
+        self.route.see(sight);
+        let primary = self.standing(Provider::Ses);
+        if self.route.step(primary, BACK_AFTER, now).is_some() {
             self.version += 1;
         }
     }
@@ -250,6 +253,8 @@ impl Key {
             sequence,
             wants,
             has: item.has_rate,
+            has_safe: 0.0,
+            keeps: false,
         };
         let granted = self.books.refresh(holder, &request, now).expect("in order");
         let leased = Event::Leased {

@@ -169,7 +169,7 @@ impl Desk {
         }
         let names = &state.names;
         let accounts = &state.accounts;
-        let routes = &state.routes;
+        let routes = state.routes.all(&state.keys);
         let is_wanted = |key: &RateKey| wanted.keys.is_empty() || wanted.keys.contains(key);
         state
             .keys
@@ -179,7 +179,7 @@ impl Desk {
                 let mut detail = paced.detail(now, |holder| names.of(holder), wanted.history);
                 detail.account = accounts.name(key);
                 let mut description = paced.describe(now);
-                description.route = routes.way(&key.identity).map(provider);
+                description.route = routes.get(&key.identity).copied().map(provider);
                 (key.clone(), description, detail)
             })
             .collect()

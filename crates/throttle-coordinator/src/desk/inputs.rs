@@ -33,12 +33,14 @@ pub(crate) struct Detail {
 }
 
 /// A warm-up's day, in recipients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WarmUpDay {
     /// 1 on the first.
     pub(crate) day: u64,
     pub(crate) cap: u64,
     pub(crate) spent: u64,
+    /// The identity by which mail above the cap goes.
+    pub(crate) overflow_to: Option<String>,
 }
 
 /// One sender's share, in recipients per second.
@@ -105,11 +107,11 @@ impl PacedKey {
     }
 
     /// Begins the warm-up of the settings, whose first day is `from` at the earliest, once.
-    pub(super) fn warm_up_from(&mut self, from: u64, now: Duration) {
+    pub(super) fn warm_up_from(&mut self, from: u64, overflow: Overflow, now: Duration) {
         let has_begun = self.controller.warm_up_began() >= Some(from);
         let today = self.time(now).as_secs() / super::SECONDS_OF_DAY;
         if !has_begun && today >= from {
-            self.happened(&Event::WarmUp(Overflow::Defer), now);
+            self.happened(&Event::WarmUp(overflow), now);
         }
     }
 
@@ -133,6 +135,7 @@ impl PacedKey {
                 day: controller.today().saturating_sub(began) + 1,
                 cap: it.cap(),
                 spent: it.spent_today(),
+                overflow_to: it.overflow().identity().map(str::to_owned),
             }),
             daily_left: controller.quota().left(outstanding, time).map(|left| left.all),
             daily_used: controller.quota().used(time),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use paceline_domain::aimd::{self, Meter, Totals};
 use paceline_domain::controller::breaker::Standing;
-use paceline_domain::controller::route::Way;
+use paceline_domain::controller::route::{Route, Sight, Way};
 use paceline_domain::controller::warm_up::Word;
 use paceline_domain::controller::{Asked, Controller, Counts, Decision, Event, LimitedBy, Settings, Tick};
 use paceline_domain::lease::budget::{Allowance, Said};
@@ -34,6 +34,8 @@ const TICK_IDLE: Duration = Duration::from_secs(1);
 pub(crate) struct Item {
     pub(crate) wants: f64,
     pub(crate) has: f64,
+    /// What it may go on with once that has lapsed.
+    pub(crate) has_safe: f64,
     pub(crate) has_version: u64,
     pub(crate) totals: Totals,
     pub(crate) accepted: u64,
@@ -48,10 +50,12 @@ pub(crate) struct Item {
 }
 
 /// What it gets.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Lease {
     pub(crate) rate: f64,
     pub(crate) burst: f64,
+    /// What it may go on with once the lease has lapsed.
+    pub(crate) safe_rate: f64,
     pub(crate) version: u64,
     /// Recipients that it may spend over its incarnation; `None` is without a bound.
     pub(crate) granted_total: Option<u64>,
@@ -59,6 +63,8 @@ pub(crate) struct Lease {
     pub(crate) bulk_total: Option<u64>,
     /// The warm-up, for it to repeat.
     pub(crate) warm_up: Option<Word>,
+    /// What it has no budget for goes by the warm-up's other identity.
+    pub(crate) overflows: bool,
     /// False if it had better ask again soon.
     pub(crate) settled: bool,
 }
@@ -175,7 +181,7 @@ impl PacedKey {
             idle: item.has <= 0.0,
             refused: item.refused.map(Reason::code),
             // What this leader's memory has, it knows better.
-            warm_up: item.warm_up.filter(|_| self.books.is_learning(now)),
+            warm_up: item.warm_up.clone().filter(|_| self.books.is_learning(now)),
         });
         self.step(&asked, now);
         let request = Request {
@@ -186,6 +192,9 @@ impl PacedKey {
                 0.0
             },
             has: item.has,
+            has_safe: item.has_safe,
+            // Probes are one sender's, and are over with its lease.
+            keeps: self.controller.standing() == Standing::Closed,
         };
         let granted = self
             .books
@@ -198,9 +207,11 @@ impl PacedKey {
         Ok(Lease {
             rate: granted.rate,
             burst: granted.burst,
+            safe_rate: granted.safe_rate,
             granted_total: allowance.map(|it| it.granted_total),
             bulk_total: allowance.map(|it| it.bulk_total),
             warm_up: self.controller.warm_up_word(),
+            overflows: self.controller.overflow_to().is_some(),
             version: self.controller.version(),
             settled: granted.settled,
         })
@@ -229,11 +240,16 @@ impl PacedKey {
         self.latencies.remove(&holder);
     }
 
-    /// What was decided since the tick before: each change that is not just another step of the same rule.
-    pub(super) fn tick(&mut self, random: f64, now: Duration) -> Vec<Decision> {
+    /// What was decided since the tick before: each change that is not just another step of the same rule. `sight` is of an identity with a
+    /// backup.
+    pub(super) fn tick(&mut self, random: f64, sight: Option<&Sight>, now: Duration) -> Vec<Decision> {
         self.expire(now);
         let since = self.ticked_at.map(|at| now.saturating_sub(at));
-        if self.books.senders(now) == 0 && since.is_some_and(|since| since < TICK_IDLE) {
+        let route = self.controller.route();
+        let news = sight.filter(|sight| route.is_none_or(|route| route.is_news(sight)));
+        if news.is_some() {
+            self.log.urge();
+        } else if self.books.senders(now) == 0 && since.is_some_and(|since| since < TICK_IDLE) {
             return std::mem::take(&mut self.unreported);
         }
         self.ticked_at = Some(now);
@@ -250,15 +266,14 @@ impl PacedKey {
         // A thousandth is fine enough for what it scatters, and short in the journal.
         let random = (random * 1_000.0).floor() / 1_000.0;
         let taken = Some(self.meter.taken());
-        self.step(
-            &Event::Tick(Tick {
-                measured,
-                taken,
-                random,
-                latency: latency.filter(|_| is_news),
-            }),
-            now,
-        );
+        let tick = Tick {
+            measured,
+            taken,
+            random,
+            latency: latency.filter(|_| is_news),
+            route: news.copied(),
+        };
+        self.step(&Event::Tick(tick), now);
         std::mem::take(&mut self.unreported)
     }
 
@@ -331,6 +346,16 @@ impl PacedKey {
             };
             self.step(&Event::Settings(with), now);
         }
+    }
+
+    /// The way of the identity's mail, for its primary provider's key.
+    pub(super) fn way(&self) -> Option<Way> {
+        self.controller.route().map(Route::way)
+    }
+
+    /// True if the way is known from before: this leader's memory has it, and has lost nothing.
+    pub(super) fn knows_way(&self, now: Duration) -> bool {
+        self.way().is_some() && !self.books.is_learning(now)
     }
 
     /// The way that a person has set.

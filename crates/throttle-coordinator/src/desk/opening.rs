@@ -5,7 +5,7 @@ use std::time::Duration;
 use paceline_domain::aimd::Saved;
 use paceline_domain::controller::journal::{Entry, FORMAT, Replay};
 use paceline_domain::controller::{Controller, Settings};
-use paceline_domain::lease::Books;
+use paceline_domain::lease::{Books, Reserve};
 use paceline_store::throttle::{Adopted, Part, PartBody};
 
 use super::table;
@@ -23,6 +23,8 @@ pub(super) struct Remembered {
 pub(super) struct Opening {
     pub(super) now: Duration,
     pub(super) boot_at: Duration,
+    /// What is kept back for safe rates.
+    pub(super) reserve: Reserve,
 }
 
 impl Opening {
@@ -62,13 +64,14 @@ impl Opening {
     /// The books: the leader's before, or empty ones that learn. They learn from the adoption on, not from the lead's beginning: until
     /// then the leader before, who may not know yet that it is none, could grant of this key and write it.
     pub(super) fn books(self, rate: f64, table: Option<&[table::Entry]>) -> Books {
-        match table {
+        let books = match table {
             Some(table) => {
                 let lines = table.iter().map(|(holder, line, _)| (*holder, *line));
                 Books::reopened(rate, lines, self.now)
             }
             None => Books::new(rate, self.now),
-        }
+        };
+        books.keeping(self.reserve)
     }
 }
 

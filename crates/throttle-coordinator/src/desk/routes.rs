@@ -1,14 +1,14 @@
-//! By which provider each identity's mail goes: decided here, from how its two keys stand, and told with the leases.
+//! By which provider each identity's mail goes: what its primary key is told of the backup, and what senders are told of the way.
 //!
-//! An identity has a route once a sender has said that it has a backup for it. A route outlives its leader by the senders: the
-//! first thing that a desk does with an identity is to take their newest word, so that a new leader sends nobody back to a provider
-//! that fails. What it decides later is newer than all of that by its epoch.
+//! The way is a part of the primary provider's key, so that it is in its journal. An identity has one once a sender has said that
+//! it has a backup for it. Where a new leader's memory lacks it, it takes the senders' newest word, so that it sends nobody back to a
+//! provider that fails. What it decides later is newer than all of that by its epoch.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use paceline_domain::controller::breaker::Standing;
-use paceline_domain::controller::route::{Providers, Rerouted, Route, Way};
+use paceline_domain::controller::route::{Sight, Way};
 use paceline_domain::record::Provider;
 use paceline_store::throttle::RateKey;
 
@@ -41,34 +41,35 @@ pub(super) struct Routes(BTreeMap<String, Entry>);
 
 #[derive(Debug)]
 struct Entry {
-    route: Route,
     /// Decisions of this lead.
     version: u64,
-    /// The newest word of a leader before.
+    /// The newest word of a leader before, by epoch and version, where the key itself did not know the way.
     learned: (u64, u64),
+    /// That word, until the key has taken it in.
+    told: Option<Way>,
     backup_seen: Duration,
 }
 
 type Keys = BTreeMap<RateKey, PacedKey>;
 
 impl Routes {
-    /// Takes in that the identity has a backup, and its route from before this lead. `epoch` is this lead's.
-    pub(super) fn hear(&mut self, backup: &Backup, epoch: u64, now: Duration) {
+    /// Takes in that the identity has a backup, and its way from before this lead. `epoch` is this lead's.
+    pub(super) fn hear(&mut self, backup: &Backup, keys: &Keys, epoch: u64, now: Duration) {
         let entry = self.0.entry(backup.identity.clone()).or_insert_with(|| Entry {
-            route: Route::default(),
             version: 0,
             learned: (0, 0),
+            told: None,
             backup_seen: now,
         });
         entry.backup_seen = now;
         let Some((way, told_epoch, version)) = backup.told else {
             return;
         };
-        if entry.version == 0 && told_epoch < epoch && (told_epoch, version) > entry.learned {
+        let primary = keys.get(&key_of(&backup.identity, Way::Primary));
+        let is_known = primary.is_some_and(|key| key.knows_way(now)) && entry.learned == (0, 0);
+        if !is_known && entry.version == 0 && told_epoch < epoch && (told_epoch, version) > entry.learned {
             entry.learned = (told_epoch, version);
-            if entry.route.way() != way {
-                entry.route = Route::at(way);
-            }
+            entry.told = Some(way);
         }
     }
 
@@ -88,7 +89,7 @@ impl Routes {
     /// What to tell of an identity.
     pub(super) fn tell(&self, identity: &str, keys: &Keys) -> Option<Told> {
         let entry = self.0.get(identity)?;
-        let way = entry.route.way();
+        let way = entry.way(identity, keys);
         let other = match way {
             Way::Primary => Way::Backup,
             Way::Backup => Way::Primary,
@@ -102,43 +103,44 @@ impl Routes {
         })
     }
 
-    /// The provider of each identity, by name.
-    pub(super) fn all(&self) -> Vec<(String, &'static str)> {
-        let named =
-            |(identity, entry): (&String, &Entry)| (identity.clone(), provider(entry.route.way()).as_str());
+    /// The way of each identity.
+    pub(super) fn all(&self, keys: &Keys) -> BTreeMap<String, Way> {
+        let named = |(identity, entry): (&String, &Entry)| (identity.clone(), entry.way(identity, keys));
         self.0.iter().map(named).collect()
     }
 
-    pub(super) fn way(&self, identity: &str) -> Option<Way> {
-        Some(self.0.get(identity)?.route.way())
-    }
-
-    /// Time passes. Mail comes back to a primary provider that has been well for `back_after`.
-    pub(super) fn tick(
-        &mut self,
-        keys: &Keys,
-        back_after: Duration,
-        now: Duration,
-    ) -> Vec<(String, Rerouted)> {
-        let mut decided = Vec::new();
-        for (identity, entry) in &mut self.0 {
+    /// What the primary key of each identity is to be told.
+    pub(super) fn sights(&mut self, keys: &Keys, now: Duration) -> BTreeMap<RateKey, Sight> {
+        let sight = |(identity, entry): (&String, &mut Entry)| {
+            let primary = key_of(identity, Way::Primary);
             let is_there = now.saturating_sub(entry.backup_seen) <= BACKUP_MAX_AGE;
             let backup = standing(keys, identity, Way::Backup).unwrap_or(Standing::Closed);
             let forced = [Way::Primary, Way::Backup]
                 .into_iter()
                 .find_map(|way| keys.get(&key_of(identity, way))?.way_by_hand());
-            let providers = Providers {
-                primary: standing(keys, identity, Way::Primary).unwrap_or(Standing::Closed),
+            let sight = Sight {
                 backup: is_there.then_some(backup),
                 // Nobody could follow a word for a backup that is not there.
                 forced: forced.filter(|way| is_there || *way == Way::Primary),
+                told: entry.told.take_if(|_| keys.contains_key(&primary)),
             };
-            if let Some(rerouted) = entry.route.step(&providers, back_after, now) {
-                entry.version += 1;
-                decided.push((identity.clone(), rerouted));
-            }
+            (primary, sight)
+        };
+        self.0.iter_mut().map(sight).collect()
+    }
+
+    /// The mail of the identity goes another way.
+    pub(super) fn rerouted(&mut self, identity: &str) {
+        if let Some(entry) = self.0.get_mut(identity) {
+            entry.version += 1;
         }
-        decided
+    }
+}
+
+impl Entry {
+    fn way(&self, identity: &str, keys: &Keys) -> Way {
+        let known = || keys.get(&key_of(identity, Way::Primary))?.way();
+        self.told.or_else(known).unwrap_or(Way::Primary)
     }
 }
 

@@ -1,13 +1,18 @@
-//! A sender's line in the lease table, as text: `rate|wants|ttl in ms|version|sequence|expires at|sent|accepted|errors|throttled`.
+//! A sender's line in the lease table, as text:
+//! `rate|wants|ttl in ms|version|sequence|expires at|sent|accepted|errors|throttled|safe rate`.
 //!
-//! `rate` is the most that the sender may be spending. The last four are what it had counted over its incarnation by its last word, so that
-//! the next leader counts on from there; `throttled` is `version:count` of its newest versions, with commas. A line of before has none. When it expires is for people: the next leader gives every line the time of a
+//! `rate` is the most that the sender may be spending, `safe rate` what it may go on with once its lease has lapsed, if that is not nothing.
+//! The four before it are what it had counted over its incarnation by its last word, so that
+//! the next leader counts on from there; `throttled` is `version:count` of its newest versions, with commas. A line of before has none, and an empty text stands where they are not known. When it expires is for people: the next leader gives every line the time of a
 //! lease by its own clock. What is granted of counted budgets stands in the journal, which is written together with the table.
 
 use std::time::Duration;
 
 use paceline_domain::aimd::Totals;
 use paceline_domain::lease::{HolderId, Line, TTL, in_books};
+
+/// The place of the safe rate.
+const SAFE_FIELD: usize = 10;
 
 /// What a sender had counted by its last word.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +29,7 @@ pub(super) fn write(line: &Line, counted: Option<&Counted>, version: u64, at: Du
         sequence,
         wants,
         outstanding,
+        safe,
     } = line;
     let (ttl, expires_at) = (TTL.as_millis(), (at + in_books(TTL)).as_millis());
     let mut text = format!("{outstanding}|{wants}|{ttl}|{version}|{sequence}|{expires_at}");
@@ -36,6 +42,10 @@ pub(super) fn write(line: &Line, counted: Option<&Counted>, version: u64, at: Du
         let Totals { sent, errors, .. } = totals;
         let throttled = throttled.join(",");
         text.push_str(&format!("|{sent}|{accepted}|{errors}|{throttled}"));
+    }
+    if *safe > 0.0 {
+        text.push_str(if counted.is_some() { "|" } else { "|||||" });
+        text.push_str(&safe.to_string());
     }
     text
 }
@@ -51,6 +61,7 @@ pub(super) fn read(lines: &[(String, String)]) -> Option<Vec<Entry>> {
 
 fn read_line(text: &str) -> Option<(Line, Option<Counted>)> {
     let mut fields = text.split('|');
+    let safe = fields.clone().nth(SAFE_FIELD).map_or(Ok(0.0), str::parse).ok()?;
     let outstanding: f64 = fields.next()?.parse().ok()?;
     let wants: f64 = fields.next()?.parse().ok()?;
     let sequence = fields.nth(2)?.parse().ok()?;
@@ -59,9 +70,10 @@ fn read_line(text: &str) -> Option<(Line, Option<Counted>)> {
         sequence,
         wants,
         outstanding,
+        safe,
     };
     let counted = read_counted(fields.nth(1), &mut fields);
-    (is_rate(outstanding) && is_rate(wants)).then_some((line, counted))
+    (is_rate(outstanding) && is_rate(wants) && is_rate(safe)).then_some((line, counted))
 }
 
 fn read_counted<'a>(sent: Option<&str>, rest: &mut impl Iterator<Item = &'a str>) -> Option<Counted> {
@@ -95,6 +107,7 @@ mod tests {
         sequence: 41,
         wants: 900.0,
         outstanding: 0.1 + 0.2,
+        safe: 0.0,
     };
 
     #[test]
@@ -118,8 +131,28 @@ mod tests {
                 accepted: 800,
             };
             let text = write(&LINE, Some(&counted), 7, Duration::from_secs(10));
+            let safe = Line { safe: 2.5, ..LINE };
+            let with_safe = write(&safe, Some(&counted), 7, Duration::from_secs(10));
+            assert_eq!(with_safe, format!("{text}|2.5"));
+            let expected = Some(vec![(holder, safe, Some(counted.clone()))]);
+            assert_eq!(read(&[(holder.to_string(), with_safe)]), expected);
             let expected = Some(vec![(holder, LINE, Some(counted))]);
             assert_eq!(read(&[(holder.to_string(), text)]), expected);
+        }
+    }
+
+    #[test]
+    fn a_safe_rate_stands_without_counts_and_one_that_can_t_be_read_spoils_the_table() {
+        let holder = HolderId([9; 16]);
+        let safe = Line { safe: 2.5, ..LINE };
+        let text = write(&safe, None, 7, Duration::ZERO);
+        assert_eq!(
+            read(&[(holder.to_string(), text.clone())]),
+            Some(vec![(holder, safe, None)])
+        );
+        for wrong in ["x", "NaN", "-1"] {
+            let text = text.replace("|2.5", &format!("|{wrong}"));
+            assert_eq!(read(&[(holder.to_string(), text)]), None, "{wrong}");
         }
     }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use paceline_domain::aimd::Totals;
 use paceline_domain::controller::Event;
+use paceline_domain::controller::overrides::{Action, Override};
+use paceline_domain::controller::warm_up::Overflow;
 use paceline_domain::lease::HolderId;
 use paceline_domain::reason::Reason;
 use paceline_kit::settings::load;
@@ -39,6 +41,7 @@ fn item(wants: f64, has: f64) -> Item {
     Item {
         wants,
         has,
+        has_safe: 0.0,
         has_version: 0,
         totals: Totals::default(),
         accepted: 0,
@@ -168,7 +171,7 @@ fn lease(desk: &Desk, holder: HolderId, sequence: u64, item: Item, at: u64) -> L
     let (_, leases, _) = desk
         .refresh(holder, sequence, &[(key(), item)], ms(at))
         .expect("leads");
-    leases[0].1
+    leases[0].1.clone()
 }
 
 fn rate(desk: &Desk, holder: HolderId, sequence: u64, item: Item, at: u64) -> Result<f64, Refused> {
@@ -552,4 +555,5 @@ fn a_state_of_a_thousand_senders_and_its_journal_are_bounded() {
     assert!(bytes <= JOURNAL_BYTES_MAX, "{bytes}");
     assert!(first_kept > 0, "what is before is cut off");
 }
+mod overflow;
 mod shared_account;

@@ -115,8 +115,12 @@ impl Desk {
             settings.breaker = state.routes.has_backup(key);
         }
         let remembered = state.remembered.get(key).filter(|_| adopted.lost).cloned();
-        let boot_at = state.boot_at;
-        Some((settings, remembered, Opening { now, boot_at }))
+        let opening = Opening {
+            now,
+            boot_at: state.boot_at,
+            reserve: state.config.reserve(key),
+        };
+        Some((settings, remembered, opening))
     }
 
     /// Opens a key whose first write has landed.

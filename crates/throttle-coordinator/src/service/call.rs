@@ -110,11 +110,18 @@ fn read_item(item: v1::RefreshItem) -> Result<(RateKey, Item), (&'static str, &'
     if !is_rate(item.has_rate) {
         return Err(("has_rate", "must be a rate of at least 0"));
     }
+    if !is_rate(item.has_safe_rate) {
+        return Err(("has_safe_rate", "must be a rate of at least 0"));
+    }
     if item.throttled.len() > VERSIONS_MAX {
         return Err(("throttled", "must be the newest 8 versions at most"));
     }
     if item.has_version > EPOCH_MAX {
         return Err(("has_version", "is no version of a lease"));
+    }
+    let word = item.warm_up.as_ref();
+    if word.is_some_and(|word| !word.overflow_to.is_empty() && !is_name(&word.overflow_to)) {
+        return Err(("warm_up.overflow_to", "must be empty or 1 to 64 of [a-z0-9_-]"));
     }
     if item.latency_ms.is_some_and(|ms| ms > LATENCY_MS_MAX) {
         return Err(("latency_ms", "must be at most 60000"));
@@ -132,6 +139,7 @@ fn read_item(item: v1::RefreshItem) -> Result<(RateKey, Item), (&'static str, &'
     let item = Item {
         wants: item.wants,
         has: item.has_rate,
+        has_safe: item.has_safe_rate,
         has_version: item.has_version,
         totals,
         accepted: item.accepted_total,
@@ -141,6 +149,7 @@ fn read_item(item: v1::RefreshItem) -> Result<(RateKey, Item), (&'static str, &'
         warm_up: item.warm_up.map(|word| Word {
             first_day: word.first_day,
             level: word.level,
+            overflow_to: (!word.overflow_to.is_empty()).then_some(word.overflow_to),
         }),
         refused: (!item.refused_reason.is_empty()).then(|| Reason::named(&item.refused_reason)),
     };
@@ -198,6 +207,9 @@ mod tests {
         let wants = |wants| v1::RefreshItem { wants, ..item("a") };
         check("s", ok, vec![wants(f64::NAN)], "items[0].wants");
         check("s", ok, vec![wants(-1.0)], "items[0].wants");
+        let mut safe = item("a");
+        safe.has_safe_rate = f64::INFINITY;
+        check("s", ok, vec![safe], "items[0].has_safe_rate");
         let throttled = vec![v1::ThrottledCount::default(); 9];
         check(
             "s",
@@ -211,6 +223,12 @@ mod tests {
         let mut slow = item("a");
         slow.latency_ms = Some(60_001);
         check("s", ok, vec![slow], "items[0].latency_ms");
+        let mut over = item("a");
+        over.warm_up = Some(v1::WarmUpWord {
+            overflow_to: "No name".to_owned(),
+            ..v1::WarmUpWord::default()
+        });
+        check("s", ok, vec![over], "items[0].warm_up.overflow_to");
         check("s", ok, vec![item("a"); 1_001], "items");
         assert!(check_epoch(u64::MAX).is_err());
     }

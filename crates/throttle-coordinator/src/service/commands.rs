@@ -7,6 +7,7 @@ use paceline_domain::controller::route::Way;
 use paceline_domain::controller::warm_up::Overflow;
 use paceline_domain::controller::{Decision, Event};
 use paceline_kit::clock::Clock;
+use paceline_kit::identity::is_name;
 use paceline_store::throttle::RateKey;
 use paceline_wire::status::{InvalidFields, RpcError};
 use paceline_wire::v1;
@@ -124,10 +125,11 @@ impl<C: Clock> Throttle<C> {
         request: v1::StartWarmUpRequest,
     ) -> Result<v1::StartWarmUpResponse, RpcError> {
         let key = read_key(request.key, "key")?;
-        if !request.overflow_to.is_empty() {
+        let to = request.overflow_to;
+        if !to.is_empty() && (!is_name(&to) || to == key.identity) {
             return Err(InvalidFields::one(
                 "overflow_to",
-                "must be empty: senders know of no overflow yet, mail above the cap waits",
+                "must be empty, or the name of another identity, 1 to 64 of [a-z0-9_-]",
             )
             .into());
         }
@@ -140,8 +142,9 @@ impl<C: Clock> Throttle<C> {
             );
             return Err(error);
         }
-        self.command(&key, |_| Event::WarmUp(Overflow::Defer)).await?;
-        tracing::info!(%key, "warm-up started by hand");
+        tracing::info!(%key, overflow_to = to, "warm-up starts by hand");
+        let overflow = Overflow::to((!to.is_empty()).then_some(to));
+        self.command(&key, |_| Event::WarmUp(overflow)).await?;
         Ok(v1::StartWarmUpResponse {})
     }
 

@@ -101,6 +101,7 @@ pub(super) fn key(
             day: it.day,
             cap: it.cap,
             spent: it.spent,
+            overflow_to: it.overflow_to.unwrap_or_default(),
         }),
         daily_left: detail.daily_left,
         daily_used: detail.daily_used,

@@ -50,7 +50,9 @@ async fn a_warm_up_that_redis_lost_goes_on_by_what_senders_were_told() {
         let mut sender = Sender::new(1, 100.0, &before);
         let asking = Mutex::new(&mut sender);
         let began = eventually("the settings' warm-up begins", PATIENCE, async || {
-            asking.lock().await.refresh().await.ok()?.leases[0].warm_up
+            asking.lock().await.refresh().await.ok()?.leases[0]
+                .warm_up
+                .clone()
         })
         .await;
         assert_eq!((began.first_day, began.level), (today, Some(0)));
@@ -59,13 +61,14 @@ async fn a_warm_up_that_redis_lost_goes_on_by_what_senders_were_told() {
         sender.warm_up = Some(v1::WarmUpWord {
             first_day: today - 5,
             level,
+            overflow_to: String::new(),
         });
         let next = Coordinator::start(&redis, settings).await;
         next.leads().await;
         sender.turn_to(&next);
         sender.refresh().await.expect("it leads");
         let answer = next.describe().await.expect("it answers");
-        assert_eq!(answer.keys[0].warm_up.map(|it| it.cap), cap, "{level:?}");
+        assert_eq!(answer.keys[0].warm_up.as_ref().map(|it| it.cap), cap, "{level:?}");
     }
 }
 

@@ -276,14 +276,24 @@ async fn a_warm_up_begins_with_a_hundred_and_ends_by_hand() {
     let mut client = coordinator.client.clone();
     let start = v1::StartWarmUpRequest {
         key: throttle_key(),
-        overflow_to: String::new(),
+        overflow_to: "warm".to_owned(),
     };
+    for wrong in ["main", "No name"] {
+        let wrong = v1::StartWarmUpRequest {
+            overflow_to: wrong.to_owned(),
+            ..start.clone()
+        };
+        let refused = client.start_warm_up(wrong).await.expect_err("it is refused");
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+        assert!(refused.message().contains("overflow_to"), "{refused}");
+    }
     client.start_warm_up(start.clone()).await.expect("it begins");
     let again = client.start_warm_up(start).await.expect_err("it has begun");
     assert_eq!(RpcError::from(&again).reason, "warming_up");
     let answer = coordinator.describe().await.expect("it answers");
-    let warm_up = answer.keys[0].warm_up.expect("it is warming up");
+    let warm_up = answer.keys[0].warm_up.as_ref().expect("it is warming up");
     assert_eq!((warm_up.day, warm_up.cap, warm_up.spent), (1, 100, 0));
+    assert_eq!(warm_up.overflow_to, "warm");
     let stop = v1::StopWarmUpRequest { key: throttle_key() };
     let stopped = client
         .stop_warm_up(stop.clone())

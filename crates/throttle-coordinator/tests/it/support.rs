@@ -149,11 +149,13 @@ impl Sender {
             burst: lease.burst,
             ttl: Duration::from_millis(lease.ttl_ms.into()),
             granted_total: lease.granted_total,
+            safe_rate: lease.safe_rate,
+            safe_ttl: Duration::from_millis(lease.safe_ttl_ms.into()),
         };
         self.lease
             .renew(&grant, ask.at, now())
             .expect("the answer to the last question");
-        self.warm_up = lease.warm_up;
+        self.warm_up.clone_from(&lease.warm_up);
         Ok(answer)
     }
 
@@ -195,7 +197,8 @@ impl Sender {
             refused_reason: String::new(),
             bulk_total: 0,
             latency_ms: None,
-            warm_up: self.warm_up,
+            warm_up: self.warm_up.clone(),
+            has_safe_rate: ask.has_safe,
         }
     }
 }

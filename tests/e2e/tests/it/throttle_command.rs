@@ -164,7 +164,7 @@ async fn an_identity_is_warmed_up_and_its_journal_replays() -> anyhow::Result<()
     let warmup = async |verb| coordinators.says(&["warmup", verb, "main"]).await;
     let said = warmup("start").await?;
     ensure!(
-        said == "ses/main: day 1, 0 of at most 100 recipients spent\n",
+        said == "ses/main: day 1, 0 of at most 100 recipients spent, what is above waits\n",
         "{said}"
     );
     ensure!(warmup("status").await? == said, "the status is another");

@@ -5,6 +5,7 @@ use std::time::Duration;
 use paceline_domain::aimd::{Limits, Mode};
 use paceline_domain::controller::quota::DailySend;
 use paceline_domain::controller::{Settings, bounces};
+use paceline_domain::lease::Reserve;
 use paceline_pacing::provider::{self, Limit};
 use paceline_pacing::world::{Design, Plan, STEP_MS, World};
 
@@ -62,6 +63,7 @@ pub(crate) fn plan(design: Design, burst_secs: f64) -> Plan {
             daily: DailySend::Unlimited,
             resume: bounces::Resume::ByHand,
             breaker: false,
+            route_back_after: Duration::from_secs(60),
         },
         provider: provider::Settings {
             limit: Limit::Steady(LIMIT),
@@ -72,6 +74,7 @@ pub(crate) fn plan(design: Design, burst_secs: f64) -> Plan {
         },
         wants: vec![2.0 * LIMIT / SENDERS as f64; SENDERS],
         identities: 1,
+        reserve: Reserve::default(),
         account: None,
         bad_network: false,
         broadcasts: true,

@@ -290,7 +290,7 @@ impl World {
         wall: Duration,
     ) {
         let now = self.now;
-        let (settings, sent) = (self.plan.settings, self.provider.accepted);
+        let (settings, reserve, sent) = (self.plan.settings, self.plan.reserve, self.provider.accepted);
         let it = &mut self.coordinators[to];
         if now < it.dead_until {
             return;
@@ -299,7 +299,7 @@ impl World {
             it.lead.take_if(|lead| lead.term == term);
             return;
         };
-        it.open((index, term), *adopted, settings, wall, now);
+        it.open((index, term), *adopted, (settings, reserve), wall, now);
         if self.plan.warm_up
             && let Some((key, at)) = it.key(index, now)
             && key.controller.warm_up().is_none()

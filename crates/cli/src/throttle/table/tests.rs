@@ -30,6 +30,7 @@ fn answer() -> DescribeResponse {
             day: 3,
             cap: 400,
             spent: 120,
+            overflow_to: String::new(),
         }),
         daily_left: Some(48_000),
         breaker: "half_open".to_owned(),

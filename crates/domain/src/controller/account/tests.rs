@@ -115,6 +115,8 @@ impl World {
             sequence: self.sequence,
             wants,
             has: if is_live { held } else { 0.0 },
+            has_safe: 0.0,
+            keeps: false,
         };
         let id = HolderId([sender as u8; 16]);
         let granted = self.books[key].refresh(id, &request, self.now).expect("in order");

@@ -1,6 +1,7 @@
 //! The breaker and refusals, among the other rules.
 
 use super::*;
+use crate::controller::route::{self, Rerouted, Route, Sight, Way};
 
 /// Open since 1 s, half-open since 31 s.
 fn half_open() -> Controller {
@@ -70,6 +71,44 @@ fn a_prober_that_lapses_leaves_another_pause() {
     let decisions = controller.step(&tick(), at(33_220));
     assert_eq!(decisions[0].reason(), "probes_lost", "{decisions:?}");
     assert_in_force(&controller, 0.0, LimitedBy::Breaker);
+}
+
+#[test]
+fn an_open_breaker_sends_the_mail_by_the_backup_and_the_state_keeps_the_way() {
+    let mut controller = new(SETTINGS);
+    let sight = Sight {
+        backup: Some(Standing::Closed),
+        ..Sight::default()
+    };
+    let seen = Event::Tick(Tick {
+        route: Some(sight),
+        random: 0.5,
+        ..Tick::default()
+    });
+    assert!(controller.step(&seen, at(0)).is_empty());
+    let failing = Counts {
+        sent: 100,
+        failed: 100,
+        ..Counts::default()
+    };
+    controller.step(&counted(failing), at(10));
+    let decisions = controller.step(&tick(), at(500));
+    let rerouted = Rerouted {
+        to: Way::Backup,
+        cause: route::Cause::PrimaryAway,
+    };
+    assert!(decisions.contains(&Decision::Rerouted(rerouted)), "{decisions:?}");
+    let text = serde_json::to_string(&controller).expect("plain data");
+    let mut kept: Controller = serde_json::from_str(&text).expect("as it was written");
+    assert_eq!(kept.route().map(Route::way), Some(Way::Backup));
+    // Nobody sees a backup any more.
+    let gone = Event::Tick(Tick {
+        route: Some(Sight::default()),
+        random: 0.5,
+        ..Tick::default()
+    });
+    let decisions = kept.step(&gone, at(600));
+    assert_eq!(decisions[0].reason(), "backup_away", "{decisions:?}");
 }
 
 #[test]

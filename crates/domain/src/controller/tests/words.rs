@@ -7,7 +7,11 @@ const TODAY: u64 = START / 86_400;
 
 fn says(controller: &mut Controller, first_day: u64, level: Option<u32>) {
     let asked = Asked {
-        warm_up: Some(Word { first_day, level }),
+        warm_up: Some(Word {
+            first_day,
+            level,
+            overflow_to: None,
+        }),
         ..asked(A, 0, 0)
     };
     controller.step(&Event::Asked(asked), at(10));

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Books, Granted, Request};
+use super::{Books, Granted, Request, Reserve};
 use crate::gcra::burst_of;
-use crate::lease::{HolderId, TTL, in_books};
+use crate::lease::{HolderId, SAFE_TTL, TTL, in_books};
 
 const A: HolderId = HolderId([1; 16]);
 const B: HolderId = HolderId([2; 16]);
@@ -24,6 +24,8 @@ fn ask(books: &mut Books, id: HolderId, wants: f64, has: f64, at: u64) -> Grante
         sequence: at + 1,
         wants,
         has,
+        has_safe: 0.0,
+        keeps: false,
     };
     books.refresh(id, &request, ms(at)).expect("in order")
 }
@@ -123,6 +125,8 @@ fn an_older_request_is_ignored() {
         sequence: 1,
         wants: 400.0,
         has: 0.0,
+        has_safe: 0.0,
+        keeps: false,
     };
     assert_eq!(books.refresh(A, &old, ms(510)), None);
     assert!((books.outstanding(ms(520)) - 100.0).abs() < 1e-9);
@@ -193,4 +197,93 @@ fn nonsense_is_nothing() {
     for (at, wants) in [f64::NAN, f64::INFINITY, -5.0].into_iter().enumerate() {
         assert_rate(ask(&mut books, A, wants, f64::NAN, at as u64), 0.0);
     }
+}
+
+const RESERVE: Reserve = Reserve {
+    share: 0.1,
+    senders: 2,
+};
+
+/// Books that know what was leased before, and keep a tenth back.
+fn reserved(rate: f64) -> Books {
+    Books::reopened(rate, [], ms(0)).keeping(RESERVE)
+}
+
+fn ask_safe(books: &mut Books, id: HolderId, (has, has_safe): (f64, f64), at: u64) -> Granted {
+    let request = Request {
+        sequence: at + 1,
+        wants: 5_000.0,
+        has,
+        has_safe,
+        keeps: true,
+    };
+    books.refresh(id, &request, ms(at)).expect("in order")
+}
+
+#[test]
+fn what_is_kept_back_is_shared_beside_the_leases() {
+    let mut books = reserved(1_000.0);
+    let alone = ask_safe(&mut books, A, (0.0, 0.0), 0);
+    assert_rate(alone, 900.0);
+    assert!(
+        (alone.safe_rate - 50.0).abs() < 1e-9,
+        "two are expected: {alone:?}"
+    );
+    let again = ask_safe(&mut books, A, (900.0, 50.0), 500);
+    assert!((again.safe_rate - 50.0).abs() < 1e-9);
+    let second = ask_safe(&mut books, B, (0.0, 0.0), 510);
+    let third = ask_safe(&mut books, C, (0.0, 0.0), 520);
+    let safe = [again, second, third].map(|granted| granted.safe_rate);
+    assert!(
+        safe.iter().sum::<f64>() <= 100.0 + 1e-9 && safe[2] == 0.0,
+        "{safe:?}"
+    );
+}
+
+#[test]
+fn a_lapsed_sender_s_safe_rate_counts_for_its_minute() {
+    let mut books = reserved(1_000.0);
+    ask_safe(&mut books, A, (0.0, 0.0), 0);
+    let lapsed = in_books(TTL).as_millis() as u64;
+    assert!((books.outstanding(ms(lapsed - 1)) - 900.0).abs() < 1e-9);
+    assert!((books.outstanding(ms(lapsed)) - 50.0).abs() < 1e-9);
+    // The rate falls far below what was leased of it.
+    books.set_rate(120.0);
+    assert_rate(ask_safe(&mut books, B, (0.0, 0.0), lapsed), 70.0);
+    assert!(books.bound(ms(lapsed)) >= 1_000.0);
+    let over = in_books(TTL + SAFE_TTL).as_millis() as u64;
+    ask_safe(&mut books, B, (70.0, 0.0), over - 1);
+    assert_eq!(books.expire(ms(over)), [A]);
+    assert_rate(ask_safe(&mut books, B, (70.0, 0.0), over), 108.0);
+}
+
+#[test]
+fn the_next_leader_counts_the_safe_rates_of_the_one_before() {
+    let mut books = reserved(1_000.0);
+    ask_safe(&mut books, A, (0.0, 0.0), 0);
+    let lapsed = in_books(TTL).as_millis() as u64;
+    books.expire(ms(lapsed));
+    let line = books.line(A).expect("it may go on");
+    assert!(
+        (line.safe - 50.0).abs() < 1e-9 && line.outstanding == 0.0,
+        "{line:?}"
+    );
+    let mut next = Books::reopened(100.0, [(A, line)], ms(lapsed)).keeping(RESERVE);
+    assert_rate(ask_safe(&mut next, B, (0.0, 0.0), lapsed + 10), 50.0);
+    next.release(A);
+    assert_rate(ask_safe(&mut next, B, (50.0, 0.0), lapsed + 20), 90.0);
+}
+
+#[test]
+fn no_safe_rate_is_leased_while_others_may_be_unknown_nor_one_too_small_nor_to_a_prober() {
+    let mut learning = books(1_000.0).keeping(RESERVE);
+    let granted = ask_safe(&mut learning, A, (0.0, 0.0), 0);
+    assert_rate(granted, 900.0);
+    assert!(granted.safe_rate <= 0.0);
+    let minute = 1_000 + SAFE_TTL.as_millis() as u64;
+    assert!(ask_safe(&mut learning, A, (0.0, 0.0), minute).safe_rate > 0.0);
+    // A tenth of 190 is no burst for two.
+    assert!(ask_safe(&mut reserved(190.0), A, (0.0, 0.0), 0).safe_rate <= 0.0);
+    assert!(ask_safe(&mut reserved(200.0), A, (0.0, 0.0), 0).safe_rate > 0.0);
+    assert!(ask(&mut reserved(1_000.0), A, 5_000.0, 0.0, 0).safe_rate <= 0.0);
 }

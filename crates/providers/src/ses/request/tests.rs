@@ -103,6 +103,7 @@ fn message(html: &'static str, text: &'static str) -> OutgoingMessage<'static> {
         tracking: Some(false),
         configuration_set: "events",
         tenant_name: Some("shop"),
+        via: "",
         traceparent: "",
         gate: WriteGate::default(),
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paceline_domain::aimd::Totals;
-use paceline_domain::controller::Event;
 use paceline_domain::controller::overrides::{Action, Override};
 use paceline_domain::controller::route::{Cause, Rerouted, Way};
+use paceline_domain::controller::{Decision, Event};
 use paceline_domain::lease::HolderId;
 use paceline_kit::settings::load;
 use paceline_store::throttle::{Adopted, Kept, RateKey, Term};
@@ -74,6 +74,7 @@ impl World {
         let item = Item {
             wants: 100.0,
             has: 0.0,
+            has_safe: 0.0,
             has_version: 0,
             totals: Totals {
                 sent: self.sent,
@@ -106,12 +107,7 @@ impl World {
     /// Time passes, with the backup there and SES asked for.
     fn tick(&self, secs: u64) -> Option<(Way, Cause)> {
         self.route(None, secs);
-        self.desk.tick(at(secs));
-        let rerouted = self.desk.reroute(at(secs)).pop();
-        rerouted.map(|(identity, Rerouted { to, cause })| {
-            assert_eq!(identity, "main");
-            (to, cause)
-        })
+        rerouted(self.desk.tick(at(secs)))
     }
 
     fn fail(&mut self, way: Way, secs: u64) {
@@ -126,6 +122,17 @@ impl World {
     }
 }
 
+/// The change of the way among what was decided.
+fn rerouted(decisions: Vec<(RateKey, Decision)>) -> Option<(Way, Cause)> {
+    decisions.into_iter().find_map(|(key, decision)| match decision {
+        Decision::Rerouted(Rerouted { to, cause }) => {
+            assert_eq!(key, key_of("main", Way::Primary));
+            Some((to, cause))
+        }
+        _ => None,
+    })
+}
+
 #[test]
 fn a_failing_provider_is_left_for_the_backup_and_told_with_a_newer_version() {
     let mut world = World::new(None, 4);
@@ -135,7 +142,10 @@ fn a_failing_provider_is_left_for_the_backup_and_told_with_a_newer_version() {
     assert_eq!(world.tick(5), Some((Way::Backup, Cause::PrimaryAway)));
     let told = world.route(None, 5);
     assert_eq!((told.way, told.version), (Way::Backup, 1));
-    assert_eq!(world.desk.routes(at(5)), [("main".to_owned(), "mailgun")]);
+    assert_eq!(
+        world.desk.routes(at(5)),
+        [("main".to_owned(), Way::Backup)].into()
+    );
     let probed = (6..60).find(|secs| {
         world.tick(*secs);
         world.route(None, *secs).probe == Some(Way::Primary)
@@ -221,7 +231,7 @@ fn a_persons_word_goes_before_all_and_lapses() {
 fn a_backup_that_no_sender_names_any_more_is_none() {
     let world = World::new(None, 9);
     world.route(Some((Way::Backup, 8, 3)), 3);
-    world.desk.tick(at(14));
-    let rerouted = world.desk.reroute(at(14)).pop().map(|(_, it)| it.cause);
-    assert_eq!(rerouted, Some(Cause::BackupAway));
+    world.desk.tick(at(4));
+    let (_, cause) = rerouted(world.desk.tick(at(14))).expect("it is left");
+    assert_eq!(cause, Cause::BackupAway);
 }

@@ -64,6 +64,7 @@ fn held(holder: u8, rate: f64) -> Kept {
         sequence: 0,
         wants: 500.0,
         outstanding: rate,
+        safe: 0.0,
     };
     Kept {
         leases: vec![(

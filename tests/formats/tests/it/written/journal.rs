@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use paceline_domain::aimd::{Limits, Mode};
 use paceline_domain::controller::bounces::Resume;
+use paceline_domain::controller::breaker::Standing;
 use paceline_domain::controller::journal::{Entry, FORMAT};
 use paceline_domain::controller::overrides::{Action, Kind, Override};
 use paceline_domain::controller::quota::DailySend;
-use paceline_domain::controller::route::Way;
+use paceline_domain::controller::route::{Sight, Way};
 use paceline_domain::controller::warm_up::Overflow;
 use paceline_domain::controller::{Account, Asked, Controller, Counts, Event, Settings, Tick};
 use paceline_domain::lease::HolderId;
@@ -58,6 +59,7 @@ fn settings() -> Settings {
         daily: DailySend::Limited(50_000),
         resume: Resume::CleanHour,
         breaker: true,
+        route_back_after: Duration::from_secs(60),
     }
 }
 
@@ -118,6 +120,11 @@ fn events() -> Vec<Event> {
         taken: Some(39.0),
         random: 0.25,
         latency: Some(Duration::from_millis(250)),
+        route: Some(Sight {
+            backup: Some(Standing::Closed),
+            forced: Some(Way::Backup),
+            told: Some(Way::Primary),
+        }),
     });
     let events = vec![
         Event::Asked(asked),

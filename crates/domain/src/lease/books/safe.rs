@@ -1,0 +1,131 @@
+//! The safe rates: what senders may go on with, for a while, when their leases have lapsed and no coordinator answers.
+//!
+//! Off unless the settings keep a part of the rate back for it. That part is leased to the senders in equal parts, beside their
+//! leases and with their own deadline. What a sender may go on with counts until then whether or not it is heard of, so a partition
+//! adds nothing to the rate: unreserved, `n` senders would add `n` times their safe rate (Doorman's `safe_capacity`).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::RATE_MIN;
+use crate::lease::share::holders_max;
+use crate::lease::{HolderId, SAFE_TTL, TTL, in_books};
+
+/// What the settings keep back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reserve {
+    /// The part of the rate, from 0 (nothing) to 0.5.
+    pub share: f64,
+    /// How many senders are expected at the least.
+    pub senders: usize,
+}
+
+/// The safe rates of one key.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Safes {
+    reserve: Reserve,
+    lines: BTreeMap<HolderId, Safe>,
+    /// Until then senders may hold safe rates that are not in these books.
+    learning_until: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Safe {
+    /// The most that it may go on with, per second.
+    rate: f64,
+    issued_under: f64,
+    until: Duration,
+}
+
+impl Safes {
+    pub(super) fn keep(&mut self, reserve: Reserve) {
+        self.reserve = reserve;
+    }
+
+    /// Nothing is known of what a leader before has leased.
+    pub(super) fn learn(&mut self, since: Duration) {
+        self.learning_until = since + in_books(TTL + SAFE_TTL);
+    }
+
+    /// What a leader before has leased to a sender.
+    pub(super) fn reopen(&mut self, id: HolderId, rate: f64, issued_under: f64, now: Duration) {
+        let until = now + in_books(TTL + SAFE_TTL);
+        if rate > 0.0 {
+            self.lines.insert(
+                id,
+                Safe {
+                    rate,
+                    issued_under,
+                    until,
+                },
+            );
+        }
+    }
+
+    /// What of `rate` is not for leases: the reserve, or what is leased of an earlier one.
+    pub(super) fn kept_back(&self, rate: f64) -> f64 {
+        (self.reserve.share * rate).max(self.lines.values().map(|safe| safe.rate).sum())
+    }
+
+    /// Leases a safe rate to one of so many senders, which says that it has `has` of before. A part too small for a burst of its own is
+    /// none.
+    pub(super) fn grant(
+        &mut self,
+        id: HolderId,
+        has: f64,
+        (rate, senders): (f64, usize),
+        now: Duration,
+    ) -> f64 {
+        let kept = self.reserve.share * rate;
+        let senders = senders.max(self.reserve.senders).max(1);
+        let is_possible = now >= self.learning_until && kept > 0.0 && senders <= holders_max(kept);
+        let others = self.lines.iter().filter(|(other, _)| **other != id);
+        let others: f64 = others.map(|(_, safe)| safe.rate).sum();
+        #[expect(clippy::cast_precision_loss, reason = "a number of senders")]
+        let share = (kept / senders as f64).min(kept - others);
+        let granted = if is_possible && share >= RATE_MIN {
+            share
+        } else {
+            0.0
+        };
+        let before = self.lines.remove(&id);
+        if granted > 0.0 || has > 0.0 {
+            let issued_under = before.map_or(rate, |safe| safe.issued_under.max(rate));
+            let line = Safe {
+                rate: granted.max(has),
+                issued_under: if has <= granted { rate } else { issued_under },
+                until: now + in_books(TTL + SAFE_TTL),
+            };
+            self.lines.insert(id, line);
+        }
+        granted
+    }
+
+    pub(super) fn release(&mut self, id: HolderId) {
+        self.lines.remove(&id);
+    }
+
+    /// Strikes out what is over, and says whose.
+    pub(super) fn expire(&mut self, now: Duration) -> Vec<HolderId> {
+        let over = self.lines.extract_if(.., |_, safe| now >= safe.until);
+        over.map(|(id, _)| id).collect()
+    }
+
+    /// What a sender may go on with.
+    pub(super) fn of(&self, id: HolderId) -> f64 {
+        self.lines.get(&id).map_or(0.0, |safe| safe.rate)
+    }
+
+    /// What those may go on with, and under which rate it was issued at the most, whose leases are over as far as `lives` says.
+    pub(super) fn of_lapsed(&self, lives: impl Fn(HolderId) -> bool, now: Duration) -> (f64, f64) {
+        let lapsed = self
+            .lines
+            .iter()
+            .filter(|(id, safe)| now < safe.until && !lives(**id));
+        lapsed.fold((0.0, 0.0), |(sum, under): (f64, f64), (_, safe)| {
+            (sum + safe.rate, under.max(safe.issued_under))
+        })
+    }
+}
