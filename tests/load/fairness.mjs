@@ -11,7 +11,7 @@ const { default: Redis } = await load(join(process.cwd(), 'node_modules/ioredis/
 const base = { sidefile: '', block: 'none', backlog: 100_000, probes: 1_000, every: 20, latency: 20, persist: 'aof', label: '' };
 const given = L.args(base);
 const side = await load(given.sidefile);
-const blocks = { none: {}, slow: { slow: 100 / 86_400 }, flood: {} };
+const blocks = { none: {}, slow: { slow: 100 / 86_400 }, flood: { bulk: true } };
 const o = { ...base, ...side.defaults, identities: 2, pace: 2_000, ...given, ...blocks[given.block], redisPort: L.REDIS_PORT, sinkPort: L.SINK_PORT };
 const LANES = { transactional: 1, bulk: 2 };
 

@@ -14,9 +14,11 @@ const workload = await import(pathToFileURL(join(process.cwd(), 'common/workload
 
 export const name = 'paceline';
 // `identities` and `tenants`: over how many of each the mail is spread, each pair a stream of its own. `pace`: emails a second of
-// each identity, `slow`: those of the second one. `replicas`: Redis servers that follow the first, with its settings.
+// each identity, `slow`: those of the second one. `replicas`: Redis servers that follow the first, with its settings. `bulk`: feedback
+// and links to unsubscribe, without which no bulk mail is taken.
 export const defaults = {
   workers: 2, conc: 128, renderers: 1, profile: 'release', durability: 'local', replicas: 0, identities: 1, tenants: 1, pace: 50_000, slow: 0,
+  bulk: false,
 };
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -133,6 +135,9 @@ export async function setup(o, redis) {
   await redis.hset('{pl1:0}:run', 'run', run, 'hold_until', 0);
   const common = `listen = "127.0.0.1:0"\nadmin_listen = "127.0.0.1:0"\n`;
   const stored = `[redis]\nurl = "redis://127.0.0.1:${o.redisPort}"\ndurability = "${o.durability}"\nreplicas = ${o.replicas}\n`;
+  const people = o.bulk ? `address_key = "${'0'.repeat(64)}"\n` : '';
+  const links = o.bulk ? '[unsubscribe]\nbase_url = "https://mail.example.com"\n' : '';
+  const linkKeys = o.bulk ? `keys = [{ id = "a", secret = "${'1'.repeat(64)}" }]\n` : '';
   const templates = `[templates]\ndirectory = "${folder}/templates"\n`;
   const replicas = [];
   for (let i = 0; i < o.replicas; i++) replicas.push({ name: `replica-${i}`, child: await follow(o, redis, folder, i) });
@@ -144,19 +149,22 @@ mode = "static"
 start = ${o.pace.toFixed(1)}
 ceiling = ${o.pace.toFixed(1)}
 ${o.slow ? `[[key]]\nprovider = "ses"\nidentity = "identity-1"\nstart = ${o.slow}\nfloor = ${o.slow}\nceiling = ${o.slow}\n` : ''}`);
-  const ingest = await one('ingest', 'ingest', `digest_key = "${'0'.repeat(64)}"\n${common}${stored}${templates}${identities}`);
+  const ingest = await one('ingest', 'ingest', `digest_key = "${'0'.repeat(64)}"\n${common}${stored}${links}${templates}${identities}`);
   ingestAddress = ingest.grpc;
+  const web = '[web]\nlisten = "127.0.0.1:0"\n';
+  const feedback = o.bulk ? [await one('feedback', 'feedback',
+    `${people}${common}${stored}log = "ring"\n${web}[ledger]\nurl = "sqlite:${folder}/ledger.db"\n[unsubscribe]\n${linkKeys}`)] : [];
   const paused = [];
-  for (let i = 0; i < o.renderers; i++) paused.push(await one('renderer', `renderer-${i}`, `${common}${stored}${templates}`));
+  for (let i = 0; i < o.renderers; i++) paused.push(await one('renderer', `renderer-${i}`, `${people}${common}${stored}${links}${linkKeys}${templates}`));
   for (let i = 0; i < o.workers; i++) {
     paused.push(await one('sender', `sender-${i}`, `name = "sender-${i}"\ndeliver = "live"\nin_flight_max = ${o.conc}\nin_flight_per_identity_max = ${o.conc}\ncoordinators = ["http://${coordinator.grpc}"]
-${common}${stored}
+${people}${common}${stored}
 [ses]
 endpoint_url = "http://127.0.0.1:${o.sinkPort}"
 credentials = "look_alike"
 ${identities}`));
   }
-  const all = [coordinator, ingest, ...paused, ...replicas];
+  const all = [coordinator, ingest, ...feedback, ...paused, ...replicas];
   const signal = (services, what) => services.forEach(({ child }) => child.kill(what));
   signal(paused, 'SIGSTOP');
   return {

@@ -120,7 +120,7 @@ def test_as_many_headers_as_the_model_allows_and_no_more(stack, stubs, recorder)
     taken, _ = enqueue(stack, request(callers))
     parameters = model.parameters(sent(stack, recorder, taken).body)
     on = {"OpenTrackingEnabled": "ENABLED", "ClickTrackingEnabled": "ENABLED"}
-    assert parameters["ConfigurationOverrides"] == {"Tracking": on}, "the template is a bulk one"
+    assert parameters["ConfigurationOverrides"] == {"Tracking": on}, "the template tracks"
     assert len(parameters["Content"]["Simple"]["Headers"]) == model.bound(HEADERS, "max")
     assert model.violations(parameters) == []
     assert refusal(stack, request(callers + 1)) == ["headers"]

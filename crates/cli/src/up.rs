@@ -6,6 +6,7 @@
 //! dies.
 
 use std::fs::Permissions;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -98,7 +99,8 @@ impl Stack {
         let (topic, ca) = lookalike.topic();
         let file = files.feedback(coordinator.grpc, (&topic, &ca))?;
         let feedback = self.start(Service::Feedback, &file, surroundings).await?;
-        lookalike.set_webhooks(webhooks(feedback)?);
+        let web = feedback.web.context("feedback does not say where it is called")?;
+        lookalike.set_webhooks(webhooks(web));
         for number in 1..=options.senders {
             self.start(
                 Service::Sender,
@@ -107,10 +109,10 @@ impl Stack {
             )
             .await?;
         }
-        self.start(Service::Renderer, &files.renderer()?, surroundings)
+        self.start(Service::Renderer, &files.renderer(web)?, surroundings)
             .await?;
         let ingest = self
-            .start(Service::Ingest, &files.ingest()?, surroundings)
+            .start(Service::Ingest, &files.ingest(web)?, surroundings)
             .await?
             .bound;
         say_where(options, files, (ingest, coordinator, feedback.bound));
@@ -157,13 +159,12 @@ async fn first_to_end(running: &mut [Running]) -> anyhow::Error {
 }
 
 /// Where the look-alike tells what became of mail.
-fn webhooks(feedback: Addresses) -> anyhow::Result<Webhooks> {
-    let web = feedback.web.context("feedback does not say where it is called")?;
-    Ok(Webhooks {
+fn webhooks(web: SocketAddr) -> Webhooks {
+    Webhooks {
         sns: Some(format!("http://{web}/ses/sns")),
         mailgun: Some(format!("http://{web}/mailgun")),
         mailgun_key: files::MAILGUN_SIGNING_KEY.to_owned(),
-    })
+    }
 }
 
 fn say_where(options: &UpOptions, files: &Files, (ingest, coordinator, feedback): (Bound, Bound, Bound)) {

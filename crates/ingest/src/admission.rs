@@ -46,7 +46,7 @@ const KEY_CHARS_MAX: usize = 256;
 pub(crate) struct Admission {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) identities: Vec<IdentitySettings>,
-    /// True if mail that has a category gets a link to unsubscribe.
+    /// True if mail that has a category gets a link to unsubscribe; where it can't, it is refused.
     pub(crate) makes_links: bool,
     pub(crate) digest_key: Secret,
     /// Of the hashes by which the ledger knows people; `None` where there is no ledger.
@@ -108,11 +108,7 @@ impl Admission {
             now,
             &mut wrong,
         );
-        let has_link = self.makes_links
-            && template
-                .as_deref()
-                .zip(lane)
-                .is_some_and(|(template, lane)| template.manifest().category_in(lane).is_some());
+        let has_link = self.has_link(template.as_deref(), lane, &mut wrong);
         headers::check_headers(&request.headers, template.as_deref(), has_link, &mut wrong);
         headers::check_tags(&request.tags, &mut wrong);
         attachments::check(&request.attachments, &mut wrong);
@@ -165,6 +161,23 @@ impl Admission {
                 None
             }
         }
+    }
+
+    /// Whether the renderer writes a link to unsubscribe. Mail that must have one is not taken where none is made.
+    fn has_link(&self, template: Option<&Template>, lane: Option<Lane>, wrong: &mut InvalidFields) -> bool {
+        let Some((manifest, lane)) = template.map(Template::manifest).zip(lane) else {
+            return false;
+        };
+        let has_link = manifest.category_in(lane).is_some();
+        if has_link && !self.makes_links {
+            let (field, why) = match manifest.category {
+                Some(_) => ("template", "has a category"),
+                None => ("lane", "is bulk"),
+            };
+            let problem = "and there is no link to unsubscribe: ingest's unsubscribe.base_url is not set";
+            wrong.add(field, format!("{why}, {problem}"));
+        }
+        has_link
     }
 
     /// The identity that sends for this From and tenant.

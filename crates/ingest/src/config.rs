@@ -50,7 +50,7 @@ pub struct Config {
     pub identity: Vec<IdentitySettings>,
 }
 
-/// Whether the renderers make links to unsubscribe.
+/// Whether the renderers make links to unsubscribe. Where they don't, ingest takes no mail that must have one.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnsubscribeSettings {

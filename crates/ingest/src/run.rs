@@ -14,6 +14,7 @@ use paceline_kit::entrance::{Entrance, GuardedRouter};
 use paceline_kit::health::Health;
 use paceline_kit::{
     Bound, Context, Shutdown, Supervisor, admin, grpc, redis, redis_clock, redis_connections, reflection,
+    unsubscribe,
 };
 use paceline_store::{LogMode, Store};
 use paceline_templates::Catalog;
@@ -58,13 +59,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Serves until the context's shutdown, then drains.
 ///
 /// # Errors
-/// If the templates or the store can't be used at the start, an address can't be bound, or a listener fails or a task is gone:
+/// If a template's mail must have a link to unsubscribe and none is made, the templates or the store can't be used at the start, an address can't be bound, or a listener fails or a task is gone:
 /// then after the drain.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
-    let directory = config.templates.directory.clone();
-    let catalog = tokio::task::spawn_blocking(move || Catalog::load(&directory))
-        .await?
-        .context("templates.directory can't be used")?;
+    let catalog = load_templates(&config).await?;
     let (health, health_server) = Health::new().await;
     // The admin listener outlives the drain: /readyz and /metrics are what one looks at while it lasts.
     let admin_stop = Shutdown::new();
@@ -134,6 +132,18 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     admin_task.await?;
     served?;
     Ok(supervisor.outcome()?)
+}
+
+/// The templates, of which none may need links that are not made.
+async fn load_templates(config: &Config) -> anyhow::Result<Catalog> {
+    let directory = config.templates.directory.clone();
+    let catalog = tokio::task::spawn_blocking(move || Catalog::load(&directory))
+        .await?
+        .context("templates.directory can't be used")?;
+    if !config.unsubscribe.is_set() {
+        unsubscribe::refuse_without(catalog.with_category())?;
+    }
+    Ok(catalog)
 }
 
 async fn finish(workers: Vec<JoinHandle<()>>, time_max: Duration) {

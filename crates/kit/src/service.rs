@@ -118,7 +118,12 @@ where
             }
             Err(error) => {
                 tracing::error!(error = format!("{error:#}"), "failed");
-                ExitCode::FAILURE
+                // Some settings can be judged only beside what they name, such as a folder of templates.
+                if error.is::<SettingsError>() {
+                    ExitCode::from(BAD_CONFIGURATION)
+                } else {
+                    ExitCode::FAILURE
+                }
             }
         }
     })

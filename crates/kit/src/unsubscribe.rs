@@ -68,13 +68,14 @@ pub fn read_keys(keys: &[UnsubscribeKeySettings]) -> Result<UnsubscribeKeys, Set
         .map_err(|error| SettingsError::invalid("unsubscribe.keys", error.to_string()))
 }
 
-/// Refuses to go on without links where `templates` need them.
+/// Refuses to go on without links where `templates`, by name in order, need them.
 ///
 /// # Errors
-/// Names the setting and some of the templates, if there are any.
+/// Names the setting and the first five templates, if there are any.
 pub fn refuse_without<'a>(templates: impl Iterator<Item = &'a str>) -> Result<(), SettingsError> {
-    let mut names: Vec<&str> = templates.take(NAMED_MAX).collect();
+    let mut names: Vec<&str> = templates.collect();
     names.dedup();
+    names.truncate(NAMED_MAX);
     if names.is_empty() {
         return Ok(());
     }

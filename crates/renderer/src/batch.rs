@@ -211,12 +211,21 @@ impl Batch {
         let now = self.shared.clock.wall();
         let mut work = Vec::with_capacity(asked.len());
         for (job, request) in asked {
-            match bundle_hash(&request).and_then(|hash| templates.get(&hash)) {
-                Some(template) => work.push((job, request, Arc::clone(template))),
-                None if now.since(job.ticket.accepted_at) > self.shared.templates.missing_max => {
-                    fates.bury.push(job.unrendered(Reason::BundleMissing));
+            let template = bundle_hash(&request).and_then(|hash| templates.get(&hash));
+            let reason = match template {
+                Some(template) if render::lacks_link(&request, template, &self.shared.people) => {
+                    Reason::UnsubscribeUnset
                 }
-                None => fates.put_off.push(job.unrendered(Reason::BundleMissing)),
+                Some(template) => {
+                    work.push((job, request, Arc::clone(template)));
+                    continue;
+                }
+                None => Reason::BundleMissing,
+            };
+            if now.since(job.ticket.accepted_at) > self.shared.templates.missing_max {
+                fates.bury.push(job.unrendered(reason));
+            } else {
+                fates.put_off.push(job.unrendered(reason));
             }
         }
         let shared = Arc::clone(&self.shared);

@@ -45,6 +45,11 @@ fn category<'t>(request: &v1::StoredRequest, template: &'t Template) -> (Lane, O
     (lane, manifest.category_in(lane))
 }
 
+/// True if the message must have a link to unsubscribe and the settings do not say how one is made.
+pub(crate) fn lacks_link(request: &v1::StoredRequest, template: &Template, people: &People) -> bool {
+    !people.have_links() && category(request, template).1.is_some()
+}
+
 /// Renders one message, accepted at the given time.
 ///
 /// # Errors
@@ -59,8 +64,7 @@ pub(crate) fn render(
     let (lane, category) = category(&request, template);
     let recipient = request.recipient.ok_or(RenderFailure::NoRecipient)?;
     let to = people.addressee(&recipient.address, manifest, category);
-    let link = category.filter(|_| people.have_links());
-    let link = link.map(|_| people.link((id, accepted_at), &request.tenant, to.as_ref()));
+    let link = category.map(|_| people.link((id, accepted_at), &request.tenant, to.as_ref()));
     let unsubscribe_url = link.transpose()?;
     let data = canonical::parse_data(&request.data)?.into_inner();
     let headers = headers(manifest, request.headers, unsubscribe_url.as_deref());

@@ -9,8 +9,10 @@ use paceline_kit::address_key::AddressKey;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::health::Health;
 use paceline_kit::stops::Stops;
+use paceline_kit::unsubscribe::UnsubscribeLinks;
 use paceline_kit::{
     Bound, Context, Shutdown, Supervisor, admin, grpc, redis, redis_clock, redis_connections, reflection,
+    unsubscribe,
 };
 use paceline_store::Store;
 use paceline_templates::Catalog;
@@ -40,11 +42,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Runs the renderer until `context.shutdown`, then drains it: nothing new is read, what is being rendered is handed on.
 ///
 /// # Errors
-/// If the templates or Redis can't be used at the start, an address can't be bound, or a listener fails or a task is gone: then
+/// If a template's mail must have a link to unsubscribe and none is made, the templates or Redis can't be used at the start, an address can't be bound, or a listener fails or a task is gone: then
 /// after the drain.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
-    let catalog = Catalog::load(&config.templates.directory).context("templates.directory can't be used")?;
-    let links = config.unsubscribe.read()?;
+    let (catalog, links) = templates(&config)?;
     let (health, health_server) = Health::new().await;
     // The admin listener outlives the drain: /readyz and /metrics are what one looks at while it lasts.
     let admin_stop = Shutdown::new();
@@ -114,6 +115,16 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     admin_task.await?;
     served?;
     Ok(supervisor.outcome()?)
+}
+
+/// The templates, and what makes the links that some of them need.
+fn templates(config: &Config) -> anyhow::Result<(Catalog, Option<UnsubscribeLinks>)> {
+    let catalog = Catalog::load(&config.templates.directory).context("templates.directory can't be used")?;
+    let links = config.unsubscribe.read()?;
+    if links.is_none() {
+        unsubscribe::refuse_without(catalog.with_category())?;
+    }
+    Ok((catalog, links))
 }
 
 fn shared(config: Config, people: People, store: &Store, context: &Context) -> Shared {

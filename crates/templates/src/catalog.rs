@@ -76,6 +76,14 @@ impl Catalog {
         }
     }
 
+    /// The names, in order, of those whose mail has a link to unsubscribe in every lane; once for each version.
+    pub fn with_category(&self) -> impl Iterator<Item = &str> {
+        self.iter()
+            .map(|template| template.manifest())
+            .filter(|manifest| manifest.category.is_some())
+            .map(|manifest| manifest.name.as_str())
+    }
+
     /// All of them, by name and version.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Template>> {
         self.templates.values().flat_map(BTreeMap::values)

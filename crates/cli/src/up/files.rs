@@ -40,11 +40,13 @@ pub(super) struct Files {
     listen: SocketAddr,
     coordinator: SocketAddr,
     feedback: SocketAddr,
+    web: SocketAddr,
     ledger: PathBuf,
     redis_url: String,
     lookalike: SocketAddr,
     digest_key: String,
     address_key: String,
+    unsubscribe_key: String,
 }
 
 impl Files {
@@ -56,17 +58,20 @@ impl Files {
             .with_context(|| format!("no templates at --templates {}", options.templates.display()))?;
         let digest_key = kept_key(&options.data.join("digest_key"))?;
         let address_key = kept_key(&options.data.join("address_key"))?;
+        let unsubscribe_key = kept_key(&options.data.join("unsubscribe_key"))?;
         Ok(Self {
             folder,
             templates,
             listen: options.listen,
             coordinator: options.coordinator,
             feedback: options.feedback,
+            web: options.web,
             ledger: options.data.join("ledger.db"),
             redis_url: redis_url.to_owned(),
             lookalike,
             digest_key,
             address_key,
+            unsubscribe_key,
         })
     }
 
@@ -88,11 +93,13 @@ impl Files {
         self.write("throttle-coordinator", &text)
     }
 
-    pub(super) fn renderer(&self) -> anyhow::Result<PathBuf> {
+    /// Links to unsubscribe lead to feedback's listener at `web`.
+    pub(super) fn renderer(&self, web: SocketAddr) -> anyhow::Result<PathBuf> {
         let text = format!(
-            "address_key = \"{}\"\n{}\n[templates]\ndirectory = {}\n",
+            "address_key = \"{}\"\n{}\n[unsubscribe]\nbase_url = \"http://{web}\"\n{}[templates]\ndirectory = {}\n",
             self.address_key,
             self.common("127.0.0.1:0".parse()?),
+            self.link_keys(),
             quoted(&self.templates.display().to_string())
         );
         self.write("renderer", &text)
@@ -123,11 +130,13 @@ impl Files {
         let ca_file = self.folder.join("sns_ca.pem");
         write_private(&ca_file, ca)?;
         let text = format!(
-            "coordinators = [\"http://{coordinator}\"]\naddress_key = \"{}\"\n{}\n[ledger]\nurl = {}\n[web]\nlisten = \"127.0.0.1:0\"\n\
-             [sns]\ntopics = [{}]\nca = {}\nloopback = \"{}\"\n[mailgun]\nsigning_keys = [\"{MAILGUN_SIGNING_KEY}\"]\n",
+            "coordinators = [\"http://{coordinator}\"]\naddress_key = \"{}\"\n{}\n[ledger]\nurl = {}\n[web]\nlisten = \"{}\"\n\
+             [unsubscribe]\n{}[sns]\ntopics = [{}]\nca = {}\nloopback = \"{}\"\n[mailgun]\nsigning_keys = [\"{MAILGUN_SIGNING_KEY}\"]\n",
             self.address_key,
             self.common(self.feedback),
             quoted(&format!("sqlite:{}", in_url(&self.ledger))),
+            self.web,
+            self.link_keys(),
             quoted(topic),
             quoted(&ca_file.display().to_string()),
             self.lookalike,
@@ -135,15 +144,23 @@ impl Files {
         self.write("feedback", &text)
     }
 
-    pub(super) fn ingest(&self) -> anyhow::Result<PathBuf> {
+    pub(super) fn ingest(&self, web: SocketAddr) -> anyhow::Result<PathBuf> {
         let text = format!(
-            "digest_key = \"{}\"\naddress_key = \"{}\"\n{}\n[templates]\ndirectory = {}\n{IDENTITY}",
+            "digest_key = \"{}\"\naddress_key = \"{}\"\n{}\n[unsubscribe]\nbase_url = \"http://{web}\"\n[templates]\ndirectory = {}\n{IDENTITY}",
             self.digest_key,
             self.address_key,
             self.common(self.listen),
             quoted(&self.templates.display().to_string())
         );
         self.write("ingest", &text)
+    }
+
+    /// The line of the section [unsubscribe] that renderer and feedback share.
+    fn link_keys(&self) -> String {
+        format!(
+            "keys = [{{ id = \"up\", secret = \"{}\" }}]\n",
+            self.unsubscribe_key
+        )
     }
 
     fn common(&self, listen: SocketAddr) -> String {

@@ -7,6 +7,7 @@ mod duplicates;
 mod ids;
 mod incoming;
 mod lifecycle;
+mod links;
 mod messages;
 mod operator;
 mod pressure;

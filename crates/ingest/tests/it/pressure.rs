@@ -8,7 +8,7 @@ use paceline_wire::status::{RpcError, reason};
 use paceline_wire::v1;
 use tonic::Code;
 
-use crate::running::{PATIENCE, Running, order};
+use crate::running::{LINKS, PATIENCE, Running, order};
 
 fn bulk(number: u32) -> v1::EnqueueRequest {
     v1::EnqueueRequest {
@@ -53,7 +53,7 @@ async fn used(service: &Running) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_the_watermarks_of_memory_bulk_is_refused_first_and_taken_again_after_the_drain() {
-    let service = Running::start().await;
+    let service = Running::with(LINKS).await;
     service.enqueue(order(0)).await.expect("far from full");
     // In place of filling it, the bound comes down on what is used: 80 % of it, then 95 %. Connections come and go, so the
     // marks are met with some room.
@@ -85,7 +85,10 @@ async fn at_the_watermarks_of_memory_bulk_is_refused_first_and_taken_again_after
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_the_bounds_of_the_backlog_bulk_is_refused_first_and_taken_again_after_the_drain() {
-    let service = Running::with("intake.backlog_max_bulk = 2\nintake.backlog_max = 4").await;
+    let service = Running::with(&format!(
+        "{LINKS}intake.backlog_max_bulk = 2\nintake.backlog_max = 4"
+    ))
+    .await;
     service.enqueue(order(0)).await.expect("the first");
     service
         .enqueue(bulk(1))
@@ -113,7 +116,10 @@ async fn at_the_bounds_of_the_backlog_bulk_is_refused_first_and_taken_again_afte
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_under_pressure_is_answered_for_each_message() {
-    let service = Running::with("intake.backlog_max_bulk = 1\nintake.backlog_max = 100").await;
+    let service = Running::with(&format!(
+        "{LINKS}intake.backlog_max_bulk = 1\nintake.backlog_max = 100"
+    ))
+    .await;
     service.enqueue(order(0)).await.expect("the first");
     level(&service, "backlog", 1.0).await;
     let requests = vec![bulk(1), order(2)];
@@ -136,9 +142,9 @@ async fn a_batch_under_pressure_is_answered_for_each_message() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_log_waits_for_the_ledger_bulk_is_refused_and_taken_again_once_it_is_copied() {
-    let service = Running::with(
-        "address_key = \"0123456789abcdef0123456789abcdef\"\nredis.log = \"ledger\"\nintake.log_bytes_max = \"1MiB\"",
-    )
+    let service = Running::with(&format!(
+        "{LINKS}address_key = \"0123456789abcdef0123456789abcdef\"\nredis.log = \"ledger\"\nintake.log_bytes_max = \"1MiB\""
+    ))
     .await;
     service.enqueue(bulk(1)).await.expect("far from full");
     let key = "{pl1:0}:log";

@@ -26,6 +26,12 @@ use tonic::transport::Channel;
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The setting without which no bulk mail is taken.
+pub(crate) const LINKS: &str = "unsubscribe.base_url = \"https://mail.example.com\"\n";
+
+/// The lane of most templates, in the manifest.
+const TRANSACTIONAL: &str = "lane = \"transactional\"";
+
 /// Trace context flows only where a subscriber is installed; once per process.
 static TRACES: LazyLock<Telemetry> = LazyLock::new(|| {
     let settings = TelemetrySettings {
@@ -55,9 +61,21 @@ impl Running {
 
     /// With further settings, as TOML.
     pub(crate) async fn with(lines: &str) -> Self {
+        let started = Self::of(templates(), lines).await;
+        started.unwrap_or_else(|error| panic!("ingest did not get ready: {error:#}"))
+    }
+
+    /// With further settings and a further template, of which these are lines of the manifest.
+    pub(crate) async fn with_template(manifest: &str, lines: &str) -> anyhow::Result<Self> {
+        let templates = templates();
+        let texts = [("Offers", "Offers"), ("{}", "{}")];
+        write_template(templates.path(), ("offers", manifest), texts);
+        Self::of(templates, lines).await
+    }
+
+    async fn of(templates: TempDir, lines: &str) -> anyhow::Result<Self> {
         LazyLock::force(&TRACES);
         let redis = TestRedis::start().await;
-        let templates = templates();
         let config = config(redis.url(), &templates, lines);
         // The test's own, whose claims nobody has to wait for.
         let kept = StoreConfig {
@@ -75,10 +93,13 @@ impl Running {
         let mut task = tokio::spawn(paceline_ingest::run(config, context));
         let bound = tokio::select! {
             Ok(bound) = bound => bound,
-            ended = &mut task => panic!("ingest did not get ready: {ended:?}"),
+            ended = &mut task => {
+                ended??;
+                anyhow::bail!("it ended without an error")
+            }
         };
         let channel = grpc::channel(&format!("http://{}", bound.grpc)).expect("a URI");
-        Self {
+        Ok(Self {
             redis,
             store,
             ingest: IngestServiceClient::new(channel.clone()),
@@ -88,7 +109,7 @@ impl Running {
             shutdown,
             task,
             _templates: templates,
-        }
+        })
     }
 
     pub(crate) async fn enqueue(
@@ -144,22 +165,25 @@ fn templates() -> TempDir {
         "order": {"type": "integer"}, "filler": {"type": "string"},
         "items": {"items": {"properties": {"price": {"type": "number"}}}}}}"#;
     let receipt = [("Order {{order}}", "{{order}}"), (schema, "{\"order\": 1}")];
-    write_template(directory.path(), "receipt", receipt);
+    write_template(directory.path(), ("receipt", TRANSACTIONAL), receipt);
     let note = [
         ("{{title}}", "{{title}}"),
         ("{\"title\": \"string\"}", "{\"title\": \"-\"}"),
     ];
-    write_template(directory.path(), "note", note);
+    write_template(directory.path(), ("note", TRANSACTIONAL), note);
     directory
 }
 
-/// A template from its subject and the text of its body, its schema and its example.
-fn write_template(directory: &Path, name: &str, [(subject, text), (schema, example)]: [(&str, &str); 2]) {
+/// A template from its name, its manifest's own lines, its subject and the text of its body, its schema and its example.
+fn write_template(
+    directory: &Path,
+    (name, manifest): (&str, &str),
+    [(subject, text), (schema, example)]: [(&str, &str); 2],
+) {
     let folder = directory.join(name);
     std::fs::create_dir_all(folder.join("examples")).expect("writable");
-    let manifest = format!(
-        "name = \"{name}\"\nversion = 1\nlane = \"transactional\"\nfrom = {{ address = \"shop@example.com\" }}\n"
-    );
+    let manifest =
+        format!("name = \"{name}\"\nversion = 1\n{manifest}\nfrom = {{ address = \"shop@example.com\" }}\n");
     let body = format!("<p>{text}</p>");
     for (file, content) in [
         ("template.toml", manifest.as_str()),

@@ -3,7 +3,10 @@
 
 use paceline_domain::address::Address;
 use paceline_domain::keyed::address_hash;
+use paceline_domain::reason::Reason;
+use paceline_domain::record::State;
 use paceline_domain::unsubscribe::{SigningKey, UnsubscribeKeys};
+use paceline_kit::SettingsError;
 use paceline_templates::{Files, Template};
 use paceline_wire::v1::{Header, Lane, RenderedMessage, StoredRequest};
 
@@ -140,5 +143,66 @@ async fn transactional_mail_has_a_link_only_with_a_category_or_in_the_bulk_lane(
     link(&render(&bench, 2, &digest, |_| {}).await);
     let plain = template("lane = \"transactional\"");
     link(&render(&bench, 3, &plain, |request| request.lane = Lane::Bulk.into()).await);
+    renderer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_whose_mail_must_have_a_link_is_not_started_with() {
+    for manifest in [
+        "lane = \"bulk\"",
+        "lane = \"transactional\"\ncategory = \"digest\"",
+    ] {
+        let bench = Bench::start().await;
+        bench.publish("news", files(manifest));
+        let error = bench.renderer("").refused().await;
+        assert!(error.is::<SettingsError>(), "{error:?}");
+        let text = error.to_string();
+        assert!(
+            text.starts_with("unsubscribe.base_url") && text.ends_with("templates news"),
+            "{text}"
+        );
+        let renderer = bench.renderer(&settings());
+        let bundle = template(manifest);
+        link(&render(&bench, 1, &bundle, |_| {}).await);
+        renderer.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_that_must_have_a_link_waits_for_a_renderer_that_makes_one() {
+    let bench = Bench::start().await;
+    bench.put_bundle().await;
+    // Accepted by an ingest whose renderers make links.
+    let renderer = bench.renderer("");
+    let sent = message_of(1, &crate::support::template(), |request| {
+        request.lane = Lane::Bulk.into();
+        request.data = bytes::Bytes::from_static(b"{\"name\": \"Ada\"}");
+    });
+    bench.accept(sent.clone()).await;
+    let waiting = bench.becomes(sent.id, State::Deferred).await;
+    assert_eq!((waiting.reason, waiting.tries), (Reason::UnsubscribeUnset, 0));
+    renderer.stop().await;
+    let renderer = bench.renderer(&settings());
+    let parts = rendered(&bench.ready(1).await[0]);
+    assert!(
+        parts
+            .headers
+            .iter()
+            .any(|header| header.name == "List-Unsubscribe")
+    );
+    renderer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_for_which_nobody_makes_a_link_is_dead_with_the_reason() {
+    let bench = Bench::start().await;
+    bench.put_bundle().await;
+    let renderer = bench.renderer("templates.missing_max = \"1s\"\n");
+    let sent = message_of(1, &crate::support::template(), |request| {
+        request.lane = Lane::Bulk.into()
+    });
+    bench.accept(sent.clone()).await;
+    let dead = bench.becomes(sent.id, State::Dead).await;
+    assert_eq!(dead.reason, Reason::UnsubscribeUnset);
     renderer.stop().await;
 }

@@ -72,8 +72,8 @@ impl Bench {
     /// The same, with the Redis at `url`: a proxy before it.
     pub(crate) fn renderer_by(&self, url: &str, own: &str) -> Renderer {
         let text = format!(
-            "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\naddress_key = \"{ADDRESS_KEY}\"\n[templates]\ndirectory = {:?}\nmissing_wait = \"1s\"\n\
-             [redis]\nurl = {:?}\ndurability = \"local\"\n{own}",
+            "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\naddress_key = \"{ADDRESS_KEY}\"\ntemplates.directory = {:?}\ntemplates.missing_wait = \"1s\"\n\
+             redis.url = {:?}\nredis.durability = \"local\"\n{own}",
             self.folder.path(),
             url
         );
@@ -215,6 +215,12 @@ impl Renderer {
     pub(crate) async fn stop(self) {
         self.shutdown.trigger();
         self.task.await.expect("no panic").expect("it drains");
+    }
+
+    /// Why it did not start.
+    pub(crate) async fn refused(self) -> anyhow::Error {
+        let ended = tokio::time::timeout(PATIENCE, self.task).await.expect("it ends");
+        ended.expect("no panic").expect_err("it did not start")
     }
 }
 

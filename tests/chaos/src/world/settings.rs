@@ -9,6 +9,12 @@ use super::{Role, Service, World};
 /// At least 32 bytes.
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
+/// Where nobody goes: the links in bulk mail are not followed here.
+const LINKS: &str = "unsubscribe.base_url = \"https://mail.example.com\"\n";
+
+const LINK_KEYS: &str =
+    "unsubscribe.keys = [{ id = \"a\", secret = \"fedcba9876543210fedcba9876543210\" }]\n";
+
 const IDENTITY: &str = r#"
 [[identity]]
 name = "main"
@@ -27,12 +33,12 @@ pub(super) fn of(world: &World, service: &Service) -> anyhow::Result<String> {
         Role::Coordinator => writeln!(text, "advertise = \"http://{}\"", service.front.address())?,
         Role::Ingest => write!(
             text,
-            "digest_key = \"{KEY}\"\naddress_key = \"{KEY}\"\ntemplates.directory = {:?}\n",
+            "digest_key = \"{KEY}\"\naddress_key = \"{KEY}\"\n{LINKS}templates.directory = {:?}\n",
             templates()
         )?,
         Role::Renderer => write!(
             text,
-            "name = \"renderer-{}\"\naddress_key = \"{KEY}\"\ntemplates.directory = {:?}\nwork.reclaim_idle = \"1s\"\n",
+            "name = \"renderer-{}\"\naddress_key = \"{KEY}\"\n{LINKS}{LINK_KEYS}templates.directory = {:?}\nwork.reclaim_idle = \"1s\"\n",
             service.number,
             templates()
         )?,
@@ -67,7 +73,7 @@ fn feedback(world: &World, text: &mut String) -> anyhow::Result<()> {
     std::fs::write(&ca, world.provider.topic().1)?;
     write!(
         text,
-        "address_key = \"{KEY}\"\nweb.listen = \"127.0.0.1:0\"\ncoordinators = {:?}\nledger.url = {:?}\n\
+        "address_key = \"{KEY}\"\n{LINK_KEYS}web.listen = \"127.0.0.1:0\"\ncoordinators = {:?}\nledger.url = {:?}\n\
          ledger.timeout = \"2s\"\ncopy.reclaim_after = \"1s\"\nsns.topics = [{TOPIC:?}]\nsns.ca = {:?}\nsns.loopback = \"{}\"\n",
         coordinators(world),
         world.database.url(),

@@ -17,8 +17,8 @@ use crate::stack::{PATIENCE, Stack};
 const MESSAGES: usize = 8;
 
 const ACTIVE: &str = "{pl1:0}:active";
-const QUEUED: &str = "{pl1:0}:queued:bulk:main:demo";
-const READY: &str = "{pl1:0}:ready:bulk:main:demo";
+const QUEUED: &str = "{pl1:0}:queued:transactional:main:demo";
+const READY: &str = "{pl1:0}:ready:transactional:main:demo";
 const SETTLE: &str = include_str!("../../../../crates/store/src/lua/settle.lua");
 
 /// Takes over what the killed one has left as soon as it looks for it the first time.

@@ -33,7 +33,13 @@ region = "eu-west-1"
 configuration_set = "paceline"
 "#;
 
+/// The tests' own templates: transactional ones.
 pub(crate) fn templates() -> String {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/templates").to_owned()
+}
+
+/// Those that people begin with; `welcome` is bulk, so what uses them needs feedback and links to it.
+pub(crate) fn example_templates() -> String {
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../templates").to_owned()
 }
 

@@ -18,10 +18,12 @@ use tokio::process::Command;
 use tonic::transport::Channel;
 
 use crate::binaries::binary;
-use crate::stack::{IDENTITY, PATIENCE, TENANT, templates, welcome};
+use crate::stack::{IDENTITY, PATIENCE, TENANT, example_templates, welcome};
 
 const LISTEN: &str = "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n";
 const KEY: &str = "address_key = \"0123456789abcdef0123456789abcdef\"\n";
+const LINK_KEYS: &str =
+    "unsubscribe.keys = [{ id = \"a\", secret = \"fedcba9876543210fedcba9876543210\" }]\n";
 /// What SES's mailbox simulator bounces for good.
 const BOUNCES: &str = "bounce@simulator.amazonses.com";
 
@@ -55,14 +57,14 @@ impl Services {
             .as_ref()
             .map_or_else(|| format!("sqlite:{}", file.display()), TestPostgres::url);
         let store = store(&redis);
-        let bundles = format!("[templates]\ndirectory = {:?}\n", templates());
+        let bundles = format!("[templates]\ndirectory = {:?}\n", example_templates());
         let (topic, ca) = lookalike.topic();
         let ca_file = directory.path().join("ca.pem");
         std::fs::write(&ca_file, ca)?;
         let feedback = ServiceProcess::start(
             "feedback",
             &format!(
-                "{LISTEN}{KEY}web.listen = \"127.0.0.1:0\"\nledger.url = {ledger:?}\nsns.topics = [{topic:?}]\nsns.ca = {:?}\n\
+                "{LISTEN}{KEY}{LINK_KEYS}web.listen = \"127.0.0.1:0\"\nledger.url = {ledger:?}\nsns.topics = [{topic:?}]\nsns.ca = {:?}\n\
                  sns.loopback = \"{}\"\n{store}",
                 ca_file,
                 lookalike.address()
@@ -74,15 +76,17 @@ impl Services {
             sns: Some(format!("http://{web}/ses/sns")),
             ..Webhooks::default()
         });
+        let base_url = format!("unsubscribe.base_url = \"http://{web}\"\n");
+        let renderer = format!("{LISTEN}{KEY}{base_url}{LINK_KEYS}{store}{bundles}");
         let rates = "[rates]\nmode = \"static\"\nstart = 1000.0\nceiling = 1000.0\n";
         Ok(Self {
             feedback,
             sender: None,
-            _renderer: ServiceProcess::start("renderer", &format!("{LISTEN}{KEY}{store}{bundles}")).await?,
+            _renderer: ServiceProcess::start("renderer", &renderer).await?,
             ingest: ServiceProcess::start(
                 "ingest",
                 &format!(
-                    "digest_key = \"{}\"\n{LISTEN}{store}{bundles}{IDENTITY}",
+                    "digest_key = \"{}\"\n{LISTEN}{base_url}{store}{bundles}{IDENTITY}",
                     "k".repeat(64)
                 ),
             )

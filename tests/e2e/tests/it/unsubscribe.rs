@@ -12,6 +12,7 @@ use paceline_wire::v1::{EnqueueRequest, GetRequest, Mailbox, Message, MessageSta
 use tokio::process::Command;
 use tonic::transport::Channel;
 
+use crate::binaries::binary;
 use crate::stack::{IDENTITY, PATIENCE, TENANT};
 
 const LISTEN: &str = "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n";
@@ -189,5 +190,40 @@ async fn one_click_ends_the_mail_of_its_category_and_nothing_else() -> anyhow::R
         services.header(&receipt, "List-Unsubscribe").is_err(),
         "a receipt has a link"
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_with_a_bulk_template_and_no_links_leaves_with_a_bad_configuration() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let templates = folder.path().join("templates");
+    template(&templates, "news", "lane = \"bulk\"")?;
+    template(&templates, "receipt", "lane = \"transactional\"")?;
+    let ingest = format!("digest_key = \"{}\"\n{IDENTITY}", "k".repeat(64));
+    for (service, own) in [("ingest", ingest.as_str()), ("renderer", "")] {
+        let file = folder.path().join(format!("{service}.toml"));
+        std::fs::write(
+            &file,
+            format!("{LISTEN}templates.directory = {templates:?}\n{own}"),
+        )?;
+        let ended = Command::new(binary(service))
+            .arg("--config")
+            .arg(&file)
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(PATIENCE, ended).await.context("it runs")??;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.code() == Some(64),
+            "{service}: {}: {said}",
+            output.status
+        );
+        ensure!(
+            said.contains("unsubscribe.base_url")
+                && said.contains("templates news")
+                && !said.contains("receipt"),
+            "{service}: {said}"
+        );
+    }
     Ok(())
 }

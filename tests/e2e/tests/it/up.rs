@@ -14,9 +14,11 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::binaries::binary;
-use crate::stack::{PATIENCE, templates};
+use crate::binaries::{binary, http_get};
+use crate::stack::{PATIENCE, example_templates};
 
+/// A folder as people have them.
+const FOLDER: &str = "my data, 100 % José";
 const STOP_MAX: Duration = Duration::from_secs(90);
 
 /// A running `paceline up`.
@@ -25,13 +27,18 @@ struct Up {
     lines: Lines<BufReader<ChildStdout>>,
     ingest: String,
     ledger: String,
+    inbox: String,
     sent: Vec<String>,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Up {
     async fn start(options: &[&str]) -> anyhow::Result<Self> {
-        let data = tempfile::tempdir()?;
+        Self::on(tempfile::tempdir()?, options).await
+    }
+
+    /// With the data that another one may have left.
+    async fn on(data: TempDir, options: &[&str]) -> anyhow::Result<Self> {
         let mut child = Command::new(binary("paceline"))
             .args([
                 "up",
@@ -44,10 +51,11 @@ impl Up {
                 "127.0.0.1:0",
                 "--feedback",
                 "127.0.0.1:0",
+                "--web",
+                "127.0.0.1:0",
             ])
-            .args(["--templates", &templates(), "--data"])
-            // A folder as people have them.
-            .arg(data.path().join("my data, 100 % José"))
+            .args(["--templates", &example_templates(), "--data"])
+            .arg(data.path().join(FOLDER))
             .args(options)
             .process_group(0)
             .stdout(Stdio::piped())
@@ -55,7 +63,7 @@ impl Up {
             .spawn()?;
         let stdout = child.stdout.take().context("no standard output")?;
         let mut lines = BufReader::new(stdout).lines();
-        let (mut ingest, mut ledger) = (String::new(), String::new());
+        let (mut ingest, mut ledger, mut inbox) = (String::new(), String::new(), String::new());
         let mut sent = Vec::new();
         loop {
             let line = tokio::time::timeout(PATIENCE, lines.next_line()).await??;
@@ -64,6 +72,7 @@ impl Up {
             match words.next() {
                 Some("ingest") => ingest = format!("http://{}", words.next().unwrap_or_default()),
                 Some("ledger") => ledger = format!("http://{}", words.next().unwrap_or_default()),
+                Some("inbox") => inbox = words.next().unwrap_or_default().to_owned(),
                 Some("sent") => sent.push(words.next_back().unwrap_or_default().to_owned()),
                 Some("Ctrl-C") => break,
                 _ => {}
@@ -74,8 +83,9 @@ impl Up {
             lines,
             ingest,
             ledger,
+            inbox,
             sent,
-            _data: data,
+            data,
         })
     }
 
@@ -140,7 +150,12 @@ impl Up {
     }
 
     /// Ends it as Ctrl-C does, and checks that none of its processes is left.
-    async fn stop(mut self) -> anyhow::Result<()> {
+    async fn stop(self) -> anyhow::Result<()> {
+        self.end().await.map(drop)
+    }
+
+    /// The same, and its data stays.
+    async fn end(mut self) -> anyhow::Result<TempDir> {
         let pid = Pid::from_raw(i32::try_from(self.child.id().context("it has ended already")?)?)
             .context("a pid")?;
         let family = descendants(pid)?;
@@ -161,7 +176,28 @@ impl Up {
         for pid in family {
             ensure!(test_kill_process(pid).is_err(), "process {pid:?} outlives it");
         }
-        Ok(())
+        Ok(self.data)
+    }
+
+    /// The link of the one mail that has one.
+    async fn link(&self) -> Result<String, String> {
+        let address = self.inbox.trim_start_matches("http://").trim_end_matches('/');
+        let address = address
+            .parse()
+            .map_err(|_| format!("no address in {}", self.inbox))?;
+        let inbox = http_get(address, "/inbox.json").await;
+        let inbox = inbox.map_err(|error| format!("{error:#}"))?;
+        let link = inbox.split("List-Unsubscribe\":\"<").nth(1);
+        let link = link.and_then(|rest| rest.split('>').next());
+        link.map(str::to_owned).ok_or(inbox)
+    }
+
+    /// Where its links begin, by the settings that it has written.
+    fn base_url(&self) -> anyhow::Result<String> {
+        let file = self.data.path().join(FOLDER).join("config/renderer.toml");
+        let text = std::fs::read_to_string(file)?;
+        let line = text.lines().find_map(|line| line.strip_prefix("base_url = "));
+        Ok(line.context("no base_url")?.trim_matches('"').to_owned())
     }
 }
 
@@ -227,7 +263,7 @@ async fn up_with_separate_processes_does_the_same() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_are_sent_cancelled_and_counted_from_the_command_line() -> anyhow::Result<()> {
     let up = Up::start(&[]).await?;
-    let data = format!("@{}/welcome/examples/first.json", templates());
+    let data = format!("@{}/welcome/examples/first.json", example_templates());
     let to = ["--to", "ada@example.com", "--user", "7", "--data", &data];
 
     let sent = up
@@ -279,4 +315,27 @@ async fn messages_are_sent_cancelled_and_counted_from_the_command_line() -> anyh
         "{said}"
     );
     up.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_to_unsubscribe_are_still_known_after_a_restart() -> anyhow::Result<()> {
+    let up = Up::start(&[]).await?;
+    let link = eventually("the bulk example has a link", PATIENCE, async || up.link().await).await;
+    let base_url = up.base_url()?;
+    let path = link
+        .strip_prefix(&base_url)
+        .with_context(|| format!("{link} does not begin with {base_url}"))?
+        .to_owned();
+    let data = up.end().await?;
+    let again = Up::on(data, &[]).await?;
+    let base_url = again.base_url()?;
+    let address = base_url.trim_start_matches("http://").parse()?;
+    let page = http_get(address, &path).await?;
+    ensure!(
+        page.starts_with("HTTP/1.1 200") && page.contains("value=\"unsubscribe\""),
+        "{page}"
+    );
+    let forged = http_get(address, &format!("{path}x")).await?;
+    ensure!(!forged.starts_with("HTTP/1.1 200"), "{forged}");
+    again.stop().await
 }

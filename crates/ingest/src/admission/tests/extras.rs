@@ -32,16 +32,21 @@ fn the_link_to_unsubscribe_is_nobody_elses() {
 }
 
 #[test]
-fn without_links_callers_write_the_headers() {
+fn without_links_no_mail_is_taken_that_must_have_one() {
     let a = Admission {
         makes_links: false,
         ..admission()
     };
-    admit(&a, |r| {
+    refuses(&a, "lane", |r| r.lane = v1::Lane::Bulk.into());
+    refuses(&a, "template", |r| r.template = "digest".to_owned());
+    refuses(&a, "template", |r| {
+        r.template = "digest".to_owned();
         r.lane = v1::Lane::Bulk.into();
+    });
+    admit(&a, |r| {
         r.headers = vec![header("List-Unsubscribe", "<mailto:no@example.com>")];
     })
-    .expect("nobody else does");
+    .expect("mail without a link may have one of its own");
 }
 
 #[test]
