@@ -8,6 +8,7 @@ mod running;
 mod sns;
 mod subscribe;
 mod support;
+mod suppression_access;
 mod suppressions;
 mod unsubscribe;
 mod webhooks;
