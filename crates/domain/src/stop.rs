@@ -90,6 +90,12 @@ impl Stop {
         }
     }
 
+    /// Whose word it is that a message which it meets is held or ended.
+    #[must_use]
+    pub fn word(&self) -> &Said {
+        self.release.as_ref().map_or(&self.said, |release| &release.said)
+    }
+
     /// True while there may be something for it to meet.
     fn is_meeting(&self) -> bool {
         self.release.as_ref().is_none_or(|release| release.cancel)

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use paceline_domain::id::MessageId;
 use paceline_domain::record::Record;
-use paceline_domain::stop::{Stop, StopSet, Subject};
-use paceline_store::{Store, StoreError};
+use paceline_domain::stop::{Said, Stop, StopMode, StopSet, Subject};
+use paceline_store::{Stopped, Store, StoreError};
 use paceline_wire::{stops, v1};
 use prost::Message as _;
 
@@ -114,6 +114,49 @@ pub async fn read(store: &Store) -> Result<Vec<(Stop, Bytes)>, LookError> {
     let mut all = stored.into_iter().map(stop).collect::<Result<Vec<_>, _>>()?;
     all.sort_by(|(one, _), (other, _)| (one.said.at, &one.id).cmp(&(other.said.at, &other.id)));
     Ok(all)
+}
+
+/// Entries that stops have met, by the stop, so that the log tells of each whose word it was.
+#[derive(Debug, Default)]
+pub struct Met(Vec<Group>);
+
+#[derive(Debug)]
+struct Group {
+    stop_id: String,
+    mode: StopMode,
+    said: Said,
+    items: Vec<Stopped>,
+}
+
+impl Met {
+    /// Notes an entry that `stop` has met.
+    pub fn add(&mut self, stop: &Stop, item: Stopped) {
+        let mode = stops::mode(item.cancel);
+        let same = |group: &&mut Group| group.mode == mode && group.stop_id == stop.id;
+        match self.0.iter_mut().find(same) {
+            Some(group) => group.items.push(item),
+            None => self.0.push(Group {
+                stop_id: stop.id.clone(),
+                mode,
+                said: stop.word().clone(),
+                items: vec![item],
+            }),
+        }
+    }
+
+    /// At most `batch_max` entries of one stop at a time, each with the `LoggedAct` that tells of them.
+    pub fn batches(&self, batch_max: usize) -> impl Iterator<Item = (&[Stopped], Bytes)> {
+        self.0.iter().flat_map(move |group| {
+            let name = match group.mode {
+                StopMode::Hold => "stop",
+                StopMode::Cancel => "cancel",
+            };
+            group.items.chunks(batch_max.max(1)).map(move |items| {
+                let ids = items.iter().map(|item| item.id);
+                (items, stops::act(name, &group.said, ids))
+            })
+        })
+    }
 }
 
 /// A stored message as stops look at it.

@@ -12,6 +12,7 @@ use paceline_domain::reason::Reason;
 use paceline_domain::record::{Record, State, Ticket};
 use paceline_domain::stop::StopMode;
 use paceline_domain::time::Millis;
+use paceline_kit::stops::Met;
 use paceline_kit::{Shutdown, trace};
 use paceline_store::{
     Change, Entry, EntryBody, ErrorClass, HandOff, HandOffError, LogMode, Stage, Stopped, StoreError,
@@ -31,6 +32,9 @@ use crate::shared::{Shared, pause_after_error};
 /// Deliveries made alone before an entry that never comes to an end is buried. The first delivery, in company, is not counted.
 const LONE_DELIVERIES_MAX: u32 = 5;
 
+/// Messages that a stop has met, in one script.
+const STOPPED_MAX: usize = 500;
+
 /// A message of the batch.
 #[derive(Clone, Debug)]
 struct Job {
@@ -46,8 +50,7 @@ struct Fates {
     hand_off: Vec<HandOff>,
     bury: Vec<Unrendered>,
     put_off: Vec<Unrendered>,
-    /// Met by a stop.
-    stop: Vec<Stopped>,
+    stop: Met,
     /// Entries of no queued message.
     drop: Vec<(StreamKey, String)>,
 }
@@ -178,8 +181,8 @@ impl Batch {
         let mut free = Vec::with_capacity(asked.len());
         for (job, request) in asked {
             let subject = subject_of_request(&request, job.stream.lane, job.ticket.accepted_at);
-            match stops.verdict(&subject) {
-                Some(mode) => fates.stop.push(job.stopped(mode)),
+            match stops.met_by(&subject) {
+                Some((stop, mode)) => fates.stop.add(stop, job.stopped(mode)),
                 None => free.push((job, request)),
             }
         }
@@ -276,11 +279,10 @@ impl Batch {
             drop,
         } = fates;
         self.hand_off(hand_off).await;
-        if !stop.is_empty() {
+        for (stopped, act) in stop.batches(STOPPED_MAX) {
             let store = &self.shared.store;
-            let changes = self
-                .persist("stop", || store.stop_entries(self.shard, Stage::Queued, &stop))
-                .await;
+            let stopping = || store.stop_entries(self.shard, Stage::Queued, stopped, act.clone());
+            let changes = self.persist("stop", stopping).await;
             self.shared.metrics.stopped(&changes.unwrap_or_default());
         }
         self.put_off(put_off, self.shared.templates.missing_wait).await;

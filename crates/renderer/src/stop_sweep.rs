@@ -15,13 +15,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use paceline_domain::id::MessageId;
 use paceline_domain::record::State;
-use paceline_domain::stop::{Freed, StopMode, StopSet};
+use paceline_domain::stop::{Freed, Said, StopMode, StopSet};
 use paceline_kit::Shutdown;
-use paceline_kit::stops::{self, Stored};
+use paceline_kit::stops::{self, Met, Stored};
 use paceline_store::waiting_all::Place;
 use paceline_store::{Change, Entry, EntryBody, Stage, Stopped, StoreError, StreamKey};
-use paceline_wire::{convert, v1};
-use prost::Message as _;
 
 use crate::shared::{Shared, pause};
 
@@ -184,24 +182,28 @@ impl Sweep {
             .filter(|stored| stored.record.state == State::Queued)
         {
             if let Some((stop, mode)) = turn.stops.met_by(&stored.subject()) {
-                met.insert(stored.id, mode);
+                met.insert(stored.id, (stop, mode));
                 turn.freed += u64::from(stop.release.is_some());
             }
         }
-        let stopped = |entry: &Entry| match &entry.body {
-            EntryBody::Message { id, ticket, .. } => Some(Stopped {
-                stream: entry.stream.clone(),
-                entry_id: entry.entry_id.clone(),
-                id: *id,
-                ticket: *ticket,
-                cancel: *met.get(id)? == StopMode::Cancel,
-            }),
-            EntryBody::Newer | EntryBody::Corrupt => None,
-        };
-        let items: Vec<Stopped> = entries.iter().filter_map(stopped).collect();
-        if !items.is_empty() {
+        let mut stopped = Met::default();
+        for entry in entries {
+            if let EntryBody::Message { id, ticket, .. } = &entry.body
+                && let Some((stop, mode)) = met.get(id)
+            {
+                let item = Stopped {
+                    stream: entry.stream.clone(),
+                    entry_id: entry.entry_id.clone(),
+                    id: *id,
+                    ticket: *ticket,
+                    cancel: *mode == StopMode::Cancel,
+                };
+                stopped.add(stop, item);
+            }
+        }
+        for (items, act) in stopped.batches(BATCH) {
             let store = &self.shared.store;
-            let changes = store.stop_entries(shard, stream.stage, &items).await?;
+            let changes = store.stop_entries(shard, stream.stage, items, act).await?;
             self.shared.metrics.stopped(&changes);
         }
         Ok(())
@@ -243,7 +245,7 @@ impl Sweep {
         stored: &[Stored],
         gone: &mut HashSet<MessageId>,
     ) -> Result<(), StoreError> {
-        let mut ended = Vec::new();
+        let mut ended: BTreeMap<&str, (&Said, Vec<MessageId>)> = BTreeMap::new();
         let mut released: BTreeMap<(&str, bool), (Freed<'_>, Vec<MessageId>)> = BTreeMap::new();
         for stored in stored {
             let subject = stored.subject();
@@ -257,15 +259,23 @@ impl Sweep {
                         .1
                         .push(stored.id);
                 }
-                None if turn.stops.verdict(&subject) == Some(StopMode::Cancel) => ended.push(stored.id),
-                None => {}
+                None => {
+                    if let Some((stop, StopMode::Cancel)) = turn.stops.met_by(&subject) {
+                        let of_stop = ended.entry(&stop.id).or_insert_with(|| (stop.word(), Vec::new()));
+                        of_stop.1.push(stored.id);
+                    }
+                }
             }
         }
-        self.cancel(shard, &ended, Bytes::new(), gone).await?;
+        for (said, ids) in ended.values() {
+            let act = paceline_wire::stops::act("cancel", said, ids.iter().copied());
+            self.cancel(shard, ids, act, gone).await?;
+        }
         let mut freed_now = 0;
         for (freed, ids) in released.values() {
             freed_now += ids.len() as u64;
-            let act = act(freed, ids);
+            let name = if freed.cancel { "cancel" } else { "release" };
+            let act = paceline_wire::stops::act(name, &freed.release.said, ids.iter().copied());
             if freed.cancel {
                 self.cancel(shard, ids, act, gone).await?;
                 continue;
@@ -334,19 +344,4 @@ const fn id_of(entry: &Entry) -> Option<MessageId> {
         EntryBody::Message { id, .. } => Some(*id),
         EntryBody::Newer | EntryBody::Corrupt => None,
     }
-}
-
-/// What the log says of a release.
-fn act(freed: &Freed<'_>, ids: &[MessageId]) -> Bytes {
-    let said = &freed.release.said;
-    v1::LoggedAct {
-        at: Some(convert::timestamp(said.at)),
-        act: if freed.cancel { "cancel" } else { "release" }.to_owned(),
-        who: said.who.clone(),
-        why: said.why.clone(),
-        tenant: String::new(),
-        message_ids: ids.iter().map(|id| Bytes::copy_from_slice(&id.0)).collect(),
-    }
-    .encode_to_vec()
-    .into()
 }

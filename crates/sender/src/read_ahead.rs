@@ -340,7 +340,7 @@ impl<P: Send + Sync + 'static> Reader<P> {
         let met = self
             .shard
             .buffer()
-            .remove(|held| stopped::verdict(&stops, held).is_some());
+            .remove(|held| stopped::met_by(&stops, held).is_some());
         stopped::part(&self.shared, &self.shard, &stops, met, |held| held).await;
         self.stops = Some(stops);
     }

@@ -82,7 +82,7 @@ impl Store {
     }
 
     /// Holds or ends messages of one shard by their entries of one stage; the answers are in order. The entries go. What Redis loses of
-    /// it is met again.
+    /// it is met again. `act` is the `LoggedAct` of the person whose stop has met them, for the log.
     ///
     /// # Errors
     /// If Redis refuses or does not answer; the same call again is safe.
@@ -91,9 +91,11 @@ impl Store {
         shard: u16,
         stage: Stage,
         items: &[Stopped],
+        act: Bytes,
     ) -> Result<Vec<Change>, StoreError> {
         let mut batch = Batch::default();
         batch.own(stage.group());
+        batch.act(act);
         for item in items {
             if item.stream.stage != stage {
                 return Err(StoreError::bug("an entry of another stage in a batch"));

@@ -1,6 +1,7 @@
 //! Stops as they are stored and shown, and what they look at in requests and rendered parts.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use paceline_domain::id::MessageId;
 use paceline_domain::lane::Lane;
 use paceline_domain::stop::{Release, Said, Selector, Stop, StopMode, Subject, TagSelector};
 use paceline_domain::time::Millis;
@@ -33,6 +34,20 @@ pub fn pack(stop: &Stop) -> Bytes {
         .encode(&mut bytes)
         .expect("BytesMut grows, so that encoding can't fail");
     bytes.freeze()
+}
+
+/// What the log says of messages that become `act` by a stop or its release: the stored form of a `LoggedAct`.
+#[must_use]
+pub fn act(act: &str, said: &Said, ids: impl Iterator<Item = MessageId>) -> Bytes {
+    let act = v1::LoggedAct {
+        at: Some(convert::timestamp(said.at)),
+        act: act.to_owned(),
+        who: said.who.clone(),
+        why: said.why.clone(),
+        tenant: String::new(),
+        message_ids: ids.map(|id| Bytes::copy_from_slice(&id.0)).collect(),
+    };
+    act.encode_to_vec().into()
 }
 
 /// The stop of that id.

@@ -1,7 +1,9 @@
 //! The sweep: what it brings to an end, wherever it waits, and what it leaves alone.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use paceline_domain::id::MessageId;
 use paceline_domain::record::State;
 use paceline_domain::stop::{Release, Said, Selector, Stop, StopMode};
@@ -10,6 +12,8 @@ use paceline_kit::clock::{Clock, SystemClock};
 use paceline_store::{Entry, EntryBody, NewMessage, Stage, StopWritten, Stopped};
 use paceline_testkit::{Proxy, eventually};
 use paceline_wire::stops::pack;
+use paceline_wire::v1::LoggedAct;
+use prost::Message as _;
 
 use crate::support::{Bench, PATIENCE, message};
 
@@ -68,6 +72,24 @@ async fn is_forgotten(bench: &Bench) {
             .ok_or_else(|| format!("{} stand", stops.len()))
     })
     .await;
+}
+
+/// What the log tells of each message: the act, who, and why.
+async fn told(bench: &Bench) -> BTreeMap<MessageId, [String; 3]> {
+    let log = bench.redis.command(&["XRANGE", "{pl1:0}:log", "-", "+"]).await;
+    let mut told = BTreeMap::new();
+    for entry in log.array() {
+        let fields = entry.array()[1].array();
+        for field in fields.chunks(2).filter(|field| field[0].bytes()[..] == b"a"[..]) {
+            let act = LoggedAct::decode(&field[1].bytes()[..]).expect("an act");
+            for id in act.message_ids {
+                let id = MessageId(id.as_ref().try_into().expect("an id"));
+                let said = [act.act.clone(), act.who.clone(), act.why.clone()];
+                assert_eq!(told.insert(id, said), None, "told twice");
+            }
+        }
+    }
+    told
 }
 
 async fn later(bench: &Bench) -> i64 {
@@ -131,7 +153,10 @@ async fn a_release_that_ends_leaves_nothing_that_was_accepted_before_it() {
         ticket,
         cancel: false,
     };
-    let stopped = bench.store.stop_entries(0, Stage::Queued, &[met]).await;
+    let stopped = bench
+        .store
+        .stop_entries(0, Stage::Queued, &[met], Bytes::new())
+        .await;
     stopped.expect("redis is there");
     bench.becomes(held, State::Held).await;
     let scheduled = accept_scheduled(&bench, 2..3).await[0];
@@ -191,4 +216,29 @@ async fn a_turn_breaks_off_when_its_stop_is_released() {
         "the turn went on to its end although the stop was released"
     );
     renderer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_standing_stop_ends_is_told_with_who_and_why_wherever_it_waited() {
+    let bench = Bench::start().await;
+    bench.put_bundle().await;
+    let renderer = bench.renderer("");
+    let ready = message(1, ADA).id;
+    bench.accept(message(1, ADA)).await;
+    bench.ready(1).await;
+    renderer.stop().await;
+    let scheduled = accept_scheduled(&bench, 2..3).await[0];
+    write(&bench, None, &stop(StopMode::Cancel)).await;
+    let renderer = bench.renderer("");
+    for id in [ready, scheduled] {
+        bench.becomes(id, State::Cancelled).await;
+    }
+    // The copy of the stops is there, so that a reader meets it.
+    let queued = message(3, ADA).id;
+    bench.accept(message(3, ADA)).await;
+    bench.becomes(queued, State::Cancelled).await;
+    renderer.stop().await;
+    let said = ["cancel", "ops", "test"].map(str::to_owned);
+    let expected = [ready, scheduled, queued].map(|id| (id, said.clone()));
+    assert_eq!(told(&bench).await, BTreeMap::from(expected));
 }

@@ -18,6 +18,7 @@ mod pacing;
 mod redis_trouble;
 mod routing;
 mod sent_once;
+mod stopped;
 mod support;
 mod suppressed;
 mod tries;

@@ -194,7 +194,11 @@ impl<'a> World<'a> {
             }
         };
         let items: Vec<_> = entries.iter().map(stopped).collect();
-        let changes = self.bench.store.stop_entries(SHARD, stage, &items).await;
+        let changes = self
+            .bench
+            .store
+            .stop_entries(SHARD, stage, &items, Bytes::new())
+            .await;
         for (item, change) in items.iter().zip(changes.expect("there")) {
             let (ticket, reason) = (item.ticket, Reason::Stopped);
             let own = |record: &Record| record.state == State::Queued && record.ticket() == ticket;

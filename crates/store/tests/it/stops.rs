@@ -24,7 +24,7 @@ fn stopped(entry: &Entry, cancel: bool) -> Stopped {
 async fn stop_all(bench: &Bench, stage: Stage, cancel: bool) -> Vec<Change> {
     let entries = bench.read(stage, "stopper").await;
     let items: Vec<_> = entries.iter().map(|entry| stopped(entry, cancel)).collect();
-    let changes = bench.store.stop_entries(SHARD, stage, &items).await;
+    let changes = bench.store.stop_entries(SHARD, stage, &items, Bytes::new()).await;
     changes.expect("redis is there")
 }
 
@@ -66,7 +66,10 @@ async fn what_a_stop_ends_is_at_rest_and_its_second_copy_goes() {
     bench.render_all().await;
     let entries = bench.read(Stage::Ready, "stopper").await;
     let items = [stopped(&entries[0], true), stopped(&entries[0], false)];
-    let changes = bench.store.stop_entries(SHARD, Stage::Ready, &items).await;
+    let changes = bench
+        .store
+        .stop_entries(SHARD, Stage::Ready, &items, Bytes::new())
+        .await;
     let changes = changes.expect("redis is there");
     let ended = moved(changes[0].clone());
     assert_eq!((ended.state, ended.reason), (State::Cancelled, Reason::Stopped));
@@ -84,7 +87,10 @@ async fn what_is_claimed_is_not_stopped() {
     let claimed = bench.claim(1, vec![crate::support::claim_of(&entry)]).await;
     assert!(matches!(claimed[..], [Claimed::Sending(_)]), "{claimed:?}");
     let late = [stopped(&entry, true)];
-    let changes = bench.store.stop_entries(SHARD, Stage::Ready, &late).await;
+    let changes = bench
+        .store
+        .stop_entries(SHARD, Stage::Ready, &late, Bytes::new())
+        .await;
     let record = bench.get(id(1)).await;
     assert_eq!(record.state, State::Sending);
     assert_eq!(changes.expect("redis is there"), [Change::Unchanged(record)]);

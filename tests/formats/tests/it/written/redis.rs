@@ -384,7 +384,9 @@ async fn by_people(bench: &Bench) -> anyhow::Result<()> {
         .iter()
         .map(stopped)
         .collect::<Result<Vec<_>, _>>()?;
-    store.stop_entries(SHARD, Stage::Queued, &met).await?;
+    store
+        .stop_entries(SHARD, Stage::Queued, &met, Bytes::new())
+        .await?;
     let mut cancelled = message(CANCELLED);
     cancelled.record.send_at = START + HOUR;
     bench.accept(cancelled).await?;
