@@ -8,6 +8,7 @@ mod by_hand;
 mod capacity;
 mod clock_jumps;
 mod connection_storm;
+mod doubts;
 mod every_message_once;
 mod off_loopback;
 mod one_trace;

@@ -68,7 +68,7 @@ pub(crate) async fn set_by_hand(stack: &Stack, action: Action, lasts: Duration) 
     Ok(())
 }
 
-fn reset(number: usize) -> EnqueueRequest {
+pub(crate) fn reset(number: usize) -> EnqueueRequest {
     let example = std::fs::read(format!("{}/password-reset/examples/first.json", templates()));
     EnqueueRequest {
         template: "password-reset".to_owned(),
@@ -109,7 +109,7 @@ pub(crate) async fn enqueue(stack: &Stack, requests: Vec<EnqueueRequest>) -> any
     Ok(ids)
 }
 
-async fn run(stack: &Stack, line: &[&str]) -> anyhow::Result<Output> {
+pub(crate) async fn run(stack: &Stack, line: &[&str]) -> anyhow::Result<Output> {
     let mut command = Command::new(binary("paceline"));
     command
         .args(line)
@@ -120,7 +120,7 @@ async fn run(stack: &Stack, line: &[&str]) -> anyhow::Result<Output> {
 }
 
 /// What the command says; it must succeed.
-async fn says(stack: &Stack, line: &[&str]) -> anyhow::Result<String> {
+pub(crate) async fn says(stack: &Stack, line: &[&str]) -> anyhow::Result<String> {
     let output = run(stack, line).await?;
     ensure!(output.status.success(), "{line:?}: {output:?}");
     Ok(String::from_utf8(output.stdout)?)
@@ -134,7 +134,7 @@ async fn stops(stack: &Stack) -> Result<Vec<Stop>, String> {
 }
 
 /// How often each id arrived, and when last.
-fn arrived(stack: &Stack) -> anyhow::Result<BTreeMap<String, (usize, SystemTime)>> {
+pub(crate) fn arrived(stack: &Stack) -> anyhow::Result<BTreeMap<String, (usize, SystemTime)>> {
     let mut arrived = BTreeMap::new();
     for mail in stack.lookalike.inbox(0, 4 * FLOOD) {
         let at = humantime::parse_rfc3339(&mail.received_at)?;
