@@ -66,10 +66,8 @@ impl Services {
         template(&templates, "offers", "lane = \"bulk\"")?;
         template(&templates, "receipt", "lane = \"transactional\"")?;
         let lookalike = Lookalike::start("127.0.0.1:0".parse()?, LookalikeOptions::default()).await?;
-        let store = format!(
-            "[redis]\nurl = {:?}\nallow_unsafe = true\nlog = \"ring\"\n",
-            redis.url()
-        );
+        // The defaults of every service fit each other's.
+        let store = format!("[redis]\nurl = {:?}\nallow_unsafe = true\n", redis.url());
         let bundles = format!("[templates]\ndirectory = {templates:?}\n");
         let keys = "unsubscribe.keys = [{ id = \"a\", secret = \"fedcba9876543210fedcba9876543210\" }]\n";
 

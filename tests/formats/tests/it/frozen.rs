@@ -52,6 +52,30 @@ fn every_service_loads_the_settings_of_each_release() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What is one value for all services on a Redis: those that start with their defaults must not refuse each other's.
+#[test]
+fn every_service_has_the_same_defaults_of_what_they_share() -> anyhow::Result<()> {
+    for key in ["log", "log_entries_max", "shards", "durability", "replicas"] {
+        let mut defaults = configs::SERVICES.iter().map(|(service, defaults)| {
+            let table: toml::Table = defaults.parse()?;
+            let value = table.get("redis").and_then(|redis| redis.get(key)).cloned();
+            anyhow::Ok((
+                service,
+                value.with_context(|| format!("{service} has no redis.{key}"))?,
+            ))
+        });
+        let (_, first) = defaults.next().context("a service")??;
+        for other in defaults {
+            let (service, other) = other?;
+            ensure!(
+                other == first,
+                "redis.{key} of {service} is {other}, of others {first}"
+            );
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn bundles_of_each_release_are_templates() -> anyhow::Result<()> {
     let all = fixtures::all(bundle::NAME)?;
