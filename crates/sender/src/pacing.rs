@@ -352,10 +352,10 @@ impl Pacing {
         (now, lapsed.map(named).collect())
     }
 
-    /// Takes a look at a key, which began at `at`: the version of its rate in Redis.
-    pub(crate) fn looked(&self, key: &RateKey, version: Option<u64>, at: Duration) {
+    /// Takes a look at a key, which began at `at`: epoch and version of its rate in Redis.
+    pub(crate) fn looked(&self, key: &RateKey, state: Option<(u64, u64)>, at: Duration) {
         if let Some(mut key) = self.key(&key.provider, &key.identity) {
-            key.lease.looked(version, at);
+            key.lease.looked(state, at);
         }
     }
 

@@ -144,14 +144,17 @@ impl Store {
         Ok(integer(Some(&answer))? == 1)
     }
 
-    /// The version of a key's rate, as its leader has written it; `None` if no coordinator has set one yet.
+    /// Whose a key's rate is and how often it was cut: its leader's epoch, and its version. `None` if no coordinator has set one yet.
     ///
     /// # Errors
     /// If Redis does not answer.
-    pub async fn rate_version(&self, key: &RateKey) -> Result<Option<u64>, StoreError> {
+    pub async fn rate_version(&self, key: &RateKey) -> Result<Option<(u64, u64)>, StoreError> {
         let client = self.commands.client();
-        let read = client.hget::<Option<u64>, _, _>(key.state(), "version");
-        Ok(self.commands.ask(read).await?)
+        let read = client.hmget::<Vec<Option<u64>>, _, _>(key.state(), vec!["epoch", "version"]);
+        match self.commands.ask(read).await?.as_slice() {
+            [Some(epoch), Some(version)] => Ok(Some((*epoch, *version))),
+            _ => Ok(None),
+        }
     }
 
     /// The rate in force of a key, in recipients per second; `None` if no coordinator has set one yet.

@@ -28,8 +28,8 @@ const MUTATIONS: &[Mutation] = &[
     Mutation {
         invariant: 1,
         file: "crates/domain/src/lease/books.rs",
-        from: "let for_leases = (all - self.safes.kept_back(all)).max(0.0);",
-        to: "let for_leases = all;",
+        from: "(self.rate - self.safes.kept_back(self.rate)).max(0.0)",
+        to: "self.rate",
         told_by: &["senders hold", "while a leader learns"],
     },
     Mutation {

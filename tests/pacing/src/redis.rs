@@ -126,10 +126,10 @@ impl Redis {
         self.data.kept.get(&key).map(|kept| kept.term)
     }
 
-    /// The version of a key's rate, by what was written last.
-    pub fn version(&self, key: usize) -> Option<u64> {
+    /// Whose a key's rate is, and its version, by what was written last.
+    pub fn version(&self, key: usize) -> Option<(u64, u64)> {
         let kept = self.data.kept.get(&key)?;
-        kept.controller.as_ref().map(Controller::version)
+        Some((kept.term.epoch, kept.controller.as_ref()?.version()))
     }
 
     /// Who has the lead, living or dead, and until when.

@@ -333,7 +333,7 @@ impl World {
         };
         let replayed = replay(&key.journal).map_err(|error| error.to_string())?;
         invariants::replays(&key.controller, &replayed).map_err(|it| broken(14, it))?;
-        let rate = key.leasable();
+        let rate = key.books.for_leases();
         if wants.len() > holders_max(rate) || key.controller.standing() != Standing::Closed || rate <= 0.0 {
             return Ok(());
         }

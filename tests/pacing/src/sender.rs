@@ -115,13 +115,13 @@ impl Sender {
         })
     }
 
-    /// Looks at the version of its key's rate in Redis.
-    pub fn look(&mut self, version: Option<u64>, now: u64) {
+    /// Looks at epoch and version of its key's rate in Redis.
+    pub fn look(&mut self, state: Option<(u64, u64)>, now: u64) {
         let at = self.clock.at(now);
         if let Pacing::Lease(lease) = &mut self.pacing
             && lease.needs_look(at)
         {
-            lease.looked(version, at);
+            lease.looked(state, at);
         }
     }
 

@@ -6,6 +6,7 @@ use std::thread;
 use paceline_domain::aimd::Limits;
 use paceline_domain::controller::Settings;
 use paceline_domain::controller::quota::DailySend;
+use paceline_domain::lease::Reserve;
 use paceline_pacing::provider::{self, Limit};
 use paceline_pacing::seeds::{Story, plan, prove, run};
 use paceline_pacing::world::World;
@@ -84,6 +85,7 @@ fn over_a_minute(seed: u64, throttles: f64) -> (f64, f64) {
     };
     plan.wants = vec![250.0; 8];
     plan.warm_up = false;
+    plan.reserve = Reserve::default();
     (plan.identities, plan.account) = (1, None);
     let mut world = World::new(seed, plan);
     world.run(90_000).expect("holds");

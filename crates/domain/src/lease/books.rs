@@ -95,14 +95,12 @@ impl Books {
     /// Empty books of a leader elected at `elected_at`, which learn until every lease from before is over.
     #[must_use]
     pub fn new(rate: f64, elected_at: Duration) -> Self {
-        let mut safes = Safes::default();
-        safes.learn(elected_at);
         Self {
             rate,
             learning_until: elected_at + in_books(TTL),
             holders: BTreeMap::new(),
             turns: Turns::default(),
-            safes,
+            safes: Safes::default(),
         }
     }
 
@@ -118,11 +116,8 @@ impl Books {
     #[must_use]
     pub fn reopened(rate: f64, lines: impl IntoIterator<Item = (HolderId, Line)>, now: Duration) -> Self {
         let mut books = Self {
-            rate,
             learning_until: now,
-            holders: BTreeMap::new(),
-            turns: Turns::default(),
-            safes: Safes::default(),
+            ..Self::new(rate, now)
         };
         let lines: Vec<(HolderId, Line)> = lines.into_iter().collect();
         let all: f64 = lines
@@ -189,11 +184,12 @@ impl Books {
         };
         self.holders.insert(id, line);
         let (all, senders) = (self.rate, self.holders.len());
-        let for_safe = if request.keeps { all } else { 0.0 };
+        let may_keep = request.keeps && !self.is_learning(now);
+        let for_safe = if may_keep { all } else { 0.0 };
         let safe_rate = self
             .safes
             .grant(id, clean(request.has_safe), (for_safe, senders), now);
-        let for_leases = (all - self.safes.kept_back(all)).max(0.0);
+        let for_leases = self.for_leases();
         let share = self.share(id, for_leases, now);
         let others: f64 = self.others(id).map(|holder| holder.outstanding).sum();
         let free = (for_leases - others).max(0.0);
@@ -252,11 +248,19 @@ impl Books {
         self.rate
     }
 
+    /// What of the rate is for leases: all but what is kept back for safe rates.
+    #[must_use]
+    pub fn for_leases(&self) -> f64 {
+        (self.rate - self.safes.kept_back(self.rate)).max(0.0)
+    }
+
     /// The most that all senders together can be spending, per second.
     #[must_use]
     pub fn outstanding(&self, now: Duration) -> f64 {
-        let leased: f64 = self.alive(now).map(|holder| holder.outstanding).sum();
-        leased + self.lapsed(now).0
+        let living = self.holders.iter().filter(|(_, holder)| now < holder.expires_at);
+        // By its own clock its lease may be over.
+        let most = |(id, holder): (&HolderId, &Holder)| holder.outstanding.max(self.safes.of(*id));
+        living.map(most).sum::<f64>() + self.lapsed(now).0
     }
 
     /// What the last grants to all senders come to.

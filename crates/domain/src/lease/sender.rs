@@ -6,7 +6,7 @@
 //! must find that its lease is over, so `now` is the boot-time clock.
 //!
 //! With a lease a safe rate may come, to go on with for a while once the lease has lapsed. It counts only while looks at the key's state
-//! in Redis show the lease's version ([`LocalLease::looked`]): whatever has been cut or paused since ends it.
+//! in Redis show the lease's epoch and version ([`LocalLease::looked`]): whatever has been cut or paused since ends it, and a new leader.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -218,10 +218,10 @@ impl LocalLease {
         !self.is_live(now) && self.safe.rate > 0.0 && now < self.safe.until
     }
 
-    /// Takes a look at the key's state that began at `at`: its version there, `None` if there is no state. Another version than the
-    /// lease's ends the safe rate.
-    pub fn looked(&mut self, version: Option<u64>, at: Duration) {
-        if version == Some(self.version) {
+    /// Takes a look at the key's state that began at `at`: epoch and version there, `None` if there is no state. Others than the
+    /// lease's end the safe rate.
+    pub fn looked(&mut self, state: Option<(u64, u64)>, at: Duration) {
+        if state == Some((self.epoch, self.version)) {
             self.safe.looked_at = Some(at);
         } else {
             self.safe = Safe::NONE;
@@ -526,17 +526,17 @@ mod tests {
             (ask.has_rate - 10.0).abs() < 1e-9 && (ask.has_safe - 10.0).abs() < 1e-9,
             "{ask:?}"
         );
-        lease.looked(Some(7), at(2_020));
+        lease.looked(Some((5, 7)), at(2_020));
         assert!((lease.rate(at(2_030)) - 10.0).abs() < 1e-9);
         assert!(lease.stands(at(2_030)) && !lease.is_live(at(2_030)));
         // The burst of the lease is over with it: at 10/s there is one recipient at once.
         assert_eq!(lease.take_up_to(9, at(2_200)), 1);
         assert_eq!(lease.take_up_to(9, at(3_200)), 1);
         assert_eq!(lease.take_up_to(9, at(4_020)), 0, "the look is 2 s old");
-        lease.looked(Some(7), at(4_030));
+        lease.looked(Some((5, 7)), at(4_030));
         assert_eq!(lease.take_up_to(9, at(4_040)), 1);
         for second in (5..=61).step_by(1) {
-            lease.looked(Some(7), at(second * 1_000));
+            lease.looked(Some((5, 7)), at(second * 1_000));
         }
         assert!(lease.rate(at(61_379)) > 0.0);
         assert!(lease.rate(at(61_380)) <= 0.0, "62 s, a hundredth short");
@@ -544,19 +544,19 @@ mod tests {
 
     #[test]
     fn whatever_was_cut_since_ends_a_safe_rate() {
-        for version in [Some(8), None] {
+        for state in [Some((5, 8)), Some((6, 7)), None] {
             let mut lease = held_safe();
-            lease.looked(version, at(2_000));
-            lease.looked(Some(7), at(2_010));
-            assert!(lease.rate(at(2_020)) <= 0.0, "{version:?}");
+            lease.looked(state, at(2_000));
+            lease.looked(Some((5, 7)), at(2_010));
+            assert!(lease.rate(at(2_020)) <= 0.0, "{state:?}");
         }
         let mut lease = held_safe();
-        lease.looked(Some(7), at(2_000));
+        lease.looked(Some((5, 7)), at(2_000));
         assert!(!lease.cut(5, 8, 0.9, at(2_010)), "there is no lease to cut");
         assert!(lease.rate(at(2_020)) <= 0.0);
         let mut lease = held_safe();
         lease.drop_now(at(100));
-        lease.looked(Some(7), at(2_000));
+        lease.looked(Some((5, 7)), at(2_000));
         assert!(lease.rate(at(2_010)) <= 0.0, "given up");
     }
 

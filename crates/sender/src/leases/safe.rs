@@ -1,6 +1,6 @@
 //! Looks that keep safe rates alive: while no coordinator answers, each key whose lease has lapsed is looked up in Redis.
 //!
-//! A safe rate counts for 2 s after a look that showed the version of its lease (`domain::lease::SAFE_LOOK`), so whatever the coordinators
+//! A safe rate counts for 2 s after a look that showed epoch and version of its lease (`domain::lease::SAFE_LOOK`), so whatever the coordinators
 //! have cut or paused since ends it, and so does a Redis that does not answer or has forgotten.
 
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(crate) async fn look(store: Store, pacing: Arc<Pacing>, stop: Shutdown) {
 
 async fn look_at(store: &Store, pacing: &Pacing, key: &RateKey, began: Duration) {
     match store.rate_version(key).await {
-        Ok(version) => pacing.looked(key, version, began),
+        Ok(state) => pacing.looked(key, state, began),
         Err(error) => tracing::debug!(%key, %error, "its rate can't be looked up"),
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RATE_MIN;
 use crate::lease::share::holders_max;
-use crate::lease::{HolderId, SAFE_TTL, TTL, in_books};
+use crate::lease::{HolderId, SAFE_LOOK, SAFE_TTL, TTL, in_books};
 
 /// What the settings keep back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,8 +27,6 @@ pub struct Reserve {
 pub(super) struct Safes {
     reserve: Reserve,
     lines: BTreeMap<HolderId, Safe>,
-    /// Until then senders may hold safe rates that are not in these books.
-    learning_until: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,14 +42,9 @@ impl Safes {
         self.reserve = reserve;
     }
 
-    /// Nothing is known of what a leader before has leased.
-    pub(super) fn learn(&mut self, since: Duration) {
-        self.learning_until = since + in_books(TTL + SAFE_TTL);
-    }
-
-    /// What a leader before has leased to a sender.
+    /// What a leader before has leased to a sender: its next look shows it another epoch.
     pub(super) fn reopen(&mut self, id: HolderId, rate: f64, issued_under: f64, now: Duration) {
-        let until = now + in_books(TTL + SAFE_TTL);
+        let until = now + in_books(SAFE_LOOK);
         if rate > 0.0 {
             self.lines.insert(
                 id,
@@ -80,7 +73,7 @@ impl Safes {
     ) -> f64 {
         let kept = self.reserve.share * rate;
         let senders = senders.max(self.reserve.senders).max(1);
-        let is_possible = now >= self.learning_until && kept > 0.0 && senders <= holders_max(kept);
+        let is_possible = kept > 0.0 && senders <= holders_max(kept);
         let others = self.lines.iter().filter(|(other, _)| **other != id);
         let others: f64 = others.map(|(_, safe)| safe.rate).sum();
         #[expect(clippy::cast_precision_loss, reason = "a number of senders")]
