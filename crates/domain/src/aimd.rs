@@ -58,6 +58,8 @@ const RAISE_MIN: f64 = 1.0;
 const GROWTH_MAX: f64 = 2.0;
 /// A cut starts from at most this many times of what was sent.
 const MEASURED_HEADROOM: f64 = 1.25;
+/// What a provider takes as its limit falls is in part what its bucket had saved up: at a cut that follows another at once, a tenth.
+const NOT_SAVED_UP: f64 = 0.9;
 /// Below this share of use the rate is not what limits the senders, and is held.
 const UTILISATION_MIN: f64 = 0.8;
 const THROTTLED_SHARE: f64 = 0.005;
@@ -342,6 +344,8 @@ impl Aimd {
     /// From what was sent and what of it was taken, per second.
     fn cut(&mut self, reason: CutReason, (sent, taken): (f64, f64), now: Duration) -> Decision {
         let base = self.rate.min(MEASURED_HEADROOM * sent);
+        let is_falling = self.follows(now) && self.window.refused_share() >= LOST_SHARE;
+        let taken = if is_falling { NOT_SAVED_UP * taken } else { taken };
         let to = CUT_RATIO * base.min(MEASURED_HEADROOM * taken);
         let to = to
             .max(CUT_RATIO_MIN * base)
@@ -353,16 +357,19 @@ impl Aimd {
         self.lower(to, reason, now)
     }
 
+    /// True for a cut that follows another at once.
+    fn follows(&self, now: Duration) -> bool {
+        self.last_cut
+            .is_some_and(|cut| now < cut + 2 * self.feedback_window())
+    }
+
     /// Where more than a cut was refused the limit is elsewhere: more cuts follow, or it was nothing. And the cut that follows at
     /// once finds the provider's bucket still empty: what is refused then says nothing of the limit.
     fn plateau_of(&self, base: f64, now: Duration) -> Option<Plateau> {
         let taken = 1.0 - self.window.refused_share();
-        let follows = self
-            .last_cut
-            .is_some_and(|cut| now < cut + 2 * self.feedback_window());
         match self.plateau {
             _ if taken < CUT_RATIO => None,
-            Some(before) if follows => Some(before),
+            Some(before) if self.follows(now) => Some(before),
             _ => Some(Plateau::at(taken * base)),
         }
     }

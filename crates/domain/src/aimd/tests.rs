@@ -164,6 +164,22 @@ fn a_limit_of_a_fifth_is_reached_in_three_cuts() {
     assert_eq!(cuts, 3);
 }
 
+/// What the bucket had saved up was taken, too.
+#[test]
+fn a_cut_that_follows_at_once_goes_a_tenth_below_what_was_taken() {
+    let refused = |state: Aimd, taken, at| {
+        let version = state.version();
+        let events = [Event::Sent(900), Event::Throttled { version, count: 300 }];
+        let state = events.iter().fold(state, |state, event| state.step(*event, at).0);
+        let measured = state.rate();
+        state.step(Event::Tick { measured, taken }, at).0
+    };
+    let first = refused(at_rate(1_000.0), 700.0, ms(1_000));
+    assert_rate(&first, 700.0);
+    assert_rate(&refused(first, 500.0, ms(2_000)), 450.0);
+    assert_rate(&refused(first, 500.0, ms(9_000)), 500.0);
+}
+
 /// The provider's bucket is still empty, so that a few more are refused at a rate below its limit.
 #[test]
 fn a_cut_that_follows_at_once_leaves_the_plateau_where_it_was() {
