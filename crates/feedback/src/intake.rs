@@ -15,6 +15,7 @@ use paceline_domain::record::Record;
 use paceline_domain::suppression::SuppressionReason;
 use paceline_kit::Shutdown;
 use paceline_kit::clock::Clock;
+use paceline_kit::identity::is_name;
 use paceline_ledger::{Ledger, LedgerError, NewEvent};
 use paceline_providers::{AttemptTags, ProviderEvent};
 use paceline_store::{Change, Evidence, Looked, Store, StoreError};
@@ -240,8 +241,7 @@ impl Effects {
             if new.next() != Some(true) {
                 return Ok(Taken::Again);
             }
-            let via = &job.tags.via;
-            let identity = if via.is_empty() { &origin.identity } else { via };
+            let identity = sent_as(&job.tags, &origin);
             self.counts.add(job.event.provider, identity, job.event.kind);
             Ok(Taken::New)
         });
@@ -311,6 +311,15 @@ struct Origin {
     lane: Lane,
 }
 
+/// The identity that the mail went as, for which its bounces count.
+fn sent_as<'a>(tags: &'a AttemptTags, origin: &'a Origin) -> &'a str {
+    if is_name(&tags.via) {
+        &tags.via
+    } else {
+        &origin.identity
+    }
+}
+
 /// For what an event's recipients are suppressed.
 fn suppression(event: &ProviderEvent) -> Option<SuppressionReason> {
     match event.kind {
@@ -367,5 +376,36 @@ fn row(job: &Job, origin: &Origin, clock: &dyn Clock) -> NewEvent {
         at: event.at,
         received_at: clock.wall(),
         detail: detail.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use paceline_domain::id::MessageId;
+    use paceline_domain::lane::Lane;
+    use paceline_domain::time::Millis;
+    use paceline_providers::AttemptTags;
+
+    use super::{Origin, sent_as};
+
+    #[test]
+    fn bounces_count_for_the_identity_that_the_mail_went_as() {
+        let origin = Origin {
+            tenant: "acme".to_owned(),
+            template: "welcome".to_owned(),
+            identity: "new".to_owned(),
+            lane: Lane::Bulk,
+        };
+        for (via, identity) in [("warm", "warm"), ("", "new"), ("No name", "new")] {
+            let tags = AttemptTags {
+                message_id: MessageId([1; 16]),
+                accepted_at: Millis(1),
+                attempt: 1,
+                tenant: "acme".to_owned(),
+                template: "welcome".to_owned(),
+                via: via.to_owned(),
+            };
+            assert_eq!(sent_as(&tags, &origin), identity, "{via}");
+        }
     }
 }

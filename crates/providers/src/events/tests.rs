@@ -274,6 +274,17 @@ fn ours_is_found_in_the_headers_and_others_mail_has_no_tags() {
     assert_eq!((ours.message_id, ours.attempt, ours.tenant.as_str()), (ID, 2, ""));
 }
 
+#[test]
+fn mail_that_went_as_another_identity_says_so() {
+    let mut event = documented_bounce();
+    event["mail"]["tags"]["paceline_via"] = json!(["warm"]);
+    assert_eq!(of_ses(&event).attempt.expect("ours").via, "warm");
+    let mut webhook = documented_failure();
+    webhook["event-data"]["user-variables"]["paceline_via"] = json!("warm");
+    let webhook = mailgun::parse(webhook.to_string().as_bytes()).expect("documented");
+    assert_eq!(webhook.event.attempt.expect("ours").via, "warm");
+}
+
 fn refusal_of_bounce_with(path: &[&str], value: Value) -> String {
     let mut event = documented_bounce();
     let mut place = &mut event;
