@@ -67,12 +67,14 @@ pub struct LogBacklog {
 
 impl Store {
     /// Delivers up to `count` new entries of a log to this copier; never waits for one. They are its own until they are copied or
-    /// reclaimed. The group is made where it is missing, from the first entry.
+    /// reclaimed. They are kept at the deployment's level: what a failover takes back would be done anew, and in the ledger a revision
+    /// would have two contents. The group is made where it is missing, from the first entry.
     ///
     /// # Errors
-    /// If Redis does not answer; entries may then have been delivered, and are reclaimed later.
+    /// If Redis does not answer, or does not keep them; entries may then have been delivered, and are reclaimed later.
     pub async fn read_log(&self, shard: u16, copier: &str, count: u64) -> Result<Vec<LogEntry>, StoreError> {
         self.check_safe()?;
+        let place = self.place(shard).await?;
         let read = || {
             let (client, log) = (self.reader.client(), self.keys.log(shard));
             client.xreadgroup::<Value, _, _, _, _>(GROUP, copier, Some(count), None, false, log, ">")
@@ -87,13 +89,16 @@ impl Store {
             answer => answer?,
         };
         let raw = streams::by_stream(answer)?.into_iter().flat_map(|(_, raw)| raw);
-        Ok(raw.map(entry).collect())
+        let entries: Vec<LogEntry> = raw.map(entry).collect();
+        self.kept(shard, place, entries.is_empty()).await?;
+        Ok(entries)
     }
 
-    /// Delivers up to `count` entries to this copier that another has held for `min_idle`, from `next` on.
+    /// Delivers up to `count` entries to this copier that another has held for `min_idle`, from `next` on. They are kept, as those of
+    /// [`Store::read_log`].
     ///
     /// # Errors
-    /// If Redis does not answer.
+    /// If Redis does not answer, or does not keep them.
     pub async fn reclaim_log(
         &self,
         shard: u16,
@@ -103,6 +108,7 @@ impl Store {
         count: u64,
     ) -> Result<Reclaimed, StoreError> {
         self.check_safe()?;
+        let place = self.place(shard).await?;
         let idle = u64::try_from(min_idle.as_millis()).unwrap_or(u64::MAX);
         let (client, log) = (self.reader.client(), self.keys.log(shard));
         let claim =
@@ -115,7 +121,8 @@ impl Store {
         let mut parts = list(answer)?.into_iter();
         let next = parts.next().and_then(Value::into_string).unwrap_or_else(end);
         let raw = streams::entries(parts.next().unwrap_or(Value::Null))?;
-        let entries = raw.into_iter().map(entry).collect();
+        let entries: Vec<LogEntry> = raw.into_iter().map(entry).collect();
+        self.kept(shard, place, entries.is_empty()).await?;
         Ok(Reclaimed { entries, next })
     }
 

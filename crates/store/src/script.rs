@@ -92,6 +92,7 @@ scripts! {
     plain DUE = "due";
     plain TICKETS = "tickets";
     plain LENGTHS = "lengths";
+    plain ORIGIN = "origin";
     plain LOG_GROUP = "log_group";
     plain LOG_COPIED = "log_copied";
     plain LOG_BACKLOG = "log_backlog";

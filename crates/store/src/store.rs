@@ -14,9 +14,9 @@ use crate::durability::{Durability, Wait};
 use crate::hints::Hints;
 use crate::keys::{Keys, StreamKey};
 use crate::link::Link;
-use crate::script::Script;
+use crate::script::{self, Script};
 use crate::tasks::Tasks;
-use crate::waits::{self, Settled, Waits};
+use crate::waits::{self, Origin, Settled, Waits};
 use crate::{Change, LogMode, StoreConfig, StoreError, connect, log_mode};
 
 /// How often a script is run because its server was replaced before what it wrote was kept.
@@ -275,6 +275,42 @@ impl Store {
             }
         }
         Err(StoreError::unavailable("redis changes its primary over and over"))
+    }
+
+    /// Where logs are read from, and what is to be waited for; `None` where nothing is.
+    pub(crate) async fn place(&self, shard: u16) -> Result<Option<(Origin, Wait)>, StoreError> {
+        let wait = self.guard.wait(Durability::Local)?;
+        if wait == Wait::Nothing {
+            return Ok(None);
+        }
+        let answer = self
+            .reader
+            .run(&script::ORIGIN, vec![self.keys.wait(shard)], Vec::new());
+        let (_, origin) = batch::answers(answer.await?, 0)?;
+        Ok(origin.map(|origin| (origin, wait)))
+    }
+
+    /// Waits until what was read at `place` is kept there.
+    pub(crate) async fn kept(
+        &self,
+        shard: u16,
+        place: Option<(Origin, Wait)>,
+        is_nothing: bool,
+    ) -> Result<(), StoreError> {
+        let Some((origin, wait)) = place.filter(|_| !is_nothing) else {
+            return Ok(());
+        };
+        let node = waits::node_of(self.commands.client(), self.keys.slot(shard));
+        match self
+            .waits
+            .settle(node, self.keys.wait(shard), origin, wait)
+            .await?
+        {
+            Settled::Durable => Ok(()),
+            Settled::Elsewhere => Err(StoreError::unavailable(
+                "redis is another one than the log was read from",
+            )),
+        }
     }
 
     /// As [`Store::keep_batch`], for a script that answers with changes.

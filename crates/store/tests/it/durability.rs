@@ -116,6 +116,28 @@ async fn without_the_replica_nothing_is_acknowledged_and_the_retry_is_a_duplicat
 }
 
 #[tokio::test]
+async fn copiers_are_given_what_the_replica_has() {
+    let (primary, replica) = (synced().await, synced().await);
+    replica.replicate(&primary).await;
+    let store = Store::connect(&at(primary.url(), Durability::Replicated, 1))
+        .await
+        .expect("safe");
+    store.enqueue(SHARD, vec![message(1)]).await.expect("kept");
+    let first = store.read_log(SHARD, "copier", 10).await.expect("kept");
+    assert_eq!(first.len(), 1);
+    replica.promote().await;
+    store.enqueue(SHARD, vec![message(2)]).await.expect_err("alone");
+    // A failover would take it back.
+    let error = store.read_log(SHARD, "copier", 10).await.expect_err("alone");
+    assert!(matches!(error, StoreError::NotDurable { .. }), "{error}");
+    let reclaim = || store.reclaim_log(SHARD, "other", Duration::ZERO, "0-0", 10);
+    reclaim().await.expect_err("alone");
+    replica.replicate(&primary).await;
+    let reclaimed = eventually("the replica has it", PATIENCE, reclaim).await;
+    assert_eq!(reclaimed.entries.len(), 2);
+}
+
+#[tokio::test]
 async fn a_write_that_its_primary_took_along_is_made_again_on_the_next_one() {
     let (primary, next, its_own) = (synced().await, synced().await, synced().await);
     next.replicate(&primary).await;
