@@ -122,6 +122,7 @@ impl Controller {
         }
         self.bounces.set_resume(settings.resume);
         self.budget.resume(self.now);
+        self.route = self.route.map(Route::reopened);
         self.in_force = self.effective();
         self
     }
@@ -253,10 +254,9 @@ impl Controller {
     pub fn overflow_to(&self) -> Option<&str> {
         let by = self.in_force.by;
         let is_stopped = by.is_pause()
-            || matches!(
-                by,
-                LimitedBy::DailyQuota | LimitedBy::Breaker | LimitedBy::Refused
-            );
+            || by == LimitedBy::DailyQuota
+            || self.breaker.standing() != Standing::Closed
+            || self.refusals.reason().is_some();
         let warm_up = self.warm_up.as_ref().filter(|_| self.overflows && !is_stopped)?;
         warm_up.overflow().identity()
     }

@@ -76,7 +76,16 @@ impl<C: Clock> Copier<C> {
         };
         let mut silent = false;
         while !self.stop.is_requested() {
-            match self.once(&mut round).await {
+            let copied = match silent {
+                // What is delivered and can't be copied then waits for whoever reclaims it.
+                true => self.store.log_is_kept(self.shard).await,
+                false => Ok(()),
+            };
+            let copied = match copied {
+                Ok(()) => self.once(&mut round).await,
+                Err(error) => Err(error),
+            };
+            match copied {
                 Ok(full) => {
                     silent = false;
                     if full {

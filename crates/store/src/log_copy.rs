@@ -126,6 +126,15 @@ impl Store {
         Ok(Reclaimed { entries, next })
     }
 
+    /// Waits until what a log holds now is kept.
+    ///
+    /// # Errors
+    /// If Redis does not answer, or does not keep it.
+    pub async fn log_is_kept(&self, shard: u16) -> Result<(), StoreError> {
+        let place = self.place(shard).await?;
+        self.kept(shard, place, false).await
+    }
+
     /// Acknowledges entries that are in the ledger, and cuts off what all copiers are done with, but not what is younger than
     /// `tail`.
     ///

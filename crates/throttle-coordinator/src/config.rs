@@ -245,6 +245,13 @@ impl Config {
         }
     }
 
+    /// True if something is kept back of any key's rate.
+    #[must_use]
+    pub fn keeps_back(&self) -> bool {
+        let own = self.key.iter().filter_map(|key| key.safe_share);
+        own.chain([self.rates.safe_share]).any(|share| share > 0.0)
+    }
+
     fn rates_of(&self, key: &RateKey) -> RateSettings {
         self.own(key).map_or(self.rates, |own| own.rates(&self.rates))
     }

@@ -90,6 +90,15 @@ impl Route {
         self.way
     }
 
+    /// The same under another leader, who has not seen how the primary provider stood meanwhile.
+    #[must_use]
+    pub const fn reopened(self) -> Self {
+        Self {
+            well_since: None,
+            ..self
+        }
+    }
+
     /// True if this sight says what is not known yet.
     #[must_use]
     pub fn is_news(&self, sight: &Sight) -> bool {

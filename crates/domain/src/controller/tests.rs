@@ -297,6 +297,26 @@ fn a_warm_up_hands_out_a_tenth_at_a_time_and_overflows_when_its_day_is_used() {
     let mut paused = controller.clone();
     paused.step(&by_hand(Action::Pause, 86_399_000), at(86_398_000));
     assert_eq!(paused.overflow_to(), None, "what is paused goes nowhere");
+    let mut refused = controller.clone();
+    let suspended = Asked {
+        refused: Some(Reason::AccountSuspended.code()),
+        ..asked(A, 100, 100)
+    };
+    refused.step(&Event::Asked(suspended), at(86_398_000));
+    assert_in_force(&refused, 0.0, LimitedBy::WarmUp);
+    assert_eq!(refused.overflow_to(), None, "what is refused goes as nobody else");
+    let mut failing = controller.clone();
+    let counts = Counts {
+        sent: 100,
+        failed: 100,
+        ..Counts::default()
+    };
+    failing.step(&counted(counts), at(86_397_000));
+    failing.step(&tick(), at(86_398_000));
+    assert_eq!(
+        (failing.standing(), failing.overflow_to()),
+        (Standing::Open, None)
+    );
     let accepted = Counts {
         sent: 100,
         accepted: 100,

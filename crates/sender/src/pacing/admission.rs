@@ -151,10 +151,10 @@ impl Admission {
             failure if failure.is_failure() => key.counts.error(1),
             _ => {}
         }
-        if let (Some(over), Some(reason)) = (&self.over, refused(&answer)) {
+        if let (Some(over), Some((reason, whose))) = (&self.over, refused(&answer)) {
             key.gate.undecided(self.pass, now);
             drop(key);
-            return over.refused((id, record), reason, random, now);
+            return over.refused((id, record), (reason, whose), random, now);
         }
         let identity = self.via().unwrap_or(&record.identity);
         let paused = key.gate.paused();
@@ -177,13 +177,22 @@ impl Admission {
     }
 }
 
+/// What a refusal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// The message as it is, or as the identity that it went as.
+    Message,
+    /// Whatever comes.
+    All,
+}
+
 impl Over {
-    /// The provider does not take mail of the one identity as the other. That says nothing of the other's own mail: the message goes back
-    /// to its own identity, and no further one follows for a while.
+    /// The provider does not take mail of the one identity as the other. That says nothing of the other's own mail, nor of what becomes of
+    /// the message as its own identity: it goes back there. Where whatever comes is refused, no further one follows for a while.
     fn refused(
         &self,
         (id, record): (MessageId, &Record),
-        reason: Reason,
+        (reason, whose): (Reason, Whose),
         random: f64,
         now: Duration,
     ) -> Outcome {
@@ -194,17 +203,20 @@ impl Over {
             reason = reason.as_str(),
             "provider refuses mail of one identity as another, it waits for its own"
         );
-        lock(&self.home).overflow_from = now + OVERFLOW_PAUSE;
+        if whose == Whose::All {
+            lock(&self.home).overflow_from = now + OVERFLOW_PAUSE;
+        }
         let delay = outcome::until_usable(OVERFLOW_PAUSE, random);
         Outcome::Deferred { reason, delay }
     }
 }
 
-/// Why the provider refuses whatever comes, if it does.
-const fn refused(answer: &SendOutcome) -> Option<Reason> {
+/// Why the provider refuses, if it does.
+const fn refused(answer: &SendOutcome) -> Option<(Reason, Whose)> {
     match answer {
-        SendOutcome::AccountRefused { reason } => Some(*reason),
-        SendOutcome::Throttled { daily: true, .. } => Some(Reason::DailyQuota),
+        SendOutcome::Refused { reason } => Some((*reason, Whose::Message)),
+        SendOutcome::AccountRefused { reason } => Some((*reason, Whose::All)),
+        SendOutcome::Throttled { daily: true, .. } => Some((Reason::DailyQuota, Whose::All)),
         _ => None,
     }
 }

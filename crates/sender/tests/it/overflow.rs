@@ -179,6 +179,26 @@ async fn what_the_provider_refuses_as_another_goes_back_and_pauses_nobody_else()
     lookalike.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_refused_as_another_waits_for_its_own_identity() {
+    let world = World::start().await;
+    let lookalike = lookalike().await;
+    let refusal = Failure::new(400, Some("MessageRejected"), "not as this identity");
+    lookalike.add_fault(Fault::always(Action::Refuse(refusal)));
+    let leases = UsedUp {
+        overflows: Arc::new(AtomicBool::new(true)),
+    };
+    let ids = world.ready(1, wish()).await;
+    let sender = start(&world, &lookalike, leases).await;
+    world.until(&ids, State::Deferred).await;
+    assert_eq!(world.get(ids[0]).await.reason, Reason::MessageRefused);
+    lookalike.clear_faults();
+    let further = world.ready(1, wish()).await;
+    world.until(&further, State::Accepted).await;
+    sender.drain().await;
+    lookalike.stop().await;
+}
+
 /// A coordinator's word with a safe rate, until it falls silent.
 #[derive(Clone)]
 struct Safe(Granting);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use paceline_domain::controller::account::Account as Bucket;
 use paceline_domain::controller::quota::DailySend;
 use paceline_domain::controller::{Account, Event};
-use paceline_domain::lease::{TTL, in_books};
+use paceline_domain::lease::{SAFE_TTL, TTL, in_books};
 use paceline_store::throttle::RateKey;
 
 use super::key::PacedKey;
@@ -56,6 +56,8 @@ pub(super) struct Accounts {
     of_identity: BTreeMap<String, usize>,
     /// When the lead began.
     led_since: Duration,
+    /// How long what a leader before has granted may be spent, safe rates included.
+    granted_max: Duration,
 }
 
 struct SharedAccount {
@@ -116,6 +118,7 @@ impl Accounts {
             all,
             of_identity,
             led_since: Duration::ZERO,
+            granted_max: if config.keeps_back() { TTL + SAFE_TTL } else { TTL },
         }
     }
 
@@ -273,9 +276,9 @@ impl Accounts {
         self.all.iter().map(|it| it.describe(now)).collect()
     }
 
-    /// True while leases of a leader before may live.
+    /// True while leases, or safe rates, of a leader before may live: those of a key that nobody has opened yet.
     fn may_be_held(&self, now: Duration) -> bool {
-        now < self.led_since + in_books(TTL)
+        now < self.led_since + in_books(self.granted_max)
     }
 
     fn of(&mut self, key: &RateKey) -> Option<&mut SharedAccount> {

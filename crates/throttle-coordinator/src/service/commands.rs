@@ -142,9 +142,9 @@ impl<C: Clock> Throttle<C> {
             );
             return Err(error);
         }
-        tracing::info!(%key, overflow_to = to, "warm-up starts by hand");
-        let overflow = Overflow::to((!to.is_empty()).then_some(to));
+        let overflow = Overflow::to((!to.is_empty()).then(|| to.clone()));
         self.command(&key, |_| Event::WarmUp(overflow)).await?;
+        tracing::info!(%key, overflow_to = to, "warm-up started by hand");
         Ok(v1::StartWarmUpResponse {})
     }
 

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::RATE_MIN;
-use crate::lease::share::holders_max;
 use crate::lease::{HolderId, SAFE_LOOK, SAFE_TTL, TTL, in_books};
+
+/// Of less a tenth of a second is no recipient: bursts would be more than those of what is kept back.
+const SHARE_MIN: f64 = 10.0;
 
 /// What the settings keep back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -62,8 +63,8 @@ impl Safes {
         (self.reserve.share * rate).max(self.lines.values().map(|safe| safe.rate).sum())
     }
 
-    /// Leases a safe rate to one of so many senders, which says that it has `has` of before. A part too small for a burst of its own is
-    /// none.
+    /// Leases a safe rate to one of so many senders, which says that it has `has` of before: no more than it was leased. A part too small
+    /// for a burst of its own is none.
     pub(super) fn grant(
         &mut self,
         id: HolderId,
@@ -73,17 +74,13 @@ impl Safes {
     ) -> f64 {
         let kept = self.reserve.share * rate;
         let senders = senders.max(self.reserve.senders).max(1);
-        let is_possible = kept > 0.0 && senders <= holders_max(kept);
         let others = self.lines.iter().filter(|(other, _)| **other != id);
         let others: f64 = others.map(|(_, safe)| safe.rate).sum();
         #[expect(clippy::cast_precision_loss, reason = "a number of senders")]
         let share = (kept / senders as f64).min(kept - others);
-        let granted = if is_possible && share >= RATE_MIN {
-            share
-        } else {
-            0.0
-        };
+        let granted = if share >= SHARE_MIN { share } else { 0.0 };
         let before = self.lines.remove(&id);
+        let has = has.min(before.map_or(0.0, |safe| safe.rate));
         if granted > 0.0 || has > 0.0 {
             let issued_under = before.map_or(rate, |safe| safe.issued_under.max(rate));
             let line = Safe {

@@ -241,6 +241,16 @@ fn what_is_kept_back_is_shared_beside_the_leases() {
 }
 
 #[test]
+fn more_than_it_was_leased_nobody_has() {
+    let mut books = reserved(1_000.0);
+    ask_safe(&mut books, A, (0.0, 1e6), 0);
+    assert_rate(ask_safe(&mut books, B, (0.0, 0.0), 10), 0.0);
+    assert_rate(ask_safe(&mut books, A, (900.0, 1e6), 500), 450.0);
+    assert_rate(ask_safe(&mut books, A, (450.0, 50.0), 600), 450.0);
+    assert_rate(ask_safe(&mut books, B, (0.0, 0.0), 610), 450.0);
+}
+
+#[test]
 fn a_lapsed_sender_s_safe_rate_counts_for_its_minute() {
     let mut books = reserved(1_000.0);
     ask_safe(&mut books, A, (0.0, 0.0), 0);
