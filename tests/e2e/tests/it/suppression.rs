@@ -124,6 +124,7 @@ impl Services {
         Ok(ingest.enqueue(request).await?.into_inner().message_id)
     }
 
+    /// Waits for the state, and for the reason where `expected` names one: what is accepted may be so by its sender's word or by an event.
     async fn until(&self, id: &str, expected: &str) -> anyhow::Result<()> {
         let messages = MessagesServiceClient::new(channel(&self.ingest)?);
         eventually(&format!("the message is {expected}"), PATIENCE, || async {
@@ -138,7 +139,7 @@ impl Services {
                 .map_err(|error| error.to_string())?;
             let message = answer.into_inner().message.unwrap_or_default();
             let is = format!("{} {}", message.state().as_str_name(), message.reason);
-            if is == expected { Ok(()) } else { Err(is) }
+            if is.starts_with(expected) { Ok(()) } else { Err(is) }
         })
         .await;
         Ok(())
