@@ -139,7 +139,8 @@ async fn a_result_is_kept_through(trouble: Trouble) {
     assert_eq!(provider.calls().len(), 1, "{trouble:?}: no claim, no call");
     trouble.end(&world.redis).await;
     eventually("redis answers the tests again", SOON, || world.store.ping()).await;
-    world.until(&ids, State::Accepted).await;
+    let step = Duration::from_millis(100);
+    world.until_moving(&ids, State::Accepted, step).await;
     eventually("nothing is wrong any more", SOON, || async {
         sender.pipeline.problem().map_or(Ok(()), Err)
     })
