@@ -260,6 +260,33 @@ fn bounces_pause_until_a_person_resumes() {
     assert_in_force(&controller, 400.0, LimitedBy::Aimd);
 }
 
+/// Of a controller whose day is used up.
+fn what_else_stops_it_stops_its_overflow(controller: &Controller) {
+    let mut paused = controller.clone();
+    paused.step(&by_hand(Action::Pause, 86_399_000), at(86_398_000));
+    assert_eq!(paused.overflow_to(), None, "what is paused goes nowhere");
+    let mut refused = controller.clone();
+    let suspended = Asked {
+        refused: Some(Reason::AccountSuspended.code()),
+        ..asked(A, 100, 100)
+    };
+    refused.step(&Event::Asked(suspended), at(86_398_000));
+    assert_in_force(&refused, 0.0, LimitedBy::WarmUp);
+    assert_eq!(refused.overflow_to(), None, "what is refused goes as nobody else");
+    let mut failing = controller.clone();
+    let counts = Counts {
+        sent: 100,
+        failed: 100,
+        ..Counts::default()
+    };
+    failing.step(&counted(counts), at(86_397_000));
+    failing.step(&tick(), at(86_398_000));
+    assert_eq!(
+        (failing.standing(), failing.overflow_to()),
+        (Standing::Open, None)
+    );
+}
+
 #[test]
 fn a_warm_up_hands_out_a_tenth_at_a_time_and_overflows_when_its_day_is_used() {
     let mut controller = new(SETTINGS);
@@ -294,29 +321,7 @@ fn a_warm_up_hands_out_a_tenth_at_a_time_and_overflows_when_its_day_is_used() {
     assert_eq!(controller.overflow_to(), Some("warm"));
     let word = controller.warm_up_word().expect("it is being warmed up");
     assert_eq!(word.overflow_to.as_deref(), Some("warm"));
-    let mut paused = controller.clone();
-    paused.step(&by_hand(Action::Pause, 86_399_000), at(86_398_000));
-    assert_eq!(paused.overflow_to(), None, "what is paused goes nowhere");
-    let mut refused = controller.clone();
-    let suspended = Asked {
-        refused: Some(Reason::AccountSuspended.code()),
-        ..asked(A, 100, 100)
-    };
-    refused.step(&Event::Asked(suspended), at(86_398_000));
-    assert_in_force(&refused, 0.0, LimitedBy::WarmUp);
-    assert_eq!(refused.overflow_to(), None, "what is refused goes as nobody else");
-    let mut failing = controller.clone();
-    let counts = Counts {
-        sent: 100,
-        failed: 100,
-        ..Counts::default()
-    };
-    failing.step(&counted(counts), at(86_397_000));
-    failing.step(&tick(), at(86_398_000));
-    assert_eq!(
-        (failing.standing(), failing.overflow_to()),
-        (Standing::Open, None)
-    );
+    what_else_stops_it_stops_its_overflow(&controller);
     let accepted = Counts {
         sent: 100,
         accepted: 100,
