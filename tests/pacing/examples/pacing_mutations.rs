@@ -55,6 +55,13 @@ const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         invariant: 3,
+        file: "crates/domain/src/controller/steps.rs",
+        from: "if rate(allowed) < rate(before) {",
+        to: "if rate(allowed) < 0.0 {",
+        told_by: &["an_account_that_allows_less_ends_safe_rates_though_the_key_s_rate_stays ... FAILED"],
+    },
+    Mutation {
+        invariant: 3,
         file: "crates/domain/src/controller/account.rs",
         from: "let left = (outstanding + free.min(0.0) + more).max(0.0);",
         to: "let left = (outstanding + free.max(0.0) + more).max(0.0);",
@@ -213,9 +220,9 @@ const MUTATIONS: &[Mutation] = &[
 
 fn main() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    // What others wrote is built once for both trees.
-    let target = repository.join("target");
-    let tree = target.join("mutations");
+    let tree = repository.join("target/mutations");
+    // Of its own: no broken code lies where sound code is looked for.
+    let target = tree.join("target");
     copy(&repository, &tree);
     check_list(&tree);
     for package in [

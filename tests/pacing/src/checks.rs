@@ -19,6 +19,8 @@ pub struct OfKey {
     /// When each rate came into force, by what was written.
     pub rates: Vec<(u64, f64)>,
     passed: Passed,
+    /// What its controller knows that the account allows, by what was written.
+    max_send_rate: Option<f64>,
     /// Since when nothing may go, by a pause or an open breaker.
     stopped_at: Option<u64>,
     half_open: Option<u64>,
@@ -29,7 +31,7 @@ pub struct OfKey {
 #[derive(Debug, Default)]
 pub struct Checks {
     pub keys: Vec<OfKey>,
-    /// Since when the account allows so much, by what its leaders know.
+    /// Since when the account allows so much, by what is written of all its keys.
     account: Vec<(u64, f64)>,
     /// Cuts by the provider's answers.
     pub cuts: usize,
@@ -69,12 +71,14 @@ impl Checks {
         Ok(())
     }
 
-    /// A leader knows that the account allows so much.
-    pub fn account(&mut self, rate: f64, now: u64) {
-        if self
-            .account
-            .last()
-            .is_none_or(|(_, last)| last.to_bits() != rate.to_bits())
+    /// What the account allows holds once each of its keys has it.
+    fn look_at_account(&mut self, now: u64) {
+        let known = self.keys.iter().filter_map(|key| key.max_send_rate);
+        let Some(rate) = known.max_by(f64::total_cmp) else {
+            return;
+        };
+        if let Some((_, last)) = self.account.last()
+            && last.to_bits() != rate.to_bits()
         {
             self.account.push((now, rate));
         }
@@ -96,6 +100,8 @@ impl Checks {
         let Some(controller) = controller else {
             return Ok(());
         };
+        let known = controller.account().and_then(|it| it.max_send_rate);
+        of_key.max_send_rate = known.or(of_key.max_send_rate);
         let by = controller.in_force().by;
         let standing = controller.standing();
         if standing != Standing::HalfOpen {
@@ -107,6 +113,7 @@ impl Checks {
             .stopped_at
             .filter(|_| rates.iter().all(|rate| *rate <= 0.0));
         of_key.stopped_at = stopped.then(|| since.unwrap_or(now));
+        self.look_at_account(now);
         invariants::controller_is_sound(controller)
     }
 
@@ -144,7 +151,7 @@ impl World {
     }
 
     /// What the senders of a key may be sending.
-    pub(crate) fn held(&self, key: usize) -> f64 {
+    pub fn held(&self, key: usize) -> f64 {
         let of_key = self.senders.iter().filter(|sender| sender.identity == key);
         of_key.map(|sender| sender.held(self.now)).sum()
     }

@@ -10,7 +10,8 @@ use paceline_domain::aimd::{self, CutReason, Meter};
 use paceline_domain::controller::account::{Account, Demand};
 use paceline_domain::controller::breaker::{Standing, Transition};
 use paceline_domain::controller::journal::Entry;
-use paceline_domain::controller::{Asked, Controller, Counts, Decision, Event, Settings, Tick};
+use paceline_domain::controller::quota::DailySend;
+use paceline_domain::controller::{self, Asked, Controller, Counts, Decision, Event, Settings, Tick};
 use paceline_domain::lease::budget::Said;
 use paceline_domain::lease::{Books, Grant, HolderId, Request, Reserve, SAFE_TTL, TTL, in_books};
 
@@ -134,12 +135,12 @@ impl Coordinator {
         Some((key, at))
     }
 
-    /// Shares the account's rate anew. `identities` have keys of it. True if the lead lasts.
-    pub fn allot(&mut self, identities: usize, max_send_rate: f64, now: u64) -> bool {
+    /// Shares the account's rate anew, while it leads. `identities` have keys of it.
+    pub fn allot(&mut self, identities: usize, max_send_rate: f64, now: u64) {
         let at = self.clock.at(now);
-        let Some(lead) = self.lead(now) else { return false };
-        lead.allot(identities, max_send_rate, at);
-        true
+        if let Some(lead) = self.lead(now) {
+            lead.allot(identities, max_send_rate, at);
+        }
     }
 
     /// Redis has given it the lead, asked for at `asked_at` on its own clock.
@@ -233,8 +234,12 @@ impl Lead {
     fn allot(&mut self, identities: usize, max_send_rate: f64, at: Duration) {
         let account = self.account.get_or_insert_with(|| Account::new(max_send_rate));
         account.set_max_send_rate(max_send_rate);
+        for key in self.keys.values_mut() {
+            key.look_at_account(max_send_rate, at);
+        }
         let lacks_some = self.keys.len() < identities;
-        let may_be_held = at < self.since + in_books(TTL);
+        // What a leader before has granted, safe rates included.
+        let may_be_held = at < self.since + in_books(TTL + SAFE_TTL);
         let all_known =
             !(may_be_held && lacks_some) && self.keys.values().all(|key| !key.books.is_learning(at));
         let demand = |key: &Key| Demand {
@@ -288,6 +293,20 @@ impl Key {
             .decisions
             .extend(decisions.iter().filter(is_news).cloned());
         decisions
+    }
+
+    /// Tells the controller what the account allows, if that is news.
+    fn look_at_account(&mut self, max_send_rate: f64, at: Duration) {
+        let known = self.controller.account().and_then(|it| it.max_send_rate);
+        if known.is_none_or(|known| known.to_bits() != max_send_rate.to_bits()) {
+            let looked = controller::Account {
+                max_send_rate: Some(max_send_rate),
+                daily: DailySend::Unlimited,
+                sent_last_24_hours: 0,
+                enabled: true,
+            };
+            self.step(Event::Account(looked), at);
+        }
     }
 
     /// What may be leased: the rate in force, as far as the account's other keys leave it.

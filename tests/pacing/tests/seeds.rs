@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use paceline_domain::aimd::Limits;
+use paceline_domain::aimd::{Limits, Mode};
 use paceline_domain::controller::Settings;
 use paceline_domain::controller::quota::DailySend;
 use paceline_domain::lease::Reserve;
@@ -61,6 +61,37 @@ fn the_worlds_are_not_idle() {
     assert!(all(|it| it.sent) > 40_000, "{}", all(|it| it.sent));
     assert!(all(|it| it.cuts as u64) > 20, "{}", all(|it| it.cuts as u64));
     assert!(all(|it| it.sent_safe) > 100, "{}", all(|it| it.sent_safe));
+}
+
+/// Each of three identities leases less than the account then allows, and keeps half of that back.
+#[test]
+fn an_account_that_allows_less_ends_what_the_lapsed_go_on_with() {
+    let mut plan = plan(1);
+    plan.settings.limits = Limits {
+        mode: Mode::Static,
+        start: 100.0,
+        max_send_rate: None,
+        ..plan.settings.limits
+    };
+    plan.settings.daily = DailySend::Unlimited;
+    plan.provider.limit = Limit::Steady(2_000.0);
+    plan.wants = vec![200.0; 6];
+    plan.warm_up = false;
+    plan.reserve = Reserve {
+        share: 0.5,
+        senders: 2,
+    };
+    (plan.identities, plan.account) = (3, Some(300.0));
+    let mut world = World::new(1, plan);
+    world.run(8_000).expect("holds");
+    for sender in &mut world.senders {
+        (sender.mute_until, sender.deaf_until) = (60_000, 60_000);
+    }
+    world.run(4_000).expect("holds");
+    let all_safe: f64 = (0..3).map(|identity| world.held(identity)).sum();
+    assert!(all_safe > 120.0 && world.sent_safe > 100, "{all_safe}");
+    world.plan.account = Some(120.0);
+    world.run(10_000).expect("holds");
 }
 
 /// What was taken of a limit of 1,000/s, and what was refused of all calls, in the minute after the first 90 s.

@@ -118,8 +118,14 @@ impl Controller {
     }
 
     pub(super) fn looked(&mut self, account: &Account, decisions: &mut Vec<Decision>) {
+        let before = self.limits().max_send_rate;
         let allowed = account.max_send_rate.or(self.settings.limits.max_send_rate);
         self.adapt(aimd::Event::MaxSendRate(allowed), decisions);
+        let rate = |limit: Option<f64>| limit.unwrap_or(f64::INFINITY);
+        if rate(allowed) < rate(before) {
+            // What the keys of one account may go on with unasked was kept back of more, whatever each of them is limited by.
+            self.adapt(aimd::Event::Superseded, decisions);
+        }
         self.quota
             .looked(account.daily, account.sent_last_24_hours, self.now);
         self.account = Some(*account);

@@ -237,6 +237,25 @@ fn a_look_at_the_account_cuts_at_once_and_raises_only_the_cap() {
 }
 
 #[test]
+fn an_account_that_allows_less_ends_safe_rates_though_the_key_s_rate_stays() {
+    let mut controller = new(SETTINGS);
+    let version_at = |controller: &mut Controller, rate| {
+        let allows = Account {
+            max_send_rate: rate,
+            ..account()
+        };
+        controller.step(&Event::Account(allows), at(100));
+        assert_in_force(controller, 400.0, LimitedBy::Aimd);
+        controller.version()
+    };
+    assert_eq!(version_at(&mut controller, None), 7);
+    assert_eq!(version_at(&mut controller, Some(1_000.0)), 8, "it was unlimited");
+    assert_eq!(version_at(&mut controller, Some(900.0)), 9);
+    assert_eq!(version_at(&mut controller, Some(900.0)), 9, "no news");
+    assert_eq!(version_at(&mut controller, Some(950.0)), 9, "more");
+}
+
+#[test]
 fn bounces_pause_until_a_person_resumes() {
     let mut controller = new(SETTINGS);
     let accepted = Counts {
