@@ -13,12 +13,17 @@ use paceline_domain::lease::Reserve;
 use paceline_domain::lease::share::holders_max;
 
 use crate::chance::Chance;
+use crate::checks::OfKey;
 use crate::provider::{self, Limit};
-use crate::world::{Design, Plan, World};
+use crate::world::{Design, Plan, STEP_MS, World};
 
 const FAULTS_MS: u64 = 20_000;
 /// The lead of who is gone ends after 3 s, another leads within 1 s and learns for 2.2 s; then a lease lapses, and two refreshes.
 const CALM_MS: u64 = 10_000;
+/// Shares are judged when the rate has been the same for as long as a lease lives, and two refreshes more.
+const SETTLED_MS: u64 = 3_300;
+/// A breaker closes that late.
+const LATE_MS: u64 = 60_000;
 
 /// What a run came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +62,9 @@ pub fn run(seed: u64) -> Result<Story, String> {
     world.run(FAULTS_MS)?;
     world.calm();
     world.run(CALM_MS)?;
+    while world.rates_changed_since(SETTLED_MS) && world.now < FAULTS_MS + LATE_MS {
+        world.run(STEP_MS)?;
+    }
     world.check_end()?;
     let keys = || {
         world
@@ -296,6 +304,12 @@ impl World {
                 }
             }
         }
+    }
+
+    fn rates_changed_since(&self, ms: u64) -> bool {
+        let last = |key: &OfKey| key.rates.last().map_or(0, |(at, _)| *at);
+        let changed_at = self.checks.keys.iter().map(last).max();
+        changed_at.is_some_and(|at| self.now < at + ms)
     }
 
     fn check_end(&mut self) -> Result<(), String> {
