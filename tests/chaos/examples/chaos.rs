@@ -243,11 +243,11 @@ impl All {
     async fn chapter(&mut self, ground: Ground, mut steps: Vec<Step>, progress: &Arc<Progress>) {
         for broken in 0..BROKEN_MAX {
             let told = self.tell(ground, &steps, BY_THE_BOOK, progress).await;
-            let Err(Broken { at, error }) = told else { return };
-            let named = at.map_or_else(String::new, |at| steps[at].name());
+            let Err(why) = told else { return };
+            let named = why.at.map_or_else(String::new, |at| steps[at].name());
             let replay = format!("make chaos-ground GROUND=\"{ground}\" FAULT=\"{named}\"");
-            self.fails(format!("{error:?}"), &replay);
-            let Some(at) = at else { return };
+            self.breaks(&why, &replay);
+            let Some(at) = why.at else { return };
             steps.remove(at);
             if steps.is_empty() {
                 return;
@@ -267,8 +267,8 @@ impl All {
         println!("seed {seed}: {ground}");
         let progress = Arc::new(Progress::of(steps.len()));
         let told = self.tell(ground, &steps, BY_CHANCE, &progress).await;
-        if let Err(Broken { error, .. }) = told {
-            self.fails(format!("{error:?}"), &format!("make chaos-seed SEED={seed}"));
+        if let Err(why) = told {
+            self.breaks(&why, &format!("make chaos-seed SEED={seed}"));
         }
     }
 
@@ -282,27 +282,30 @@ impl All {
         let (steps, progress) = (steps.to_vec(), Arc::clone(progress));
         // What panics outside of a step is a failure of that story alone.
         let told = tokio::spawn(async move { story::run(ground, &steps, manner, &progress).await });
-        let outcomes = told.await.unwrap_or_else(|error| {
-            Err(Broken {
-                at: None,
-                error: error.into(),
-            })
-        })?;
+        let outcomes = told
+            .await
+            .unwrap_or_else(|error| Err(Broken::apart(error.into())))?;
         self.figures.add(&outcomes);
         for outcome in outcomes.iter().filter(|outcome| !outcome.is_right()) {
             let replay = match (manner.rest, self.seeds.last()) {
                 (Rest::Doubt, Some(seed)) => format!("make chaos-seed SEED={seed}"),
                 _ => format!("make chaos-ground GROUND=\"{ground}\" FAULT=\"{}\"", outcome.name),
             };
-            self.fails(wrong(outcome), &replay);
+            self.fails(&wrong(outcome), &replay);
         }
         Ok(())
     }
 
-    fn fails(&mut self, why: String, replay: &str) {
-        println!("FAILED: {why}\n  replay: {replay}");
-        let line = why.lines().next().unwrap_or_default();
-        self.failures.push(format!("FAILED: {line}\n  replay: {replay}"));
+    fn breaks(&mut self, why: &Broken, replay: &str) {
+        println!("{}", why.logs);
+        let error = format!("{:#}", why.error);
+        self.fails(&error.lines().collect::<Vec<_>>().join(" "), replay);
+    }
+
+    fn fails(&mut self, why: &str, replay: &str) {
+        let failure = format!("FAILED: {why}\n  replay: {replay}");
+        println!("{failure}");
+        self.failures.push(failure);
     }
 
     /// For the page.

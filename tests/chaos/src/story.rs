@@ -116,11 +116,25 @@ pub struct Broken {
     /// The step in which it broke off; `None` if it was before the first or after the last.
     pub at: Option<usize>,
     pub error: anyhow::Error,
+    /// The ends of all logs, if the world ran.
+    pub logs: String,
+}
+
+impl Broken {
+    /// Outside of a step.
+    #[must_use]
+    pub const fn apart(error: anyhow::Error) -> Self {
+        Self {
+            at: None,
+            error,
+            logs: String::new(),
+        }
+    }
 }
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.error)
+        write!(f, "{:#}\n{}", self.error, self.logs)
     }
 }
 
@@ -146,7 +160,7 @@ pub async fn run(
     progress: &Progress,
 ) -> Result<Vec<Outcome>, Broken> {
     let world = World::start(ground).await;
-    let world = world.map_err(|error| Broken { at: None, error })?;
+    let world = world.map_err(Broken::apart)?;
     tell(world, steps, manner, progress).await
 }
 
@@ -164,6 +178,7 @@ pub async fn tell(
     let mut rounds = Vec::new();
     for (at, step) in steps.iter().enumerate() {
         let began = now();
+        println!("{ground}: {}", step.name());
         // What panics in a wait is a failure as any other, and is told with the logs.
         let struck = AssertUnwindSafe(strike(&mut world, step, manner)).catch_unwind();
         let struck = struck
@@ -171,7 +186,8 @@ pub async fn tell(
             .unwrap_or_else(|panic| Err(anyhow!("{}", words(&*panic))));
         let round = struck.map_err(|error| Broken {
             at: Some(at),
-            error: error.context(format!("{ground}: {}\n{}", step.name(), world.logs())),
+            error: error.context(format!("{ground}: {}", step.name())),
+            logs: world.logs(),
         })?;
         println!(
             "{ground}: {}: recovered in {:.1} s, {:.1} s in all, {} starts made anew, {} calls unanswered ({})",
@@ -186,7 +202,11 @@ pub async fn tell(
     }
     ended(&world, steps, &rounds, manner)
         .await
-        .map_err(|error| Broken { at: None, error })
+        .map_err(|error| Broken {
+            at: None,
+            error: error.context(format!("{ground}: at the end")),
+            logs: world.logs(),
+        })
 }
 
 /// What the checker says of each step, once all is at rest.
