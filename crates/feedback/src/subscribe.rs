@@ -3,8 +3,9 @@
 //! A subscriber is a position in the ledger and nothing else: Redis knows nothing of it, and one that reads slowly holds one answer in
 //! memory. Where it was when it went away is its own to remember, by the cursor of the last answer that it worked through.
 
+mod seats;
+
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
@@ -16,13 +17,13 @@ use paceline_ledger::{Event, Ledger, LedgerError};
 use paceline_wire::status::{InvalidFields, RpcError, reason};
 use paceline_wire::v1::events_service_server::EventsService;
 use paceline_wire::{convert, v1};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
-/// Subscribers of one process; each asks the ledger twice a second while there is nothing to tell.
-const SUBSCRIBERS_MAX: usize = 200;
+use seats::{Full, SUBSCRIBERS_MAX, SUBSCRIBERS_OF_TENANT_MAX, Seat, Seats};
+
 const EVENTS_MAX: u32 = 100;
 /// Numbers that one look goes through: some of another tenant or kind stand between those that are wanted.
 const NUMBERS_MAX: u64 = 20_000;
@@ -39,7 +40,7 @@ type Answer = Result<v1::SubscribeResponse, Status>;
 /// The service.
 pub(crate) struct EventsOf {
     ledger: Ledger,
-    seats: Arc<Semaphore>,
+    seats: Seats,
     stop: Shutdown,
 }
 
@@ -47,7 +48,7 @@ impl EventsOf {
     pub(crate) fn new(ledger: Ledger, stop: Shutdown) -> Self {
         Self {
             ledger,
-            seats: Arc::new(Semaphore::new(SUBSCRIBERS_MAX)),
+            seats: Seats::default(),
             stop,
         }
     }
@@ -68,10 +69,7 @@ impl EventsService for EventsOf {
             let message = "the API key is not for this tenant";
             return Err(RpcError::new(Code::PermissionDenied, reason::TENANT_REFUSED, message).into());
         }
-        let seat = Arc::clone(&self.seats).try_acquire_owned().map_err(|_| {
-            let message = format!("{SUBSCRIBERS_MAX} subscribe already");
-            RpcError::new(Code::ResourceExhausted, reason::OVERLOADED, message).retry_after(COME_AGAIN)
-        })?;
+        let seat = self.seats.take(&request.tenant).map_err(full)?;
         let cursor = match request.cursor {
             Some(cursor) => cursor,
             None => self
@@ -126,6 +124,14 @@ fn check(request: &v1::SubscribeRequest) -> Result<(), RpcError> {
     Ok(wrong.into_result()?)
 }
 
+fn full(full: Full) -> RpcError {
+    let message = match full {
+        Full::ByAll => format!("{SUBSCRIBERS_MAX} subscribe already"),
+        Full::ByTenant => format!("{SUBSCRIBERS_OF_TENANT_MAX} of this tenant subscribe already"),
+    };
+    RpcError::new(Code::ResourceExhausted, reason::OVERLOADED, message).retry_after(COME_AGAIN)
+}
+
 fn unavailable(error: &LedgerError) -> Status {
     tracing::debug!(%error, "a subscriber is sent away");
     let message = "the ledger does not answer; subscribe again with the last cursor";
@@ -144,7 +150,7 @@ struct Subscriber {
     behind: bool,
     answers: mpsc::Sender<Answer>,
     stop: Shutdown,
-    _seat: OwnedSemaphorePermit,
+    _seat: Seat,
 }
 
 impl Subscriber {
