@@ -2,6 +2,7 @@
 
 mod audit;
 mod copy;
+mod failover;
 mod ledger;
 mod look_alike;
 mod running;

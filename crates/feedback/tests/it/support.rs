@@ -59,10 +59,19 @@ pub(crate) async fn start_with(
     settings: &str,
     of_redis: &str,
 ) -> anyhow::Result<ServiceProcess> {
+    start_at(redis.url(), url, settings, of_redis).await
+}
+
+/// One whose Redis has that address.
+pub(crate) async fn start_at(
+    redis: &str,
+    url: &str,
+    settings: &str,
+    of_redis: &str,
+) -> anyhow::Result<ServiceProcess> {
     let config = format!(
         "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\nweb.listen = \"127.0.0.1:0\"\naddress_key = \"{ADDRESS_KEY}\"\n\
-         ledger.url = \"{url}\"\n{settings}\n[redis]\nurl = \"{}\"\ndurability = \"local\"\n{of_redis}\n",
-        redis.url()
+         ledger.url = \"{url}\"\n{settings}\n[redis]\nurl = \"{redis}\"\ndurability = \"local\"\n{of_redis}\n"
     );
     ServiceProcess::start("feedback", &config).await
 }
