@@ -93,10 +93,19 @@ async fn redrives(
 }
 
 fn repinned(catalog: &Catalog, request: Bytes) -> Option<Bytes> {
-    let mut request = v1::StoredRequest::decode(request).ok()?;
-    let template = catalog.get(&request.template, None)?;
-    request.bundle_hash = Bytes::copy_from_slice(&template.hash().0);
-    Some(request.encode_to_vec().into())
+    let template = v1::StoredRequest::decode(request.clone()).ok()?.template;
+    let template = catalog.get(&template, None)?;
+    Some(pinned(&request, &template.hash().0))
+}
+
+/// A stored request with another template pinned. All else stays as it is, what a later release wrote included: of a field that stands
+/// twice the last value counts (<https://protobuf.dev/programming-guides/encoding/#last-one-wins>).
+fn pinned(request: &[u8], bundle_hash: &[u8]) -> Bytes {
+    let pin = v1::StoredRequest {
+        bundle_hash: Bytes::copy_from_slice(bundle_hash),
+        ..v1::StoredRequest::default()
+    };
+    [request, &pin.encode_to_vec()].concat().into()
 }
 
 /// What a person knows of a message in doubt, as evidence.
@@ -115,4 +124,30 @@ fn evidence((id, record): &Seen, sent: bool) -> Evidence {
         }
     };
     Evidence { id: *id, finding }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_template_is_pinned_and_what_is_not_known_here_stays() {
+        let request = v1::StoredRequest {
+            template: "welcome".to_owned(),
+            bundle_hash: Bytes::from_static(&[1; 32]),
+            ..v1::StoredRequest::default()
+        };
+        let mut stored = request.encode_to_vec();
+        // Field 1000, a varint: of a later release.
+        let unknown = [0xc0, 0x3e, 0x07];
+        stored.extend(unknown);
+        let pinned = pinned(&stored, &[2; 32]);
+        let read = v1::StoredRequest::decode(pinned.clone()).expect("readable");
+        let expected = v1::StoredRequest {
+            bundle_hash: Bytes::from_static(&[2; 32]),
+            ..request
+        };
+        assert_eq!(read, expected);
+        assert!(pinned.windows(3).any(|bytes| bytes == unknown));
+    }
 }
