@@ -33,7 +33,12 @@ async fn main() -> anyhow::Result<()> {
     let messages = std::env::args()
         .nth(1)
         .map_or(Ok(50_000), |number| number.parse())?;
-    println!("{messages} messages, {EVENTS_OF_ONE} events each: 3 transitions, 2 of the provider\n");
+    println!(
+        "# What the ledger costs\n\nMade by `make ledger-rate`: do not edit. {messages} messages, {EVENTS_OF_ONE} events each: 3 transitions, which come in parts of {PART} as a copier writes"
+    );
+    println!(
+        "them, and 2 of the provider, {EVENTS} together. One writer at a time; the databases sync each commit to their disk.\n"
+    );
     println!(
         "| ledger | events/s | of them copied/s | CPU here, us per event | CPU of the server | MB per million messages |"
     );

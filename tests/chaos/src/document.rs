@@ -32,6 +32,9 @@ At `fsync` and `replicated` any row with a loss, a double, a message without a s
 fails the run. At `local` Redis may
 forget what it has answered when it is killed, loses its power or fails over; what can come of it stands in ARCHITECTURE.md (Known limits), and the rows
 below measure it.
+
+What the ledger costs stands in [reliability/ledger.md](reliability/ledger.md), how fast a list of suppressions comes in in
+[reliability/suppression-import.md](reliability/suppression-import.md).
 ";
 
 const BULLMQ: &str = "

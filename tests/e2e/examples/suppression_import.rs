@@ -25,17 +25,21 @@ async fn main() -> anyhow::Result<()> {
         )?;
     }
     std::fs::write(&list, text)?;
+    println!(
+        "# How fast a list of suppressions comes in\n\nMade by `make suppression-import`: do not edit. {lines} lines by `paceline suppression import`, then the same list once more.\n"
+    );
+    println!("| ledger | the list is | seconds | lines a minute |\n|---|---|---|---|");
     let postgres = TestPostgres::start().await;
     let sqlite = format!("sqlite:{}", directory.path().join("ledger.db").display());
     for (name, url) in [("SQLite", sqlite), ("PostgreSQL", postgres.url())] {
         let redis = TestRedis::on_loopback(&[("appendfsync", "always")]).await;
         let feedback = ServiceProcess::start("feedback", &settings(&url, &redis)).await?;
-        for turn in ["new", "again"] {
+        for turn in ["new", "there already"] {
             let began = Instant::now();
             import(&feedback, &list)?;
             let seconds = began.elapsed().as_secs_f64();
             println!(
-                "{name}, {turn}: {lines} lines in {seconds:.1} s, {:.0} a minute",
+                "| {name} | {turn} | {seconds:.1} | {:.0} |",
                 lines as f64 * 60.0 / seconds
             );
         }
