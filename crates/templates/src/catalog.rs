@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::bundle;
-use crate::check::{self, Finding};
+use crate::check;
+use crate::finding::{Finding, Rule};
 use crate::template::{BundleError, Template};
 
 /// The folders of one directory.
@@ -122,14 +123,8 @@ struct Loading {
 
 impl Loading {
     fn refuse(&mut self, folder: &str, description: impl Into<String>) {
-        self.findings.push((
-            folder.to_owned(),
-            Finding {
-                file: String::new(),
-                line: None,
-                description: description.into(),
-            },
-        ));
+        let finding = Finding::new(Rule::Folder, "", description);
+        self.findings.push((folder.to_owned(), finding));
     }
 
     fn add(&mut self, directory: &Path, folder: &str) {

@@ -17,9 +17,13 @@ mod helpers;
 mod meter;
 mod render;
 mod scan;
+mod skeleton;
+mod uses;
 
 pub(crate) use compile::{Compiled, compile};
 pub use error::{RenderError, RenderFault};
 pub use meter::Limits;
 pub(crate) use meter::metered;
 pub(crate) use render::{Escape, Failure, render};
+pub(crate) use skeleton::HOLE;
+pub(crate) use uses::{Step, Use};

@@ -20,10 +20,8 @@ impl Template {
     /// count as their names and the lists say.
     #[must_use]
     pub fn fields(&self) -> Vec<Field> {
-        let sources = [Some(&self.subject), Some(&self.html), self.text.as_ref()];
-        let printed: BTreeSet<&str> = sources
-            .into_iter()
-            .flatten()
+        let printed: BTreeSet<&str> = self
+            .sources()
             .flat_map(|source| source.usage.fields.iter().map(String::as_str))
             .collect();
         let examples = self.examples.iter().flat_map(|example| example.data.keys());

@@ -10,9 +10,12 @@
 
 mod bounds;
 mod describe;
+mod shape;
 
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::{Map, Value, json};
+
+pub(crate) use shape::{Shape, path};
 
 /// How many violations are told of one payload.
 const VIOLATIONS_MAX: usize = 32;
@@ -39,17 +42,7 @@ pub(crate) struct Schema {
 impl Schema {
     /// Reads a `schema.json`; on failure, what is wrong with it.
     pub(crate) fn parse(content: &[u8]) -> Result<Self, String> {
-        let value: Value =
-            serde_json::from_slice(content).map_err(|error| format!("is not JSON: {error}"))?;
-        let Value::Object(object) = value else {
-            return Err("must be a JSON object".to_owned());
-        };
-        let schema = if is_shorthand(&object) {
-            from_shorthand(&object)
-        } else {
-            Value::Object(object)
-        };
-        bounds::check(&schema)?;
+        let schema = read(content)?;
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
             .with_pattern_options(PatternOptions::regex())
@@ -88,6 +81,29 @@ impl Schema {
         }
         Err(violations)
     }
+}
+
+/// What a `schema.json` says of the places of its data.
+///
+/// # Errors
+/// As [`Schema::parse`], but for what makes it no JSON Schema.
+pub(crate) fn shape(content: &[u8]) -> Result<Shape, String> {
+    read(content).map(Shape::new)
+}
+
+/// The JSON Schema that the file is, or stands for, within its bounds.
+fn read(content: &[u8]) -> Result<Value, String> {
+    let value: Value = serde_json::from_slice(content).map_err(|error| format!("is not JSON: {error}"))?;
+    let Value::Object(object) = value else {
+        return Err("must be a JSON object".to_owned());
+    };
+    let schema = if is_shorthand(&object) {
+        from_shorthand(&object)
+    } else {
+        Value::Object(object)
+    };
+    bounds::check(&schema)?;
+    Ok(schema)
 }
 
 /// True if all values are names of types. `{"type": "object"}` alone is taken for what it is in JSON Schema.

@@ -10,10 +10,11 @@ use paceline_domain::lane::Lane;
 use serde_json::{Map, Value, json};
 
 use crate::bundle::{self, BundleHash, Files, InvalidBundle};
-use crate::check::{self, Finding};
 use crate::engine::{self, Compiled, Escape, Failure, Limits, RenderError, RenderFault};
+use crate::finding::Finding;
 use crate::manifest::Manifest;
 use crate::plain;
+use crate::reader;
 use crate::schema::{Schema, Violation};
 
 /// A subject's bytes: what one line of a header holds (RFC 5322, 2.1.1).
@@ -21,6 +22,9 @@ pub(crate) const SUBJECT_BYTES_MAX: usize = 998;
 
 /// The headers of a link to unsubscribe (RFC 2369, RFC 8058), which nobody but Paceline writes where mail has one.
 pub const UNSUBSCRIBE_HEADERS: [&str; 2] = ["List-Unsubscribe", "List-Unsubscribe-Post"];
+
+/// What Paceline itself says to a template, under [`RESERVED_NAME`].
+pub(crate) const OWN_VALUES: [&str; 4] = ["lane", "message_id", "template", "unsubscribe_url"];
 
 /// A compiled template.
 pub struct Template {
@@ -82,7 +86,7 @@ impl Template {
     /// Everything that is wrong with them, short of rendering the examples.
     pub fn from_files(files: &Files) -> Result<Self, BundleError> {
         let (hash, bundle) = bundle::pack(files)?;
-        check::compile(files, hash, bundle).map_err(BundleError::Findings)
+        reader::compile(files, hash, bundle).map_err(BundleError::Findings)
     }
 
     /// Compiles a bundle as [`Template::bundle_bytes`] gave it. The caller compares the hash with the one it asked for.
@@ -108,6 +112,13 @@ impl Template {
     #[must_use]
     pub fn bundle_bytes(&self) -> Bytes {
         self.bundle.clone()
+    }
+
+    /// Its compiled files.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &Compiled> {
+        [Some(&self.subject), Some(&self.html), self.text.as_ref()]
+            .into_iter()
+            .flatten()
     }
 
     /// A link that leads nowhere, for a rendering that is not sent: of mail in `lane`, if that has one.

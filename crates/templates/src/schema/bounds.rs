@@ -9,7 +9,7 @@ const DEPTH_MAX: usize = 64;
 /// Values of the schema, each reference counted as what it refers to.
 const VALUES_MAX: u64 = 5_000;
 
-const DEFINITION: &str = "#/$defs/";
+pub(super) const DEFINITION: &str = "#/$defs/";
 /// Keywords that lead elsewhere in ways that are not followed here.
 const REFUSED: &[&str] = &["$dynamicRef", "$recursiveRef", "$dynamicAnchor", "$anchor", "$id"];
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use paceline_templates::{BundleCache, Catalog, Files, Template};
+use paceline_templates::{BundleCache, Catalog, Files, Template, check_directory};
 
 use super::{compile, files_with};
 
@@ -81,6 +81,57 @@ fn a_directory_with_a_broken_template_is_not_used() {
         assert!(text.contains(part), "{part}\n---\n{text}");
     }
     assert!(!text.contains("good"), "{text}");
+}
+
+#[test]
+fn every_bundle_below_a_directory_is_checked() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let linked = |name: &str, number: u32| {
+        let mut files = version(name, number);
+        let html = b"<a href=\"{{paceline.unsubscribe_url}}\">Unsubscribe</a>";
+        files.insert("body.html.hbs".to_owned(), html.to_vec());
+        files.remove("body.txt.hbs");
+        files
+    };
+    write(directory.path(), "shop/a", &linked("a", 1));
+    write(directory.path(), "shop/a@2", &linked("a", 2));
+    write(directory.path(), "shop/again@2", &linked("a", 2));
+    write(directory.path(), "blog/a", &linked("a", 1));
+    write(directory.path(), "blog/a@1", &linked("a", 1));
+    write(
+        directory.path(),
+        "blog/unnamed",
+        &files_with(&[("template.toml", None)]),
+    );
+    write(directory.path(), ".git/a", &version("a", 1));
+    write(directory.path(), "_shared/a", &version("a", 1));
+    let check = |path: &Path| {
+        let checked = check_directory(path).unwrap_or_else(|error| panic!("{error}"));
+        let shown = checked.into_iter().map(|bundle| {
+            let rules: Vec<_> = bundle
+                .findings
+                .iter()
+                .map(|finding| finding.rule.as_str())
+                .collect();
+            format!("{} {}", bundle.folder.display(), rules.join(" "))
+                .trim_end()
+                .to_owned()
+        });
+        shown.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        check(directory.path()),
+        [
+            "blog/a",
+            "blog/a@1 folder",
+            "blog/unnamed missing-file",
+            "shop/a",
+            "shop/a@2",
+            "shop/again@2 folder"
+        ]
+    );
+    assert_eq!(check(&directory.path().join("shop/a@2")), [""]);
+    assert!(check_directory(&directory.path().join("missing")).is_err());
 }
 
 #[test]

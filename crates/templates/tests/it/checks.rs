@@ -75,11 +75,13 @@ fn examples_must_be_there_fit_and_render() {
 fn a_printed_field_that_is_not_identity_must_be_named() {
     let with = |lines: &str, html: &str| {
         let manifest = format!("{MANIFEST}{lines}");
+        let schema = "{\"timestamp\": \"number?\", \"utm_source\": \"string?\", \"name\": \"string?\", \"list\": \"array?\"}";
         let example =
             "{\"timestamp\": 1, \"utm_source\": \"x\", \"name\": \"x\", \"list\": [{\"timestamp\": 1}]}";
         findings(&files_with(&[
             ("template.toml", Some(&manifest)),
-            ("body.html.hbs", Some(html)),
+            ("body.html.hbs", Some(&format!("<p>x</p>{html}"))),
+            ("schema.json", Some(schema)),
             ("examples/first.json", Some(example)),
         ]))
     };
@@ -132,6 +134,7 @@ fn only_mail_that_people_can_unsubscribe_from_has_the_link() {
                 "body.html.hbs",
                 Some("<a href=\"{{paceline.unsubscribe_url}}\">x</a>"),
             ),
+            ("body.txt.hbs", None),
         ]))
     };
     assert_eq!(with("lane = \"bulk\""), "");

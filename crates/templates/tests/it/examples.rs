@@ -2,9 +2,18 @@
 
 use std::path::Path;
 
-use paceline_templates::{Catalog, RenderInput};
+use paceline_templates::{Catalog, Finding, RenderInput, check_directory};
 
 use super::patient;
+
+#[test]
+fn what_the_repository_ships_has_no_findings() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../templates");
+    let checked = check_directory(&directory).expect("readable");
+    let found: Vec<_> = checked.iter().flat_map(|bundle| &bundle.findings).collect();
+    assert_eq!(found, Vec::<&Finding>::new());
+    assert_eq!(checked.len(), 3);
+}
 
 #[test]
 fn every_example_of_the_repository_renders() {

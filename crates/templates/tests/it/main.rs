@@ -5,6 +5,7 @@ mod catalog;
 mod checks;
 mod examples;
 mod rendering;
+mod rules;
 
 use std::time::Duration;
 

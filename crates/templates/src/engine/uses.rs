@@ -1,0 +1,181 @@
+//! Which places of the data a compiled source uses, with the lines where it does.
+//!
+//! As in the scan, scopes are followed through `each`, `with`, block parameters, `../` and `@root`. What comes out of a helper
+//! (`lookup`, a subexpression) has no place of its own; what went into it has.
+
+use handlebars::template::{BlockParam, HelperTemplate, Parameter, TemplateElement};
+use handlebars::{Path, PathSeg, Template as Parsed};
+
+use super::compile::Compiled;
+
+/// One step from the data towards a value inside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A field's name, or the number of a list's item.
+    Field(String),
+    /// Any item of a list, any value of an object.
+    Item,
+}
+
+/// A place of the data that a source uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Use {
+    pub(crate) place: Vec<Step>,
+    pub(crate) line: Option<usize>,
+    /// As it is written.
+    pub(crate) written: String,
+    /// True if any value inside of it may be used too, by a name that only the data knows.
+    pub(crate) whole: bool,
+}
+
+impl Compiled {
+    /// Everything that the source uses, in its order.
+    pub(crate) fn uses(&self) -> Vec<Use> {
+        let mut walk = Walk {
+            uses: Vec::new(),
+            line: None,
+            scopes: vec![Some(Vec::new())],
+            names: Vec::new(),
+        };
+        walk.template(&self.template);
+        walk.uses
+    }
+}
+
+/// A place; `None` for what a helper made.
+type Place = Option<Vec<Step>>;
+
+/// The depth of what it walks over is bounded by the scan.
+struct Walk {
+    uses: Vec<Use>,
+    line: Option<usize>,
+    scopes: Vec<Place>,
+    /// Block parameters, the innermost last.
+    names: Vec<(String, Place)>,
+}
+
+impl Walk {
+    fn template(&mut self, template: &Parsed) {
+        for (index, element) in template.elements.iter().enumerate() {
+            if let Some(place) = template.mapping.get(index) {
+                self.line = Some(place.0);
+            }
+            match element {
+                TemplateElement::Expression(helper) | TemplateElement::HtmlExpression(helper) => {
+                    self.expression(helper);
+                }
+                TemplateElement::HelperBlock(helper) => self.block(helper),
+                _ => {}
+            }
+        }
+    }
+
+    fn expression(&mut self, helper: &HelperTemplate) {
+        if helper.params.is_empty() && helper.hash.is_empty() {
+            self.parameter(&helper.name);
+        } else {
+            self.parameters(helper);
+        }
+    }
+
+    /// Notes what a helper is given, and tells where its first parameter is.
+    fn parameters(&mut self, helper: &HelperTemplate) -> Place {
+        let mut first = None;
+        let is_lookup = helper.name.as_name() == Some("lookup");
+        for (index, parameter) in helper.params.iter().enumerate() {
+            let noted = self.uses.len();
+            let place = self.parameter(parameter);
+            if index == 0 {
+                first = place;
+                self.uses[noted..]
+                    .iter_mut()
+                    .for_each(|used| used.whole |= is_lookup);
+            }
+        }
+        for parameter in helper.hash.values() {
+            self.parameter(parameter);
+        }
+        first
+    }
+
+    fn block(&mut self, helper: &HelperTemplate) {
+        let mut place = self.parameters(helper);
+        let each = helper.name.as_name() == Some("each");
+        let scoped = each || helper.name.as_name() == Some("with");
+        let named = self.names.len();
+        if scoped {
+            if each && let Some(place) = &mut place {
+                place.push(Step::Item);
+            }
+            match &helper.block_param {
+                Some(BlockParam::Single(item)) => self.name(item, place.clone()),
+                Some(BlockParam::Pair((item, key))) => {
+                    self.name(item, place.clone());
+                    self.name(key, None);
+                }
+                _ => {}
+            }
+            self.scopes.push(place);
+        }
+        if let Some(inner) = &helper.template {
+            self.template(inner);
+        }
+        if scoped {
+            self.scopes.pop();
+        }
+        self.names.truncate(named);
+        if let Some(inverse) = &helper.inverse {
+            self.template(inverse);
+        }
+    }
+
+    fn name(&mut self, parameter: &Parameter, place: Place) {
+        if let Some(name) = parameter.as_name() {
+            self.names.push((name.to_owned(), place));
+        }
+    }
+
+    fn parameter(&mut self, parameter: &Parameter) -> Place {
+        let (place, written) = match parameter {
+            Parameter::Path(Path::Relative((segments, raw))) => (self.resolve(segments, raw)?, raw),
+            Parameter::Name(name) => (self.resolve(&[PathSeg::Named(name.clone())], name)?, name),
+            Parameter::Subexpression(sub) => {
+                if let TemplateElement::Expression(helper) = sub.as_element() {
+                    self.expression(helper);
+                }
+                return None;
+            }
+            _ => return None,
+        };
+        self.uses.push(Use {
+            place: place.clone(),
+            line: self.line,
+            written: written.clone(),
+            whole: false,
+        });
+        Some(place)
+    }
+
+    /// As handlebars finds its way: block parameters first, then `@root`, then as many scopes up as there are `../`.
+    fn resolve(&self, segments: &[PathSeg], raw: &str) -> Place {
+        let named: Vec<&String> = segments
+            .iter()
+            .filter_map(|segment| match segment {
+                PathSeg::Named(name) => Some(name),
+                _ => None,
+            })
+            .collect();
+        let up = segments.len() - named.len();
+        let by_name = |(name, _): &&(String, Place)| Some(&name) == named.first();
+        let (base, rest) = if raw.starts_with("@root") {
+            (Vec::new(), &named[..])
+        } else if let Some((_, place)) = self.names.iter().rev().find(by_name).filter(|_| up == 0) {
+            (place.clone()?, &named[1..])
+        } else {
+            let scope = self.scopes.len().saturating_sub(up + 1);
+            (self.scopes[scope].clone()?, &named[..])
+        };
+        let steps = rest.iter().map(|name| Step::Field((*name).clone()));
+        Some(base.into_iter().chain(steps).collect())
+    }
+}
