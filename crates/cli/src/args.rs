@@ -12,6 +12,7 @@ mod ledger;
 mod send;
 mod stop;
 mod suppression;
+mod templates;
 mod throttle;
 mod up;
 mod warmup;
@@ -25,6 +26,7 @@ pub(crate) use suppression::{
     AddOptions, CheckOptions, ExportOptions, ImportOptions, ListOptions, RemoveOptions, SuppressionCommand,
     SuppressionOptions,
 };
+pub(crate) use templates::{CheckBundlesOptions, NewOptions, PreviewOptions, ReportFormat, TemplatesCommand};
 pub(crate) use throttle::{ByHand, Kind, ShowOptions, ThrottleCommand, ThrottleOptions, Way};
 pub(crate) use up::UpOptions;
 pub(crate) use warmup::{WarmupCommand, WarmupOptions};
@@ -124,6 +126,9 @@ pub(crate) enum Command {
     Doubt(Box<DoubtOptions>),
     /// Shows who is not written to any more, and changes it.
     Suppression(Box<SuppressionOptions>),
+    /// Checks bundles, begins them, and shows how they look.
+    #[command(subcommand)]
+    Templates(TemplatesCommand),
     /// Looks for mistakes that no single message shows.
     #[command(subcommand)]
     Audit(Box<AuditCommand>),

@@ -3,7 +3,7 @@
 use crate::args::{Arguments, Command};
 use crate::{
     audit, cancel, dead, doubt, erase, ledger, queue, search, send, stats, status, stop, suppression,
-    throttle, up, warmup,
+    templates, throttle, up, warmup,
 };
 
 /// Does what was asked for.
@@ -24,6 +24,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Doubt(options) => doubt::run(&arguments.target, *options).await,
         Command::Stop(options) => stop::run(&arguments.target, *options).await,
         Command::Suppression(options) => suppression::run(&arguments.target, *options).await,
+        Command::Templates(command) => templates::run(command).await,
         Command::Audit(command) => audit::run(&arguments.target, *command).await,
         Command::Queue => queue::run(&arguments.target).await,
         Command::Throttle(options) => throttle::run(&arguments.target, &options).await,

@@ -11,6 +11,7 @@ mod commands;
 mod coordinator;
 mod dead;
 mod doubt;
+mod ended;
 mod erase;
 mod key;
 mod ledger;
@@ -22,9 +23,12 @@ mod stats;
 mod status;
 mod stop;
 mod suppression;
+mod templates;
 mod throttle;
 mod up;
 mod warmup;
+
+use ended::Ended;
 
 fn main() -> ExitCode {
     let arguments = args::Arguments::read();
@@ -37,9 +41,12 @@ fn main() -> ExitCode {
     };
     match runtime.block_on(commands::run(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("paceline: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast_ref() {
+            Some(Ended(code)) => ExitCode::from(*code),
+            None => {
+                eprintln!("paceline: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }

@@ -1,6 +1,7 @@
 //! One template: its files compiled, its manifest read, ready to check data and to render.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use bytes::Bytes;
 use handlebars::Context;
@@ -89,6 +90,14 @@ impl Template {
         reader::compile(files, hash, bundle).map_err(BundleError::Findings)
     }
 
+    /// Compiles the bundle in a folder.
+    ///
+    /// # Errors
+    /// As [`Template::from_files`], and if the folder can't be read.
+    pub fn from_folder(folder: &Path) -> Result<Self, BundleError> {
+        Self::from_files(&bundle::read_folder(folder)?)
+    }
+
     /// Compiles a bundle as [`Template::bundle_bytes`] gave it. The caller compares the hash with the one it asked for.
     ///
     /// # Errors
@@ -142,6 +151,20 @@ impl Template {
     pub fn validate(&self, data: &Map<String, Value>) -> Result<(), Vec<Violation>> {
         // The validator takes a `Value`; an object's map can be lent to it only inside one.
         self.schema.validate(&Value::Object(data.clone()))
+    }
+
+    /// Renders one of its examples, as a message that no one gets.
+    ///
+    /// # Errors
+    /// As [`Template::render`].
+    pub fn render_example(&self, example: &Example) -> Result<Rendered, RenderError> {
+        let lane = self.manifest.lane;
+        self.render(RenderInput {
+            data: example.data.clone(),
+            message_id: MessageId([0; 16]),
+            lane,
+            unsubscribe_url: self.sample_unsubscribe_url(lane),
+        })
     }
 
     /// Renders a message within the default bounds.

@@ -1,11 +1,9 @@
 //! The examples of a bundle: they fit its schema, and render.
 
-use paceline_domain::id::MessageId;
-
 use crate::engine::RenderFault;
 use crate::finding::{Finding, Rule};
 use crate::reader::{EXAMPLES, HTML, TEXT};
-use crate::template::{Example, RenderInput, Rendered, Template};
+use crate::template::{Example, Rendered, Template};
 
 /// An example, rendered.
 pub(super) struct Rendering {
@@ -45,13 +43,7 @@ fn render_one(template: &Template, example: &Example, file: &str) -> Result<Rend
         };
         violations.into_iter().map(finding).collect::<Vec<_>>()
     })?;
-    let lane = template.manifest.lane;
-    let rendered = template.render(RenderInput {
-        data: example.data.clone(),
-        message_id: MessageId([0; 16]),
-        lane,
-        unsubscribe_url: template.sample_unsubscribe_url(lane),
-    });
+    let rendered = template.render_example(example);
     let rendered = rendered.map_err(|error| {
         let rule = match error.fault {
             RenderFault::TextNotDerivable { .. } => Rule::NoPlainText,

@@ -1,0 +1,74 @@
+//! The arguments of `paceline templates`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use paceline_domain::lane::Lane;
+
+#[derive(Subcommand)]
+pub(crate) enum TemplatesCommand {
+    /// Checks every bundle below a directory, without a server: exit code 0 if all may be published, 1 if not, 2 if the
+    /// directory can't be read.
+    Check(CheckBundlesOptions),
+    /// Begins a bundle that passes the check.
+    New(NewOptions),
+    /// Renders an example on this machine and shows it in the browser, at desktop and phone width.
+    Preview(PreviewOptions),
+}
+
+#[derive(Args)]
+pub(crate) struct CheckBundlesOptions {
+    /// A bundle, or a directory that has some at any depth.
+    #[arg(value_name = "DIR", default_value = "templates")]
+    pub(crate) directory: PathBuf,
+    /// The form of the report on standard output.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: ReportFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// A line for each finding.
+    Text,
+    Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// JUnit's XML: a suite for each bundle, a case for each rule.
+    Junit,
+}
+
+#[derive(Args)]
+pub(crate) struct NewOptions {
+    /// 1 to 64 of [a-z0-9_-].
+    pub(crate) name: String,
+    /// The directory of templates, in which its folder is made.
+    #[arg(long, default_value = "templates", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// For mail that someone waits for, or for mail to many, which needs a link to unsubscribe.
+    #[arg(long, default_value = "transactional")]
+    pub(crate) lane: Lane,
+}
+
+#[derive(Args)]
+pub(crate) struct PreviewOptions {
+    /// The bundle's folder.
+    #[arg(value_name = "BUNDLE")]
+    pub(crate) bundle: PathBuf,
+    /// One of its examples; the first by name otherwise.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) example: Option<String>,
+    /// Only says where the page is.
+    #[arg(long)]
+    pub(crate) no_open: bool,
+    /// Writes desktop.png and phone.png there too, made by headless Chromium.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) png: Option<PathBuf>,
+    /// Chromium's program.
+    #[arg(
+        long,
+        env = "PACELINE_CHROMIUM",
+        default_value = "chromium",
+        value_name = "PROGRAM"
+    )]
+    pub(crate) chromium: PathBuf,
+}
