@@ -1,29 +1,40 @@
 //! Handlebars, held to bounds.
 //!
-//! The handlebars crate trusts its templates: two partials that include each other, or two thousand nested blocks, abort the
-//! process by a stack overflow; loops run for minutes without writing a byte, so that no limit on output ends them. Hence:
+//! The handlebars crate parses; what it parsed is rendered here. Its own renderer trusts its templates: two partials that include each
+//! other, or two thousand nested blocks, abort the process by a stack overflow, and loops run for minutes without writing a byte,
+//! so that no limit on output ends them. It also looks up every name in a registry and copies every value. Hence:
 //!
 //! - **Before**: [`compile`] counts what the parser's work depends on in the bare text, parses on a thread with a stack of its own, and
-//!   refuses partials, decorators, helpers that are not ours, and nesting past a bound ([`scan`]).
-//! - **While rendering**: every helper that loops or copies is ours ([`helpers`]) and pays into a meter ([`meter`]), as does
-//!   every byte of output.
+//!   makes a [`program`] of the tree ([`lower`]): every path knows its scope, every helper its function. What has no bound or no
+//!   meaning (unknown helpers, nesting past a bound, data in an attribute without quotes) is refused there.
+//! - **While rendering**: [`render`] pays for every step into a meter ([`meter`]). A URL that data has a part in is looked at
+//!   ([`url`]) where [`html`] found one.
 //!
-//! Strict throughout: a variable that is missing where it would be printed or compared is an error that names file, line
-//! and variable. As in Handlebars.js, `if`, `unless`, `each`, `with`, `and`, `or`, `not` take a missing one for false.
+//! Strict throughout: a variable that is missing or null where it would be printed, or missing where it would be compared, is an
+//! error that names file, line and variable. As in Handlebars.js, `if`, `unless`, `each`, `with`, `and`, `or`, `not` take a
+//! missing one for false.
 
 mod compile;
 mod error;
+mod escape;
 mod helpers;
+mod html;
+mod lower;
 mod meter;
+mod program;
 mod render;
-mod scan;
 mod skeleton;
+mod url;
 mod uses;
+mod value;
 
 pub(crate) use compile::{Compiled, compile};
 pub use error::{RenderError, RenderFault};
 pub use meter::Limits;
-pub(crate) use meter::metered;
-pub(crate) use render::{Escape, Failure, render};
+pub(crate) use meter::{Meter, cpu_time};
+pub(crate) use render::{Failure, render};
 pub(crate) use skeleton::HOLE;
 pub(crate) use uses::{Step, Use};
+
+#[cfg(test)]
+mod tests;

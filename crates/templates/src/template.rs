@@ -4,14 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use bytes::Bytes;
-use handlebars::Context;
 use paceline_domain::canonical::RESERVED_NAME;
 use paceline_domain::id::MessageId;
 use paceline_domain::lane::Lane;
 use serde_json::{Map, Value, json};
 
 use crate::bundle::{self, BundleHash, Files, InvalidBundle};
-use crate::engine::{self, Compiled, Escape, Failure, Limits, RenderError, RenderFault};
+use crate::engine::{self, Compiled, Failure, Limits, Meter, RenderError, RenderFault};
 use crate::finding::Finding;
 use crate::manifest::Manifest;
 use crate::plain;
@@ -180,11 +179,11 @@ impl Template {
     /// # Errors
     /// As [`Template::render`].
     pub fn render_within(&self, input: RenderInput, limits: &Limits) -> Result<Rendered, RenderError> {
-        let context = Context::from(self.with_own_values(input));
+        let data = self.with_own_values(input);
         let rendered = catch_unwind(AssertUnwindSafe(|| {
-            engine::metered(limits, || self.render_parts(&context))
+            self.render_parts(&data, &mut Meter::new(limits, &engine::cpu_time))
         }));
-        rendered.unwrap_or_else(|_| Err(self.error(self.html.file, None, RenderFault::Panicked)))
+        rendered.unwrap_or_else(|_| Err(self.error(self.html.file, RenderFault::Panicked)))
     }
 
     /// The data with what Paceline itself knows, under a name that the caller can't use.
@@ -202,28 +201,33 @@ impl Template {
         Value::Object(data)
     }
 
-    fn render_parts(&self, context: &Context) -> Result<Rendered, RenderError> {
-        let part = |compiled: &Compiled, escape| {
-            engine::render(compiled, escape, context)
-                .map_err(|Failure { line, fault }| self.error(compiled.file, line, fault))
+    fn render_parts(&self, data: &Value, meter: &mut Meter<'_>) -> Result<Rendered, RenderError> {
+        let mut part = |compiled: &Compiled| {
+            engine::render(&compiled.program, data, meter).map_err(|Failure { line, field, fault }| {
+                RenderError {
+                    line,
+                    field,
+                    ..self.error(compiled.file, fault)
+                }
+            })
         };
-        let subject = part(&self.subject, Escape::Nothing)?;
-        check_subject(&subject).map_err(|fault| self.error(self.subject.file, None, fault))?;
-        let html = part(&self.html, Escape::Html)?;
+        let subject = part(&self.subject)?;
+        check_subject(&subject).map_err(|fault| self.error(self.subject.file, fault))?;
+        let html = part(&self.html)?;
         let text = match &self.text {
-            Some(text) => part(text, Escape::Nothing)?,
-            None => plain::derive(&html).map_err(|problem| {
-                self.error(self.html.file, None, RenderFault::TextNotDerivable { problem })
-            })?,
+            Some(text) => part(text)?,
+            None => plain::derive(&html)
+                .map_err(|problem| self.error(self.html.file, RenderFault::TextNotDerivable { problem }))?,
         };
         Ok(Rendered { subject, html, text })
     }
 
-    fn error(&self, file: &'static str, line: Option<usize>, fault: RenderFault) -> RenderError {
+    fn error(&self, file: &'static str, fault: RenderFault) -> RenderError {
         RenderError {
             template: format!("{} {}", self.manifest.name, self.manifest.version),
             file,
-            line,
+            line: None,
+            field: None,
             fault,
         }
     }

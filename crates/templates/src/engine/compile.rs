@@ -1,8 +1,9 @@
-//! A source file into a template that is safe to render.
+//! A source file into a program that is safe to render.
 
 use handlebars::Template as Parsed;
 
-use super::scan::{self, Usage};
+use super::lower::{self, Usage};
+use super::program::Program;
 
 /// Tags of one file. The parser's time grows with their number times the file's size.
 const TAGS_MAX: usize = 2_000;
@@ -13,6 +14,9 @@ const BRACKETS_MAX: usize = 4_000;
 /// file within the bounds above needs. Only touched pages cost memory.
 const STACK_BYTES: usize = 256 << 20;
 
+/// How the names of sources end whose values are escaped for html.
+const HTML: &str = ".html.hbs";
+
 /// What is told of a parser's error.
 const PROBLEM_CHARS_MAX: usize = 300;
 
@@ -21,6 +25,8 @@ pub(crate) struct Compiled {
     /// Its path in the bundle.
     pub(crate) file: &'static str,
     pub(crate) usage: Usage,
+    pub(crate) program: Program,
+    /// For rules that look at the tree.
     pub(super) template: Parsed,
 }
 
@@ -58,7 +64,7 @@ pub(crate) fn compile(file: &'static str, source: &[u8]) -> Result<Compiled, Vec
         }
     }
     // What is refused is dropped in there too: dropping recurses as well.
-    let parse = || -> Result<(Parsed, Usage), Vec<SourceError>> {
+    let parse = || -> Result<(Parsed, Program, Usage), Vec<SourceError>> {
         let parsed = Parsed::compile(source).map_err(|error| {
             let (line, _) = error.pos().unzip();
             vec![SourceError {
@@ -72,8 +78,8 @@ pub(crate) fn compile(file: &'static str, source: &[u8]) -> Result<Compiled, Vec
                     .collect(),
             }]
         })?;
-        let usage = scan::scan(&parsed)?;
-        Ok((parsed, usage))
+        let (program, usage) = lower::lower(&parsed, file.ends_with(HTML))?;
+        Ok((parsed, program, usage))
     };
     let parsed = std::thread::scope(|scope| {
         std::thread::Builder::new()
@@ -83,9 +89,10 @@ pub(crate) fn compile(file: &'static str, source: &[u8]) -> Result<Compiled, Vec
             .map(std::thread::ScopedJoinHandle::join)
     });
     match parsed {
-        Ok(Ok(Ok((template, usage)))) => Ok(Compiled {
+        Ok(Ok(Ok((template, program, usage)))) => Ok(Compiled {
             file,
             usage,
+            program,
             template,
         }),
         Ok(Ok(Err(errors))) => Err(errors),

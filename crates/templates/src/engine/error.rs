@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use handlebars::RenderErrorReason;
-
 /// A message that can't be rendered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct RenderError {
@@ -11,6 +9,8 @@ pub struct RenderError {
     pub template: String,
     pub file: &'static str,
     pub line: Option<usize>,
+    /// The variable of the tag that failed, as it is written there.
+    pub field: Option<Box<str>>,
     pub fault: RenderFault,
 }
 
@@ -19,6 +19,11 @@ impl fmt::Display for RenderError {
         write!(f, "template {}, {}", self.template, self.file)?;
         if let Some(line) = self.line {
             write!(f, " line {line}")?;
+        }
+        match (&self.field, &self.fault) {
+            // It tells the variable itself: the one that is missing may be another parameter of the tag.
+            (_, RenderFault::MissingVariable { .. }) | (None, _) => {}
+            (Some(field), _) => write!(f, ", `{field}`")?,
         }
         write!(f, ": {}", self.fault)
     }
@@ -29,13 +34,21 @@ impl fmt::Display for RenderError {
 pub enum RenderFault {
     #[error("the variable `{variable}` is missing")]
     MissingVariable { variable: String },
+    #[error("is null; print it within an `if`, or with `default`")]
+    Null,
+    #[error("is an object; print one of its fields")]
+    Object,
     #[error("a list has no field `{name}`; only a number leads into it")]
     ListHasNoNames { name: String },
     #[error("{helper}: {problem}")]
-    Helper {
-        helper: &'static str,
-        problem: &'static str,
+    Helper { helper: &'static str, problem: String },
+    #[error("makes the `{attribute}` a `{scheme}:` URL")]
+    RefusedUrl {
+        attribute: &'static str,
+        scheme: &'static str,
     },
+    #[error("is html that ends in another place than it begins, such as inside a tag")]
+    UnfinishedHtml,
     #[error("the output is larger than allowed")]
     OutputTooLarge,
     #[error("rendering takes longer than allowed")]
@@ -52,34 +65,4 @@ pub enum RenderFault {
     TextNotDerivable { problem: &'static str },
     #[error("the engine panicked")]
     Panicked,
-    /// An error of handlebars that a compiled template should not meet.
-    #[error("the engine failed: {problem}")]
-    Engine { problem: &'static str },
-}
-
-/// The reasons of handlebars that carry a name from the template are passed on; the others, which may carry a value, are
-/// only classed.
-pub(super) fn fault_of(reason: &RenderErrorReason) -> RenderFault {
-    match reason {
-        RenderErrorReason::MissingVariable(variable) => RenderFault::MissingVariable {
-            variable: variable.clone().unwrap_or_else(|| "?".to_owned()),
-        },
-        RenderErrorReason::InvalidJsonIndex(name) => RenderFault::ListHasNoNames { name: name.clone() },
-        RenderErrorReason::NestedError(nested) => match nested.downcast_ref::<RenderFault>() {
-            Some(fault) => fault.clone(),
-            None => RenderFault::Engine {
-                problem: "nested error",
-            },
-        },
-        RenderErrorReason::HelperNotFound(_) => RenderFault::Engine {
-            problem: "a helper is not there",
-        },
-        RenderErrorReason::ParamNotFoundForIndex(helper, _) => RenderFault::Helper {
-            helper,
-            problem: "a parameter is missing",
-        },
-        _ => RenderFault::Engine {
-            problem: "an error without a name",
-        },
-    }
 }

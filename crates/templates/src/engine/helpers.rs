@@ -1,54 +1,87 @@
-//! The helpers of templates: those of Handlebars.js, and comparisons. All are pure, pay into the meter, and are strict.
+//! The helpers that give a value. All are pure and bounded: each costs the steps that it names, and what it makes is small.
 //!
-//! `if`, `unless`, `each` and `with` replace handlebars' own, which can't be metered from outside: `each` pays for all its
-//! rounds before the first. `log` is not there: it would write data into the log.
+//! A wrong argument is an error with the helper's name, never a blank. Where only a truth is asked for (`and`, `or`, `not`,
+//! `default`) a missing variable is false, as in `if`; elsewhere it is an error.
 
-mod blocks;
-mod values;
+mod logic;
 
-use handlebars::{Handlebars, PathAndJson, RenderError, RenderErrorReason};
+use std::ops::RangeInclusive;
+
+use serde_json::Value;
 
 use super::error::RenderFault;
-use super::meter::Over;
+use super::meter::Meter;
+use super::program::Call;
+use super::value::Val;
 
-/// Helpers that have a block.
-pub(super) const BLOCKS: &[&str] = &["each", "if", "raw", "unless", "with"];
-/// Helpers that give a value.
-pub(super) const VALUES: &[&str] = &[
-    "and", "eq", "gt", "gte", "len", "lookup", "lt", "lte", "ne", "not", "or",
+/// A helper.
+pub(super) struct Helper {
+    pub(super) name: &'static str,
+    /// How many parameters it takes.
+    pub(super) params: RangeInclusive<usize>,
+    /// What it costs.
+    pub(super) steps: usize,
+    pub(super) run: for<'a> fn(&mut Args<'a, '_, '_>) -> Given<'a>,
+}
+
+pub(super) type Given<'a> = Result<Val<'a>, RenderFault>;
+
+/// Every helper that gives a value.
+pub(super) static ALL: &[&Helper] = &[
+    &logic::AND,
+    &logic::DEFAULT,
+    &logic::EQ,
+    &logic::GT,
+    &logic::GTE,
+    &logic::LEN,
+    &logic::LOOKUP,
+    &logic::LT,
+    &logic::LTE,
+    &logic::NE,
+    &logic::NOT,
+    &logic::OR,
 ];
 
-/// Puts our helpers in place of handlebars' own.
-pub(super) fn register(registry: &mut Handlebars<'_>) {
-    registry.unregister_helper("log");
-    registry.register_helper("each", Box::new(blocks::Each));
-    registry.register_helper("with", Box::new(blocks::With));
-    registry.register_helper("if", Box::new(blocks::If { wanted: true }));
-    registry.register_helper("unless", Box::new(blocks::If { wanted: false }));
-    registry.register_helper("lookup", Box::new(values::Lookup));
-    registry.register_helper("len", Box::new(values::Len));
-    registry.register_helper("not", Box::new(values::Not));
-    registry.register_helper("and", Box::new(values::Every { wanted: true }));
-    registry.register_helper("or", Box::new(values::Every { wanted: false }));
-    for comparison in values::COMPARISONS {
-        registry.register_helper(comparison.name, Box::new(comparison));
+/// The parameters of helpers that take any number of them.
+const MANY: RangeInclusive<usize> = 1..=16;
+
+pub(super) fn find(name: &str) -> Option<&'static Helper> {
+    ALL.iter().copied().find(|helper| helper.name == name)
+}
+
+impl Helper {
+    /// How many parameters it takes, in words.
+    pub(super) fn params_told(&self) -> String {
+        match (self.params.start(), self.params.end()) {
+            (1, 1) => "a parameter".to_owned(),
+            (least, most) if least == most => format!("{least} parameters"),
+            (least, most) => format!("{least} to {most} parameters"),
+        }
     }
 }
 
-impl From<Over> for RenderError {
-    fn from(over: Over) -> Self {
-        RenderErrorReason::NestedError(Box::new(over)).into()
-    }
+/// What a helper is given.
+pub(super) struct Args<'a, 'm, 'c> {
+    pub(super) call: &'a Call,
+    /// As many as the helper takes.
+    pub(super) values: Vec<Val<'a>>,
+    pub(super) meter: &'m mut Meter<'c>,
 }
 
-impl From<RenderFault> for RenderError {
-    fn from(fault: RenderFault) -> Self {
-        RenderErrorReason::NestedError(Box::new(fault)).into()
+impl<'a> Args<'a, '_, '_> {
+    fn problem(&self, problem: impl Into<String>) -> RenderFault {
+        RenderFault::Helper {
+            helper: self.call.helper.name,
+            problem: problem.into(),
+        }
     }
-}
 
-/// The error of a parameter that is missing in the data.
-fn missing(param: &PathAndJson<'_>) -> RenderError {
-    let variable = param.relative_path().map_or("?", String::as_str).to_owned();
-    RenderFault::MissingVariable { variable }.into()
+    /// The parameter at `index`, which must be in the data.
+    fn present(&self, index: usize) -> Result<&Value, RenderFault> {
+        self.values[index]
+            .get()
+            .ok_or_else(|| RenderFault::MissingVariable {
+                variable: self.call.params[index].written().to_owned(),
+            })
+    }
 }

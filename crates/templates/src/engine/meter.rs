@@ -1,9 +1,8 @@
 //! What a render has used up, and where it ends.
 //!
-//! The meter is a thread's: a render runs on one thread from start to end, and the helpers, which handlebars shares between
-//! all renders, find the meter of theirs there.
+//! Everything that takes time is paid for in steps: a tag, a part of a path, a round of a loop, a kilobyte of output. The clock
+//! is looked at once in so many steps, so that no template can work for long without being seen.
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use super::error::RenderFault;
@@ -28,124 +27,77 @@ impl Default for Limits {
     }
 }
 
-/// How many steps pass between two looks at the clock, which is a system call.
-const STEPS_PER_LOOK: u32 = 64;
+/// How many steps pass between two looks at the clock, which is a system call. A step takes well under a microsecond.
+pub(super) const STEPS_PER_LOOK: u32 = 256;
 
-/// Bytes that are written count as one step.
+/// Bytes that are written or read count as one step.
 const BYTES_PER_STEP: usize = 1024;
 
-#[derive(Clone, Copy)]
-struct State {
+/// The meter of one message.
+pub(crate) struct Meter<'c> {
     output_bytes_left: usize,
     rounds_left: u64,
     steps: u32,
     deadline: Duration,
-    /// Why it ended. Handlebars' own error then only carries the place.
-    fault: Option<Exceeded>,
+    clock: &'c dyn Fn() -> Duration,
 }
 
-/// The bound that was met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Exceeded {
-    Output,
-    Time,
-    Rounds,
-}
-
-thread_local! {
-    static STATE: Cell<Option<State>> = const { Cell::new(None) };
-}
-
-/// Runs `render` under a fresh meter. The meter goes even if `render` panics.
-pub(crate) fn metered<T>(limits: &Limits, render: impl FnOnce() -> T) -> T {
-    struct Guard;
-    impl Drop for Guard {
-        fn drop(&mut self) {
-            STATE.set(None);
+impl<'c> Meter<'c> {
+    /// `clock` tells the time that is bounded; [`cpu_time`] but in tests.
+    pub(crate) fn new(limits: &Limits, clock: &'c dyn Fn() -> Duration) -> Self {
+        Self {
+            output_bytes_left: limits.output_bytes_max,
+            rounds_left: limits.rounds_max,
+            steps: 0,
+            deadline: clock() + limits.time_max,
+            clock,
         }
     }
-    STATE.set(Some(State {
-        output_bytes_left: limits.output_bytes_max,
-        rounds_left: limits.rounds_max,
-        steps: 0,
-        deadline: cpu_time() + limits.time_max,
-        fault: None,
-    }));
-    let _guard = Guard;
-    render()
-}
 
-/// Why the current render was ended, if a bound ended it.
-pub(super) fn fault() -> Option<RenderFault> {
-    STATE.get()?.fault.map(|exceeded| match exceeded {
-        Exceeded::Output => RenderFault::OutputTooLarge,
-        Exceeded::Time => RenderFault::TooSlow,
-        Exceeded::Rounds => RenderFault::TooManyRounds,
-    })
-}
-
-/// The render is over; unwind.
-#[derive(Debug, thiserror::Error)]
-#[error("a bound of rendering is exceeded")]
-pub(super) struct Over;
-
-/// Pays for one step of work.
-pub(super) fn step() -> Result<(), Over> {
-    pay(|state| state.work(1))
-}
-
-/// Pays for `count` rounds of a loop, before the first.
-pub(super) fn rounds(count: usize) -> Result<(), Over> {
-    pay(|state| {
-        let count = u64::try_from(count).unwrap_or(u64::MAX);
-        state.rounds_left = state.rounds_left.checked_sub(count).ok_or(Exceeded::Rounds)?;
-        state.work(1)
-    })
-}
-
-/// Pays for `count` bytes of output.
-pub(super) fn output(count: usize) -> Result<(), Over> {
-    pay(|state| {
-        state.output_bytes_left = state
-            .output_bytes_left
-            .checked_sub(count)
-            .ok_or(Exceeded::Output)?;
-        state.work(1 + count / BYTES_PER_STEP)
-    })
-}
-
-impl State {
-    fn work(&mut self, steps: usize) -> Result<(), Exceeded> {
+    /// Pays for `count` steps of work.
+    #[inline]
+    pub(super) fn steps(&mut self, count: usize) -> Result<(), RenderFault> {
         self.steps = self
             .steps
-            .saturating_add(u32::try_from(steps).unwrap_or(u32::MAX));
+            .saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
         if self.steps < STEPS_PER_LOOK {
             return Ok(());
         }
         self.steps = 0;
-        if cpu_time() > self.deadline {
-            return Err(Exceeded::Time);
+        if (self.clock)() > self.deadline {
+            return Err(RenderFault::TooSlow);
         }
         Ok(())
     }
-}
 
-/// Outside a render nothing is counted.
-fn pay(cost: impl FnOnce(&mut State) -> Result<(), Exceeded>) -> Result<(), Over> {
-    let Some(mut state) = STATE.get() else {
-        return Ok(());
-    };
-    if state.fault.is_some() {
-        return Err(Over);
+    /// Pays for reading `bytes` of a value.
+    pub(super) fn read(&mut self, bytes: usize) -> Result<(), RenderFault> {
+        self.steps(1 + bytes / BYTES_PER_STEP)
     }
-    let paid = cost(&mut state);
-    state.fault = paid.err();
-    STATE.set(Some(state));
-    paid.map_err(|_| Over)
+
+    /// Pays for `count` rounds of a loop, before the first.
+    pub(super) fn rounds(&mut self, count: usize) -> Result<(), RenderFault> {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.rounds_left = self
+            .rounds_left
+            .checked_sub(count)
+            .ok_or(RenderFault::TooManyRounds)?;
+        self.steps(1)
+    }
+
+    /// Pays for `bytes` of output, before they are written.
+    #[inline]
+    pub(super) fn output(&mut self, bytes: usize) -> Result<(), RenderFault> {
+        self.output_bytes_left = self
+            .output_bytes_left
+            .checked_sub(bytes)
+            .ok_or(RenderFault::OutputTooLarge)?;
+        self.read(bytes)
+    }
 }
 
 /// The CPU time of this thread.
-fn cpu_time() -> Duration {
+pub(crate) fn cpu_time() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(
         u64::try_from(now.tv_sec).unwrap_or(0),

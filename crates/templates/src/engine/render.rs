@@ -1,65 +1,413 @@
-//! Renders compiled files, all of one message under one meter.
+//! Renders programs, all of one message under one meter.
+//!
+//! Values are lent from the data, never copied, and a path is found in as many steps as it has names. What is deep is the program,
+//! and that is bounded when it is made; so the stack is, too.
 
-use std::io;
-use std::sync::LazyLock;
+use std::borrow::Cow;
+use std::sync::atomic::Ordering;
 
-use handlebars::{Context, Handlebars, Output, RenderContext, Renderable, html_escape, no_escape};
+use serde_json::Value;
 
-use super::compile::Compiled;
-use super::error::{RenderFault, fault_of};
-use super::{helpers, meter};
+use super::error::RenderFault;
+use super::helpers::Args;
+use super::html::{Event, Lexer};
+use super::meter::Meter;
+use super::program::{
+    Base, Block, Call, Escape, Expr, If, LoopValue, Node, Path, Place, Print, Program, Url,
+};
+use super::value::{self, Val};
+use super::{escape, html, url};
 
-/// What `{{value}}` does to a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Escape {
-    Html,
-    /// For subjects and plain text.
-    Nothing,
-}
-
-static HTML: LazyLock<Handlebars<'static>> = LazyLock::new(|| registry(html_escape));
-static PLAIN: LazyLock<Handlebars<'static>> = LazyLock::new(|| registry(no_escape));
-
-fn registry(escape: fn(&str) -> String) -> Handlebars<'static> {
-    let mut registry = Handlebars::new();
-    registry.set_strict_mode(true);
-    registry.register_escape_fn(escape);
-    helpers::register(&mut registry);
-    registry
-}
-
-/// Where and why a file could not be rendered.
+/// Where and why a source could not be rendered.
+#[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) line: Option<usize>,
+    pub(crate) field: Option<Box<str>>,
     pub(crate) fault: RenderFault,
 }
 
-/// Renders one file. Must run inside [`meter::metered`], or nothing bounds it.
-pub(crate) fn render(compiled: &Compiled, escape: Escape, context: &Context) -> Result<String, Failure> {
-    let registry = match escape {
-        Escape::Html => &*HTML,
-        Escape::Nothing => &*PLAIN,
+type Done = Result<(), Box<Failure>>;
+
+/// Renders one source of a message.
+pub(crate) fn render(program: &Program, data: &Value, meter: &mut Meter<'_>) -> Result<String, Failure> {
+    let mut render = Render {
+        scopes: vec![Scope {
+            this: Val::Given(data),
+            round: None,
+        }],
+        out: String::with_capacity(program.output_bytes.load(Ordering::Relaxed)),
+        data,
+        meter,
     };
-    let mut output = Metered(String::with_capacity(8 * 1024));
-    let mut state = RenderContext::new(None);
-    match compiled
-        .template
-        .render(registry, context, &mut state, &mut output)
-    {
-        Ok(()) => Ok(output.0),
-        Err(error) => Err(Failure {
-            line: error.line_no,
-            fault: meter::fault().unwrap_or_else(|| fault_of(error.reason())),
-        }),
+    match render.nodes(&program.nodes) {
+        Ok(()) => {
+            program
+                .output_bytes
+                .fetch_max(render.out.len(), Ordering::Relaxed);
+            Ok(render.out)
+        }
+        Err(failure) => Err(*failure),
     }
 }
 
-struct Metered(String);
+struct Render<'a, 'm, 'c> {
+    data: &'a Value,
+    /// The innermost last.
+    scopes: Vec<Scope<'a>>,
+    out: String,
+    meter: &'m mut Meter<'c>,
+}
 
-impl Output for Metered {
-    fn write(&mut self, text: &str) -> io::Result<()> {
-        meter::output(text.len()).map_err(io::Error::other)?;
-        self.0.push_str(text);
+struct Scope<'a> {
+    this: Val<'a>,
+    round: Option<Round<'a>>,
+}
+
+/// Where a loop is.
+#[derive(Clone, Copy)]
+struct Round<'a> {
+    index: usize,
+    /// Over an object.
+    key: Option<&'a str>,
+    is_last: bool,
+}
+
+impl<'a> Render<'a, '_, '_> {
+    fn nodes(&mut self, nodes: &'a [Node]) -> Done {
+        for node in nodes {
+            match node {
+                Node::Text(text) => self.text(text)?,
+                Node::Print(print) => self
+                    .print(print)
+                    .map_err(|fault| at(print.place, &print.value, fault))?,
+                Node::If(conditional) => self
+                    .conditional(conditional)
+                    .map_err(|failure| within(&conditional.block, failure))?,
+                Node::With(block) => self.with(block).map_err(|failure| within(block, failure))?,
+                Node::Each(block) => self.each(block).map_err(|failure| within(block, failure))?,
+                Node::Section(block) => self.section(block).map_err(|failure| within(block, failure))?,
+                Node::Url(url) => self.url(url)?,
+            }
+        }
         Ok(())
+    }
+
+    fn text(&mut self, text: &str) -> Done {
+        self.meter.output(text.len())?;
+        self.out.push_str(text);
+        Ok(())
+    }
+
+    fn print(&mut self, print: &'a Print) -> Result<(), RenderFault> {
+        let value = self.eval(&print.value)?;
+        let text = match value.get() {
+            Some(Value::String(text)) => Cow::Borrowed(text.as_str()),
+            Some(value) => {
+                let mut text = String::new();
+                value::print(value, &mut text)?;
+                Cow::Owned(text)
+            }
+            None => return Err(self.missing(&print.value)),
+        };
+        let before = self.out.len() + text.len();
+        self.meter.output(text.len())?;
+        match &print.escape {
+            Escape::Html => escape::html(&text, &mut self.out),
+            Escape::Nothing => self.out.push_str(&text),
+            Escape::Trusted(place) => {
+                check_html(&text, place)?;
+                self.out.push_str(&text);
+            }
+        }
+        self.meter.output(self.out.len() - before)
+    }
+
+    fn conditional(&mut self, conditional: &'a If) -> Done {
+        let If {
+            block,
+            wanted,
+            include_zero,
+        } = conditional;
+        let truth = self.truth(&block.value, include_zero.as_ref());
+        self.nodes(if truth? == *wanted {
+            &block.body
+        } else {
+            &block.inverse
+        })
+    }
+
+    fn truth(&mut self, value: &'a Expr, include_zero: Option<&'a Expr>) -> Result<bool, RenderFault> {
+        let include_zero = match include_zero {
+            Some(option) => self.eval(option)?.is_true(true),
+            None => false,
+        };
+        Ok(self.eval(value)?.is_true(include_zero))
+    }
+
+    fn with(&mut self, block: &'a Block) -> Done {
+        let value = self.eval(&block.value)?;
+        if value.is_true(true) {
+            self.scoped(value, None, &block.body)
+        } else {
+            self.nodes(&block.inverse)
+        }
+    }
+
+    fn section(&mut self, block: &'a Block) -> Done {
+        let value = self.eval(&block.value)?;
+        match value.get() {
+            Some(Value::Array(_)) => self.rounds(value, block),
+            // `true` leaves the scope as it is.
+            Some(Value::Bool(true)) => {
+                let this = self
+                    .scopes
+                    .last()
+                    .map_or(Val::Missing, |scope| scope.this.clone());
+                self.scoped(this, None, &block.body)
+            }
+            Some(Value::Null | Value::Bool(false)) => self.nodes(&block.inverse),
+            // Unlike the helpers, as in the strict mode of Handlebars.js.
+            None => Err(self.missing(&block.value).into()),
+            Some(_) => self.scoped(value, None, &block.body),
+        }
+    }
+
+    fn each(&mut self, block: &'a Block) -> Done {
+        let value = self.eval(&block.value)?;
+        match value.get() {
+            Some(Value::Array(_) | Value::Object(_)) => self.rounds(value, block),
+            Some(_) if value.is_true(true) => {
+                let problem = "is neither over a list nor over an object".to_owned();
+                Err(RenderFault::Helper {
+                    helper: "each",
+                    problem,
+                }
+                .into())
+            }
+            _ => self.nodes(&block.inverse),
+        }
+    }
+
+    /// The rounds of a loop over a list or an object, which are never a helper's own.
+    fn rounds(&mut self, value: Val<'a>, block: &'a Block) -> Done {
+        let (count, items): (usize, &mut dyn Iterator<Item = (Option<&'a str>, &'a Value)>) = match value {
+            Val::Given(Value::Array(list)) => (list.len(), &mut list.iter().map(|item| (None, item))),
+            Val::Given(Value::Object(object)) => (
+                object.len(),
+                &mut object.iter().map(|(key, item)| (Some(key.as_str()), item)),
+            ),
+            _ => (0, &mut std::iter::empty()),
+        };
+        if count == 0 {
+            return self.nodes(&block.inverse);
+        }
+        self.meter.rounds(count)?;
+        for (index, (key, item)) in items.enumerate() {
+            let is_last = index + 1 == count;
+            let round = Round { index, key, is_last };
+            self.meter.steps(1)?;
+            self.scoped(Val::Given(item), Some(round), &block.body)?;
+        }
+        Ok(())
+    }
+
+    fn scoped(&mut self, this: Val<'a>, round: Option<Round<'a>>, body: &'a [Node]) -> Done {
+        self.scopes.push(Scope { this, round });
+        let done = self.nodes(body);
+        self.scopes.pop();
+        done
+    }
+
+    fn url(&mut self, url: &'a Url) -> Done {
+        let begin = self.out.len();
+        self.nodes(&url.nodes)?;
+        let several = html::is_list(url.attribute);
+        match url::refused_scheme(&self.out[begin..], several) {
+            None => Ok(()),
+            Some(scheme) => {
+                let attribute = url.attribute;
+                Err(Box::new(Failure {
+                    line: url.place.line,
+                    field: Some(url.variable.as_str().into()),
+                    fault: RenderFault::RefusedUrl { attribute, scheme },
+                }))
+            }
+        }
+    }
+
+    fn eval(&mut self, expr: &'a Expr) -> Result<Val<'a>, RenderFault> {
+        match expr {
+            Expr::Path(path) => self.path(path),
+            Expr::Literal(value) => {
+                self.meter.steps(1)?;
+                Ok(Val::Given(value))
+            }
+            Expr::Call(call) => self.call(call),
+        }
+    }
+
+    fn call(&mut self, call: &'a Call) -> Result<Val<'a>, RenderFault> {
+        let mut values = Vec::with_capacity(call.params.len());
+        for param in &call.params {
+            values.push(self.eval(param)?);
+        }
+        self.meter.steps(call.helper.steps)?;
+        (call.helper.run)(&mut Args {
+            call,
+            values,
+            meter: self.meter,
+        })
+    }
+
+    fn path(&mut self, path: &'a Path) -> Result<Val<'a>, RenderFault> {
+        self.meter.steps(1 + path.segments.len())?;
+        let base = match path.base {
+            Base::Root => Val::Given(self.data),
+            Base::Scope(up) => self.scope(up).map_or(Val::Missing, |scope| scope.this.clone()),
+            Base::Key(up) => {
+                let round = self.scope(up).and_then(|scope| scope.round);
+                round.map_or(Val::Missing, Round::key)
+            }
+            Base::Loop(value, up) => {
+                let mut rounds = self.scopes.iter().rev().filter_map(|scope| scope.round);
+                rounds.nth(up).map_or(Val::Missing, |round| round.value(value))
+            }
+        };
+        match base {
+            Val::Given(value) => Ok(descend(value, path)),
+            made if path.segments.is_empty() => Ok(made),
+            _ => Ok(Val::Missing),
+        }
+    }
+
+    fn scope(&self, up: usize) -> Option<&Scope<'a>> {
+        self.scopes.iter().rev().nth(up)
+    }
+
+    /// Why a value that is missing is an error: where its way ends.
+    fn missing(&self, expr: &'a Expr) -> RenderFault {
+        if let Expr::Path(path) = expr
+            && let Base::Scope(up) = path.base
+            && let Some(Val::Given(from)) = self.scope(up).map(|scope| &scope.this)
+            && let Some(name) = name_into_list(from, path)
+        {
+            return RenderFault::ListHasNoNames { name };
+        }
+        RenderFault::MissingVariable {
+            variable: expr.written().to_owned(),
+        }
+    }
+}
+
+impl<'a> Round<'a> {
+    fn value(self, value: LoopValue) -> Val<'a> {
+        Val::Made(match value {
+            LoopValue::Index => self.index.into(),
+            LoopValue::First => (self.index == 0).into(),
+            LoopValue::Last => self.is_last.into(),
+            LoopValue::Key => return self.key(),
+        })
+    }
+
+    /// A list's keys are its indices, as in Handlebars.js.
+    fn key(self) -> Val<'a> {
+        Val::Made(match self.key {
+            Some(key) => key.into(),
+            None => self.index.into(),
+        })
+    }
+}
+
+/// As JavaScript does, a list and a text have a `length`.
+fn descend<'a>(value: &'a Value, path: &'a Path) -> Val<'a> {
+    let mut value = value;
+    for (at, segment) in path.segments.iter().enumerate() {
+        let found = match value {
+            Value::Object(object) => object.get(&*segment.name),
+            Value::Array(list) => segment.index.and_then(|index| list.get(index)),
+            _ => None,
+        };
+        match found {
+            Some(found) => value = found,
+            None if &*segment.name == "length" && at + 1 == path.segments.len() => return length(value),
+            None => return Val::Missing,
+        }
+    }
+    Val::Given(value)
+}
+
+fn length(value: &Value) -> Val<'static> {
+    match value {
+        Value::Array(list) => Val::Made(list.len().into()),
+        Value::String(text) => Val::Made(text.encode_utf16().count().into()),
+        _ => Val::Missing,
+    }
+}
+
+/// The name by which a path asks a list for a field.
+fn name_into_list(value: &Value, path: &Path) -> Option<String> {
+    let mut value = value;
+    for segment in &path.segments {
+        value = match value {
+            Value::Object(object) => object.get(&*segment.name)?,
+            Value::Array(list) => match segment.index {
+                Some(index) => list.get(index)?,
+                None => return Some(segment.name.to_string()),
+            },
+            _ => return None,
+        };
+    }
+    None
+}
+
+fn check_html(markup: &str, place: &Lexer) -> Result<(), RenderFault> {
+    let mut begin = None;
+    let mut refused = None;
+    let holds = place.holds(markup, |at, event| match event {
+        Event::UrlBegins(attribute) => begin = Some((at, attribute)),
+        Event::UrlEnds => {
+            if let Some((begin, attribute)) = begin.take()
+                && let Some(scheme) = url::refused_scheme(&markup[begin..at], html::is_list(attribute))
+            {
+                refused = Some(RenderFault::RefusedUrl { attribute, scheme });
+            }
+        }
+    });
+    match refused {
+        Some(fault) => Err(fault),
+        None if holds => Ok(()),
+        None => Err(RenderFault::UnfinishedHtml),
+    }
+}
+
+fn at(place: Place, value: &Expr, fault: RenderFault) -> Box<Failure> {
+    Box::new(Failure {
+        line: place.line,
+        field: value.field().map(Into::into),
+        fault,
+    })
+}
+
+/// What failed in a block without knowing where is told by the block's own place.
+fn within(block: &Block, failure: Box<Failure>) -> Box<Failure> {
+    if failure.line.is_some() {
+        return failure;
+    }
+    at(block.place, &block.value, failure.fault)
+}
+
+impl From<RenderFault> for Failure {
+    fn from(fault: RenderFault) -> Self {
+        Self {
+            line: None,
+            field: None,
+            fault,
+        }
+    }
+}
+
+impl From<RenderFault> for Box<Failure> {
+    fn from(fault: RenderFault) -> Self {
+        Self::new(fault.into())
     }
 }

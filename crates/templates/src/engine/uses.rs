@@ -99,9 +99,15 @@ impl Walk {
     }
 
     fn block(&mut self, helper: &HelperTemplate) {
-        let mut place = self.parameters(helper);
-        let each = helper.name.as_name() == Some("each");
-        let scoped = each || helper.name.as_name() == Some("with");
+        let name = helper.name.as_name().unwrap_or_default();
+        let is_section = super::lower::is_section(name, helper);
+        let mut place = if is_section {
+            self.section(&helper.name)
+        } else {
+            self.parameters(helper)
+        };
+        let each = name == "each";
+        let scoped = each || name == "with" || is_section;
         let named = self.names.len();
         if scoped {
             if each && let Some(place) = &mut place {
@@ -127,6 +133,14 @@ impl Walk {
         if let Some(inverse) = &helper.inverse {
             self.template(inverse);
         }
+    }
+
+    /// Only the data knows whether it is of each item or of the value itself.
+    fn section(&mut self, name: &Parameter) -> Place {
+        let noted = self.uses.len();
+        self.parameter(name);
+        self.uses[noted..].iter_mut().for_each(|used| used.whole = true);
+        None
     }
 
     fn name(&mut self, parameter: &Parameter, place: Place) {
@@ -174,6 +188,11 @@ impl Walk {
         } else {
             let scope = self.scopes.len().saturating_sub(up + 1);
             (self.scopes[scope].clone()?, &named[..])
+        };
+        // The length is a list's or a text's, no field of it.
+        let rest = match rest {
+            [inside @ .., last] if !(base.is_empty() && inside.is_empty()) && *last == "length" => inside,
+            rest => rest,
         };
         let steps = rest.iter().map(|name| Step::Field((*name).clone()));
         Some(base.into_iter().chain(steps).collect())

@@ -1,9 +1,7 @@
 //! Hostile templates and data: each is refused, or costs at most its bound. None takes the process down; tests run on
 //! threads with 2 MiB of stack, as a runtime's workers do.
 
-use std::time::Duration;
-
-use paceline_templates::{Limits, RenderFault, Template, check};
+use paceline_templates::{RenderFault, Template, check};
 use serde_json::json;
 
 use super::{compile, files, files_with, input, patient, problem, render};
@@ -49,7 +47,10 @@ fn nesting_is_bounded_and_what_is_within_it_fits_the_stack() {
         format!("{{{{#if {}}}}}x{{{{/if}}}}", nested("(not ", "a", ")", 3_900)),
         format!("{{{{not {}}}}}", nested("[", "1", "]", 3_900)),
         format!("{{{{not {}}}}}", nested("{\"a\":", "1", "}", 3_900)),
-        format!("{{{{not x={}}}}}", nested("(not ", "a", ")", 3_900)),
+        format!(
+            "{{{{#if a includeZero={}}}}}{{{{/if}}}}",
+            nested("(not ", "a", ")", 3_900)
+        ),
     ] {
         let problem = problem(&hostile);
         assert!(
@@ -91,8 +92,11 @@ fn what_can_call_itself_is_refused() {
         ("{{#eq a b}}{{/eq}}", "`eq` is not one of the helpers"),
         ("{{each a}}", "`each` is not one of the helpers"),
         ("{{#each}}{{/each}}", "needs a parameter"),
-        ("{{len}}", "needs a parameter"),
-        ("{{#items}}x{{/items}}", "`items` is not one of the helpers"),
+        ("{{#if a}}{{#if (len)}}{{/if}}{{/if}}", "needs a parameter"),
+        ("{{eq a}}", "needs 2 parameters, not 1"),
+        ("{{len a b=1}}", "has no option `b`"),
+        ("{{../a}}", "leads above the data"),
+        ("{{@level}}", "@root, @index, @key, @first, @last"),
         ("{{#if a}}x", "syntax"),
         ("{{#if a}}x{{/each}}", "each"),
         ("{{a b", "syntax"),
@@ -152,40 +156,6 @@ fn output_is_bounded_over_all_parts() {
         ("body.txt.hbs", RenderFault::OutputTooLarge)
     );
     assert!(render("{{b}}{{b}}{{b}}{{b}}{{b}}", &json!({ "b": big })).is_ok());
-}
-
-#[test]
-fn time_is_bounded_where_nothing_is_written() {
-    let limits = Limits {
-        time_max: Duration::from_millis(50),
-        ..Limits::default()
-    };
-    let big: Vec<_> = (0..60_000).collect();
-    let data = json!({ "a": vec![0; 50_000], "b": big, "o": { "b": big }, "e": "" });
-    for source in [
-        // Each comparison reads 60,000 items; each lookup copies them.
-        format!(
-            "{{{{#each a}}}}{}{{{{/each}}}}",
-            "{{#if (eq @root.b @root.b)}}{{/if}}".repeat(600)
-        ),
-        format!(
-            "{{{{#each a}}}}{}{{{{/each}}}}",
-            "{{#if (lookup @root.o \"b\")}}{{/if}}".repeat(600)
-        ),
-        format!(
-            "{{{{#with (lookup @root.o \"b\")}}}}{}{{{{/with}}}}",
-            "{{#if this}}{{/if}}".repeat(900)
-        ),
-        format!("{{{{#each a}}}}{}{{{{/each}}}}", "{{@root.e}}".repeat(1_900)),
-        "{{#each a}}{{#if (and this this)}}{{/if}}{{/each}}".repeat(2),
-    ] {
-        let template = compile(&files(&source));
-        let error = template
-            .render_within(input(&data), &limits)
-            .err()
-            .expect("hostile");
-        assert_eq!(error.fault, RenderFault::TooSlow, "{}", &source[..60]);
-    }
 }
 
 #[test]

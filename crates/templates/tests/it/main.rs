@@ -6,6 +6,7 @@ mod checks;
 mod examples;
 mod rendering;
 mod rules;
+mod urls;
 
 use std::time::Duration;
 

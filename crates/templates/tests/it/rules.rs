@@ -60,6 +60,7 @@ fn a_variable_is_a_field_of_the_schema_through_every_scope() {
         "{{#with order as |it|}}{{it.total}}{{/with}}{{#with (lookup order.items 0)}}{{title}}{{/with}}",
         "{{#if (and name (gt order.total 0))}}{{len order.items}}{{else}}{{name}}{{/if}}",
         "{{#unless name}}x{{else if order}}{{order.total}}{{/unless}}",
+        "{{#with order}}{{#items}}{{title}} {{#if anything}}{{/if}}{{/items}}{{total}}{{items.length}} {{../name.length}}{{/with}}",
         "{{paceline.message_id}} {{paceline.lane}} {{@root.paceline.template}}",
     ] {
         assert_eq!(in_html(&format!("<p>{html}</p>")), [""; 0], "{html}");
@@ -71,6 +72,8 @@ fn a_variable_that_the_schema_does_not_name_is_told_with_its_line() {
     for (html, place) in [
         ("{{nam}}", "nam"),
         ("{{#if nam}}{{/if}}", "nam"),
+        ("{{#if length}}{{/if}}", "length"),
+        ("{{#nam}}{{/nam}}", "nam"),
         ("{{#if (eq nam 1)}}{{/if}}", "nam"),
         ("{{name}}{{#unless order.totals}}{{/unless}}", "order.totals"),
         (
@@ -206,7 +209,7 @@ fn links_that_the_source_writes_are_absolute_https() {
         "<a href=\"https://example.com\">x</a>",
         "<a href=\" HTTPS://example.com/{{name}}\">x</a>",
         "<a href=\"{{link}}\">x</a><a href='{{link}}?a=\"b\"'>x</a>",
-        "<a href={{link}}>x</a>",
+        "<a href='{{link}}'>x</a>",
         "<a href=\"https://{{#if name}}a{{else}}b{{/if}}.example.com\">x</a>",
         "<a {{#if name}}href=\"https://example.com\"{{/if}}>x</a>",
         "<a href=\"mailto:ada@example.com\">x</a> <a href=\"tel:+1\">x</a> <a href=\"#more\">x</a>",

@@ -1,0 +1,442 @@
+//! From handlebars' syntax tree to a [`Program`]: refuses what has no bound or no meaning, resolves every path and helper, and
+//! finds out which fields a source uses.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicUsize;
+
+use handlebars::template::{BlockParam, HelperTemplate, Parameter, TemplateElement};
+use handlebars::{Path as ParsedPath, PathSeg, Template as Parsed};
+use paceline_domain::canonical::RESERVED_NAME;
+use serde_json::Value;
+
+use super::compile::SourceError;
+use super::helpers;
+use super::html::Lexer;
+use super::program::{
+    Base, Block, Call, Escape, Expr, If, LoopValue, Node, Path, Place, Print, Program, Segment,
+};
+
+mod markup;
+
+/// Blocks, `else if`s, subexpressions and literals within each other. Compiling and rendering take stack for each.
+const DEPTH_MAX: usize = 64;
+/// What is told of one file.
+const ERRORS_MAX: usize = 20;
+/// Helpers that have a block.
+const BLOCKS: &[&str] = &["each", "if", "raw", "unless", "with"];
+
+/// What a template uses of its data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// The names of top-level fields, through loops, scopes and names of block parameters.
+    pub(crate) fields: BTreeSet<String>,
+}
+
+/// Looks at everything in a parsed source. `is_html` says what it is escaped for.
+pub(super) fn lower(template: &Parsed, is_html: bool) -> Result<(Program, Usage), Vec<SourceError>> {
+    let mut lower = Lower {
+        usage: Usage::default(),
+        errors: Vec::new(),
+        place: Place::default(),
+        frames: vec![Frame::of(Origin::Root)],
+        nodes: Vec::new(),
+        markup: is_html.then(Lexer::new),
+        url: None,
+    };
+    let nodes = lower.list(Some(template), 1);
+    if lower.errors.is_empty() {
+        let output_bytes = AtomicUsize::new(0);
+        Ok((Program { nodes, output_bytes }, lower.usage))
+    } else {
+        Err(lower.errors)
+    }
+}
+
+/// What a value is a part of.
+#[derive(Clone)]
+enum Origin {
+    /// The data as a whole.
+    Root,
+    /// Something inside this top-level field.
+    Field(String),
+    /// What a helper, a loop or the template made.
+    Made,
+}
+
+/// A scope: the data, or the block of an `each`, `with` or section.
+struct Frame {
+    origin: Origin,
+    /// What `as |item key|` names.
+    item: Option<String>,
+    key: Option<String>,
+}
+
+impl Frame {
+    const fn of(origin: Origin) -> Self {
+        Self {
+            origin,
+            item: None,
+            key: None,
+        }
+    }
+}
+
+struct Lower {
+    usage: Usage,
+    errors: Vec<SourceError>,
+    place: Place,
+    /// The innermost last.
+    frames: Vec<Frame>,
+    /// What was made of the list of elements that is being walked over.
+    nodes: Vec<Node>,
+    /// Where in html the walk is; `None` in a source that is no html.
+    markup: Option<Lexer>,
+    /// The URL in which it is, if that began in the same list.
+    url: Option<markup::OpenUrl>,
+}
+
+impl Lower {
+    fn refuse(&mut self, problem: impl Into<String>) {
+        if self.errors.len() < ERRORS_MAX {
+            self.errors.push(SourceError {
+                line: self.place.line,
+                problem: problem.into(),
+            });
+        }
+    }
+
+    /// True if there is nothing to be gained by looking deeper.
+    fn too_deep(&mut self, depth: usize) -> bool {
+        if depth > DEPTH_MAX {
+            self.refuse(format!(
+                "more than {DEPTH_MAX} blocks and subexpressions within each other"
+            ));
+        }
+        depth > DEPTH_MAX
+    }
+
+    /// The nodes of a block, or of the whole.
+    fn list(&mut self, template: Option<&Parsed>, depth: usize) -> Vec<Node> {
+        let Some(template) = template else {
+            return Vec::new();
+        };
+        if self.too_deep(depth) {
+            return Vec::new();
+        }
+        let (outer, outer_url) = (std::mem::take(&mut self.nodes), self.url.take());
+        for (index, element) in template.elements.iter().enumerate() {
+            if let Some(mapping) = template.mapping.get(index) {
+                self.place.line = Some(mapping.0);
+            }
+            self.element(element, depth);
+        }
+        if self.url.is_some() {
+            self.refuse("an attribute's value ends in another block than it begins");
+        }
+        self.url = outer_url;
+        std::mem::replace(&mut self.nodes, outer)
+    }
+
+    fn element(&mut self, element: &TemplateElement, depth: usize) {
+        match element {
+            TemplateElement::RawString(text) => self.text(text),
+            TemplateElement::Expression(helper) => self.print(helper, false, depth),
+            TemplateElement::HtmlExpression(helper) => self.print(helper, true, depth),
+            TemplateElement::HelperBlock(helper) => self.block(helper, depth),
+            TemplateElement::DecoratorExpression(_) | TemplateElement::DecoratorBlock(_) => {
+                self.refuse("decorators such as {{#*inline}} are not supported");
+            }
+            TemplateElement::PartialExpression(_) | TemplateElement::PartialBlock(_) => {
+                self.refuse("partials such as {{> header}} are not supported");
+            }
+            TemplateElement::Comment(_) => {}
+            // The enum is open: what a later release adds has no bound that we know of.
+            _ => self.refuse("a kind of tag that is not supported"),
+        }
+    }
+
+    fn print(&mut self, helper: &HelperTemplate, trusted: bool, depth: usize) {
+        let is_call = !helper.params.is_empty() || !helper.hash.is_empty();
+        let value = if is_call {
+            self.call(helper, depth)
+        } else {
+            self.expr(&helper.name, depth).map(|(value, _)| value)
+        };
+        let escape = match &self.markup {
+            None => Escape::Nothing,
+            Some(at) if trusted => Escape::Trusted(at.clone()),
+            Some(_) => Escape::Html,
+        };
+        self.value_in_markup();
+        if let Some(value) = value {
+            let place = self.place;
+            let print = Print { value, place, escape };
+            self.nodes.push(Node::Print(Box::new(print)));
+        }
+    }
+
+    /// A helper that gives a value, with what it is given.
+    fn call(&mut self, helper: &HelperTemplate, depth: usize) -> Option<Expr> {
+        let Some(name) = name_of(&helper.name) else {
+            self.refuse("a helper's name must be written, not computed");
+            return None;
+        };
+        let Some(known) = helpers::find(name) else {
+            let names: Vec<_> = helpers::ALL.iter().map(|helper| helper.name).collect();
+            self.refuse(format!(
+                "`{name}` is not one of the helpers that stand here: {}",
+                names.join(", ")
+            ));
+            return None;
+        };
+        if !known.params.contains(&helper.params.len()) {
+            self.refuse(format!(
+                "the helper `{name}` needs {}, not {}",
+                known.params_told(),
+                helper.params.len()
+            ));
+        }
+        let params = helper.params.iter();
+        let params = params
+            .filter_map(|param| self.expr(param, depth).map(|(value, _)| value))
+            .collect();
+        for (option, param) in &helper.hash {
+            self.refuse(format!("the helper `{name}` has no option `{option}`"));
+            self.expr(param, depth);
+        }
+        Some(Expr::Call(Box::new(Call {
+            helper: known,
+            params,
+        })))
+    }
+
+    fn block(&mut self, helper: &HelperTemplate, depth: usize) {
+        let Some(name) = name_of(&helper.name) else {
+            return self.refuse("a helper's name must be written, not computed");
+        };
+        if name == "raw" {
+            let inner = self.list(helper.template.as_ref(), depth + 1);
+            return self.nodes.extend(inner);
+        }
+        let is_section = is_section(name, helper);
+        let value = if is_section {
+            self.expr(&helper.name, depth)
+        } else {
+            self.block_value(name, helper, depth)
+        };
+        let Some((value, origin)) = value else {
+            return;
+        };
+        let include_zero = self.block_options(name, helper, depth);
+        let place = self.place;
+        let is_if = matches!(name, "if" | "unless");
+        let frame = (!is_if).then(|| named_frame(helper, origin));
+        let (body, inverse) = self.branches(helper, frame, depth);
+        let block = Block {
+            value,
+            body,
+            inverse,
+            place,
+        };
+        self.nodes.push(match name {
+            "if" | "unless" => Node::If(Box::new(If {
+                block,
+                wanted: name == "if",
+                include_zero,
+            })),
+            "each" => Node::Each(Box::new(block)),
+            "with" => Node::With(Box::new(block)),
+            _ => Node::Section(Box::new(block)),
+        });
+    }
+
+    /// The one parameter of a block's helper.
+    fn block_value(&mut self, name: &str, helper: &HelperTemplate, depth: usize) -> Option<(Expr, Origin)> {
+        if !BLOCKS.contains(&name) {
+            self.refuse(format!(
+                "`{name}` is not one of the helpers that stand here: {}",
+                BLOCKS.join(", ")
+            ));
+            return None;
+        }
+        match &helper.params[..] {
+            [param] => self.expr(param, depth),
+            params => {
+                self.refuse(format!(
+                    "the helper `{name}` needs a parameter, not {}",
+                    params.len()
+                ));
+                None
+            }
+        }
+    }
+
+    /// The one option that a block's helper can have.
+    fn block_options(&mut self, name: &str, helper: &HelperTemplate, depth: usize) -> Option<Expr> {
+        let mut include_zero = None;
+        for (option, param) in &helper.hash {
+            if matches!(name, "if" | "unless") && option == "includeZero" {
+                include_zero = self.expr(param, depth).map(|(value, _)| value);
+            } else {
+                self.refuse(format!("the helper `{name}` has no option `{option}`"));
+            }
+        }
+        include_zero
+    }
+
+    /// Both sides of a block; the first in a scope of its own, if it makes one.
+    fn branches(
+        &mut self,
+        helper: &HelperTemplate,
+        frame: Option<Frame>,
+        depth: usize,
+    ) -> (Vec<Node>, Vec<Node>) {
+        let before = self.markup.clone();
+        let scopes = self.frames.len();
+        self.frames.extend(frame);
+        let body = self.list(helper.template.as_ref(), depth + 1);
+        self.frames.truncate(scopes);
+        let after_body = std::mem::replace(&mut self.markup, before);
+        let inverse = self.list(helper.inverse.as_ref(), depth + 1);
+        self.join_markup(after_body);
+        (body, inverse)
+    }
+
+    /// What a parameter is, and what it is a part of.
+    fn expr(&mut self, parameter: &Parameter, depth: usize) -> Option<(Expr, Origin)> {
+        let (path, origin) = match parameter {
+            Parameter::Path(ParsedPath::Relative((segments, raw))) => self.resolve(segments, raw)?,
+            Parameter::Name(name) => self.resolve(&[PathSeg::Named(name.clone())], name)?,
+            Parameter::Path(ParsedPath::Local((level, name, raw))) => self.loop_value(*level, name, raw)?,
+            Parameter::Literal(value) => {
+                self.too_deep(depth + depth_of(value));
+                return Some((Expr::Literal(value.clone()), Origin::Made));
+            }
+            Parameter::Subexpression(sub) => {
+                if self.too_deep(depth + 1) {
+                    return None;
+                }
+                let TemplateElement::Expression(helper) = sub.as_element() else {
+                    self.refuse("a subexpression that is not supported");
+                    return None;
+                };
+                return Some((self.call(helper, depth + 1)?, Origin::Made));
+            }
+            _ => {
+                self.refuse("a parameter that is not supported");
+                return None;
+            }
+        };
+        if let Origin::Field(name) = &origin
+            && name != RESERVED_NAME
+        {
+            self.usage.fields.insert(name.clone());
+        }
+        Some((Expr::Path(path), origin))
+    }
+
+    /// As Handlebars.js finds its way: `@root`, then as many scopes up as there are `../`, then the names of block parameters.
+    fn resolve(&mut self, segments: &[PathSeg], raw: &str) -> Option<(Path, Origin)> {
+        let named = segments.iter().filter_map(|segment| match segment {
+            PathSeg::Named(name) => Some(name.as_str()),
+            _ => None,
+        });
+        let mut names: Vec<&str> = named.collect();
+        let up = segments.len() - names.len();
+        let is_scoped = raw.starts_with("this.") || raw.starts_with("this/") || raw.starts_with("./");
+        let (base, mut origin) = if raw.starts_with("@root") {
+            (Base::Root, Origin::Root)
+        } else if let Some(found) = names
+            .first()
+            .filter(|_| up == 0 && !is_scoped)
+            .and_then(|name| self.block_param(name))
+        {
+            names.remove(0);
+            found
+        } else if let Some(frame) = self.frames.iter().rev().nth(up) {
+            (Base::Scope(up), frame.origin.clone())
+        } else {
+            self.refuse(format!(
+                "`{raw}` leads above the data: there are {} blocks around",
+                self.frames.len() - 1
+            ));
+            return None;
+        };
+        if let (Origin::Root, Some(name)) = (&origin, names.first()) {
+            origin = Origin::Field((*name).to_owned());
+        }
+        Some((path(base, &names, raw), origin))
+    }
+
+    fn block_param(&self, name: &str) -> Option<(Base, Origin)> {
+        self.frames.iter().rev().enumerate().find_map(|(up, frame)| {
+            if frame.item.as_deref() == Some(name) {
+                Some((Base::Scope(up), frame.origin.clone()))
+            } else if frame.key.as_deref() == Some(name) {
+                Some((Base::Key(up), Origin::Made))
+            } else {
+                None
+            }
+        })
+    }
+
+    fn loop_value(&mut self, level: usize, name: &str, raw: &str) -> Option<(Path, Origin)> {
+        let value = match name {
+            "root" if level == 0 => return Some((path(Base::Root, &[], raw), Origin::Root)),
+            "index" => LoopValue::Index,
+            "key" => LoopValue::Key,
+            "first" => LoopValue::First,
+            "last" => LoopValue::Last,
+            _ => {
+                self.refuse(format!(
+                    "`@{name}` is not one of @root, @index, @key, @first, @last"
+                ));
+                return None;
+            }
+        };
+        Some((path(Base::Loop(value, level), &[], raw), Origin::Made))
+    }
+}
+
+/// True of `{{#name}}`, where `name` is no helper.
+pub(super) fn is_section(name: &str, helper: &HelperTemplate) -> bool {
+    !BLOCKS.contains(&name) && helper.params.is_empty() && helper.hash.is_empty()
+}
+
+fn path(base: Base, names: &[&str], written: &str) -> Path {
+    let segment = |name: &&str| Segment {
+        name: (*name).into(),
+        index: name.parse().ok(),
+    };
+    Path {
+        base,
+        segments: names.iter().map(segment).collect(),
+        written: written.into(),
+    }
+}
+
+/// The scope of a block, with what `as |item key|` calls its parts.
+fn named_frame(helper: &HelperTemplate, origin: Origin) -> Frame {
+    let owned = |parameter| name_of(parameter).map(str::to_owned);
+    let (item, key) = match &helper.block_param {
+        Some(BlockParam::Single(item)) => (owned(item), None),
+        Some(BlockParam::Pair((item, key))) => (owned(item), owned(key)),
+        _ => (None, None),
+    };
+    Frame { origin, item, key }
+}
+
+fn name_of(parameter: &Parameter) -> Option<&str> {
+    match parameter {
+        Parameter::Literal(Value::String(name)) => Some(name),
+        _ => parameter.as_name(),
+    }
+}
+
+fn depth_of(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth_of).max().unwrap_or(0),
+        Value::Object(object) => 1 + object.values().map(depth_of).max().unwrap_or(0),
+        _ => 0,
+    }
+}

@@ -1,0 +1,117 @@
+//! The texts of a source, and where in html its tags stand.
+
+use super::super::html::{self, Event, Lexer};
+use super::super::program::{Node, Place, Url};
+use super::super::url;
+use super::Lower;
+
+/// The value of an attribute that is not over yet.
+pub(super) struct OpenUrl {
+    attribute: &'static str,
+    /// What came before it in its list.
+    before: Vec<Node>,
+}
+
+impl Lower {
+    pub(super) fn text(&mut self, text: &str) {
+        let mut events = Vec::new();
+        if let Some(markup) = &mut self.markup {
+            markup.advance(text, |at, event| events.push((at, event)));
+        }
+        let mut done = 0;
+        for (at, event) in events {
+            self.push_text(&text[done..at]);
+            done = at;
+            match event {
+                Event::UrlBegins(attribute) => {
+                    let before = std::mem::take(&mut self.nodes);
+                    self.url = Some(OpenUrl { attribute, before });
+                }
+                Event::UrlEnds => self.end_url(),
+            }
+        }
+        self.push_text(&text[done..]);
+    }
+
+    fn push_text(&mut self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        match self.nodes.last_mut() {
+            Some(Node::Text(last)) => *last = [&**last, text].concat().into(),
+            _ => self.nodes.push(Node::Text(text.into())),
+        }
+    }
+
+    fn end_url(&mut self) {
+        let Some(OpenUrl { attribute, before }) = self.url.take() else {
+            return self.refuse("an attribute's value ends in another block than it begins");
+        };
+        let nodes = std::mem::replace(&mut self.nodes, before);
+        let beginning = match nodes.first() {
+            Some(Node::Text(text)) => text,
+            _ => "",
+        };
+        let several = html::is_list(attribute);
+        match nodes.iter().find_map(variable_of) {
+            Some((variable, place)) if several || !url::is_settled(beginning) => {
+                self.nodes.push(Node::Url(Box::new(Url {
+                    attribute,
+                    variable,
+                    place,
+                    nodes,
+                })));
+            }
+            _ => {
+                for node in nodes {
+                    match node {
+                        Node::Text(text) => self.push_text(&text),
+                        node => self.nodes.push(node),
+                    }
+                }
+            }
+        }
+    }
+
+    /// A tag that prints stands here.
+    pub(super) fn value_in_markup(&mut self) {
+        if let Some(markup) = &mut self.markup
+            && markup.value().is_err()
+        {
+            self.refuse("an attribute's value that data goes into must stand in quotes");
+        }
+    }
+
+    /// One way led to where the walk is, and another one to `other`.
+    pub(super) fn join_markup(&mut self, other: Option<Lexer>) {
+        let (Some(one), Some(other)) = (self.markup.take(), other) else {
+            return;
+        };
+        self.markup = one.join(other);
+        if self.markup.is_none() {
+            self.refuse(
+                "a block must end in the part of a tag in which it begins, whichever way it is gone through",
+            );
+            self.markup = Some(Lexer::new());
+        }
+    }
+}
+
+/// The first value that is printed.
+fn variable_of(node: &Node) -> Option<(String, Place)> {
+    match node {
+        Node::Text(_) => None,
+        Node::Print(print) => Some((print.value.written().to_owned(), print.place)),
+        Node::If(conditional) => {
+            variable_in(&conditional.block.body).or_else(|| variable_in(&conditional.block.inverse))
+        }
+        Node::With(block) | Node::Each(block) | Node::Section(block) => {
+            variable_in(&block.body).or_else(|| variable_in(&block.inverse))
+        }
+        Node::Url(url) => variable_in(&url.nodes),
+    }
+}
+
+fn variable_in(nodes: &[Node]) -> Option<(String, Place)> {
+    nodes.iter().find_map(variable_of)
+}
