@@ -17,10 +17,8 @@ impl Store {
     /// If Redis does not take it.
     pub async fn put_bundle(&self, hash: &[u8; 32], bytes: Bytes) -> Result<(), StoreError> {
         let kept = Some(Expiration::EX(KEPT_SECONDS));
-        let set = self
-            .commands
-            .client()
-            .set::<(), _, _>(keys::bundle(hash), bytes, kept, None, false);
+        let client = self.commands.client();
+        let set = client.set::<(), _, _>(keys::bundle(hash), bytes, kept, None, false);
         Ok(self.commands.ask(set).await?)
     }
 

@@ -14,6 +14,7 @@ use fred::interfaces::{
 use fred::types::InfoKind;
 use fred::types::config::Server;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 
 use crate::connections::{ConnectionUse, Connections};
 use crate::durability::{Durability, NodeFacts, ShardFacts, Wait, judge};
@@ -41,13 +42,16 @@ type Levels = [Result<Wait, StoreError>; Durability::ALL.len()];
 impl Guard {
     /// Checks now, and again after each reconnection for as long as the client lives.
     pub(crate) async fn new(link: &Link, config: &StoreConfig, tasks: &Tasks) -> Result<Self, StoreError> {
-        let reconnections = link.client().reconnect_rx();
+        let mut clients = link.clients();
+        let reconnections = clients.borrow_and_update().reconnect_rx();
         let guard = Self {
             level: config.durability,
             found: Arc::new(RwLock::new(levels(link, config).await?)),
         };
         guard.check()?;
-        let watching = guard.clone().watch(link.clone(), reconnections, config.clone());
+        let watching = guard
+            .clone()
+            .watch(link.clone(), clients, reconnections, config.clone());
         tasks.spawn("guard", watching);
         Ok(guard)
     }
@@ -74,15 +78,21 @@ impl Guard {
     async fn watch(
         self,
         link: Link,
-        mut reconnections: tokio::sync::broadcast::Receiver<Server>,
+        mut clients: watch::Receiver<Client>,
+        mut reconnections: broadcast::Receiver<Server>,
         config: StoreConfig,
     ) {
         let mut pause = Duration::MAX;
         loop {
-            // After a check without an answer, the time is up before another reconnection may come.
-            let event = tokio::time::timeout(pause, reconnections.recv()).await;
-            if matches!(event, Ok(Err(RecvError::Closed))) {
-                return;
+            tokio::select! {
+                biased;
+                // Before the end of the one that is replaced.
+                Ok(()) = clients.changed() => reconnections = clients.borrow_and_update().reconnect_rx(),
+                event = reconnections.recv() => if matches!(event, Err(RecvError::Closed)) {
+                    return;
+                },
+                // After a check without an answer, the time is up before another reconnection may come.
+                () = tokio::time::sleep(pause) => {}
             }
             pause = Duration::MAX;
             match levels(&link, &config).await {
@@ -131,7 +141,7 @@ async fn shards(link: &Link, config: &StoreConfig) -> Result<Vec<ShardFacts>, St
         address::check_password(config, &node)?;
     }
     if !client.is_clustered() {
-        return Ok(vec![shard(link, client, config).await?]);
+        return Ok(vec![shard(link, &client, config).await?]);
     }
     let nodes = client
         .cached_cluster_state()
@@ -172,7 +182,7 @@ async fn replica_facts(
     config: &StoreConfig,
 ) -> Result<NodeFacts, StoreError> {
     let link = Link::open(config, Some(replica), connections, ConnectionUse::Checks).await?;
-    let facts = facts(&link, link.client()).await;
+    let facts = facts(&link, &link.client()).await;
     // It fails only where there is nothing to end.
     let _ = link.client().quit().await;
     facts
@@ -235,7 +245,7 @@ pub(crate) async fn check_stored(
     ours: &str,
     setting: &'static str,
 ) -> Result<(), StoreError> {
-    let stored = stored_or_set(link.client(), link, field, ours).await?;
+    let stored = stored_or_set(&link.client(), link, field, ours).await?;
     if stored == ours {
         return Ok(());
     }

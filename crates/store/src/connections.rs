@@ -2,7 +2,7 @@
 //!
 //! The number is fixed by how the store is built, never by load: for each node one connection for commands, one for reads of
 //! streams, one for hints, and one for waits where writes are waited for; and for one replica at a time while its settings are
-//! read. A storm of connections is how systems like this one end a Redis that was only slow.
+//! read. Where a client replaces another, both have theirs for some seconds. A storm of connections is how systems like this one end a Redis that was only slow.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -98,16 +98,17 @@ impl Connections {
         }
     }
 
-    /// Counts a client until what is returned is dropped.
-    pub(crate) fn count<C>(&self, used_for: ConnectionUse, client: C) -> Counted
-    where
-        C: ClusterInterface + 'static,
-    {
+    /// Counts a client, as it is when somebody asks, until what is returned is dropped.
+    pub(crate) fn count<C: ClusterInterface>(
+        &self,
+        used_for: ConnectionUse,
+        client: impl Fn() -> C + Send + Sync + 'static,
+    ) -> Counted {
         let number = self.0.last.fetch_add(1, Ordering::Relaxed);
         let entry = Entry {
             number,
             used_for,
-            look: Box::new(move || look(&client)),
+            look: Box::new(move || look(&client())),
         };
         let mut clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
         clients.push(entry);

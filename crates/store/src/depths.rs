@@ -47,7 +47,8 @@ impl Store {
     /// # Errors
     /// If Redis does not answer.
     pub async fn backlog(&self, shard: u16, stream: &StreamKey) -> Result<u64, StoreError> {
-        let length = self.reader.client().xlen(self.keys.stream(shard, stream));
+        let client = self.reader.client();
+        let length = client.xlen(self.keys.stream(shard, stream));
         Ok(self.reader.ask(length).await?)
     }
 

@@ -15,7 +15,7 @@ use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, LuaInterface};
 use fred::types::config::{ReconnectPolicy, Server, ServerConfig};
 use fred::types::{Builder, ConnectHandle, Key, Value};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use crate::address::{self, Address};
 use crate::connections::{ConnectionUse, Connections, Counted};
@@ -28,11 +28,13 @@ use crate::{StoreConfig, StoreError, Tls, TlsParts};
 const TIMEOUTS_MAX: u64 = 2;
 /// What fred says to every command once the task that drives the connection has ended.
 const ROUTER_GONE: &str = "Failed to send command to router.";
-/// Between two attempts to connect to a Cluster anew; twice as much after each, more or less by up to a half.
+/// Between two attempts to connect by another client; twice as much after each, more or less by up to a half.
 const CONNECT_PAUSE_MIN: Duration = Duration::from_millis(200);
 const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Commands that wait to be written; more are refused at once.
 const COMMAND_BUFFER_MAX: usize = 20_000;
+/// For what is under way on a client that another has replaced.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
 const RECONNECT_PAUSE_MS_MIN: u32 = 50;
 const RECONNECT_PAUSE_MS_MAX: u32 = 2_000;
@@ -44,11 +46,16 @@ const HINTS_MAX: usize = 1_024;
 /// A connection. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Link {
-    client: Client,
+    /// The one that is used now.
+    client: watch::Sender<Client>,
+    topology: Topology,
+    /// How another one is made.
+    config: Arc<StoreConfig>,
+    node: Option<Server>,
     /// The number of this connection (upper half) and its timeouts in a row (lower half), in one word so that they change
     /// together.
     silence: Arc<AtomicU64>,
-    /// The task that drives the connection; held while it connects anew, so that one attempt does not end another.
+    /// The task that drives the client; held while it connects anew, so that one attempt does not end another.
     router: Arc<Mutex<ConnectHandle>>,
     counted: Arc<Counted>,
 }
@@ -61,11 +68,18 @@ impl Link {
         connections: &Connections,
         used_for: ConnectionUse,
     ) -> Result<Self, StoreError> {
-        let (client, handshakes) = client_to(config, node)?;
-        let counted = connections.count(used_for, client.clone());
-        let router = init(&client, handshakes.as_ref()).await?;
+        let (client, router) = connected(config, node).await?;
+        let topology = topology(&client);
+        let client = watch::Sender::new(client);
+        let counted = connections.count(used_for, {
+            let client = client.clone();
+            move || client.borrow().clone()
+        });
         Ok(Self {
             client,
+            topology,
+            config: Arc::new(config.clone()),
+            node: node.cloned(),
             silence: Arc::default(),
             router: Arc::new(Mutex::new(router)),
             counted: Arc::new(counted),
@@ -77,16 +91,18 @@ impl Link {
         self.counted.among()
     }
 
-    pub(crate) fn topology(&self) -> Topology {
-        match self.client.client_config().server {
-            ServerConfig::Clustered { .. } => Topology::Cluster,
-            ServerConfig::Sentinel { .. } => Topology::Sentinel,
-            _ => Topology::Standalone,
-        }
+    pub(crate) const fn topology(&self) -> Topology {
+        self.topology
     }
 
-    pub(crate) const fn client(&self) -> &Client {
-        &self.client
+    /// The client as it is now.
+    pub(crate) fn client(&self) -> Client {
+        self.client.borrow().clone()
+    }
+
+    /// The client as it is now, and each that replaces it.
+    pub(crate) fn clients(&self) -> watch::Receiver<Client> {
+        self.client.subscribe()
     }
 
     /// Waits for a command's answer and watches whether answers come at all.
@@ -95,8 +111,8 @@ impl Link {
         let answer = command.await;
         match &answer {
             Err(error) if *error.kind() == ErrorKind::Timeout => self.timed_out(connection),
-            Err(error) if error.details() == ROUTER_GONE => self.connect_anew(Anew::Router),
-            _ if self.client.is_clustered() => {}
+            Err(error) if error.details() == ROUTER_GONE => self.connect_anew(Anew::Client),
+            _ if self.topology == Topology::Cluster => {}
             _ => self.answered(connection),
         }
         answer
@@ -109,15 +125,12 @@ impl Link {
         keys: Vec<Key>,
         args: Vec<Value>,
     ) -> Result<Value, StoreError> {
-        let known = self
-            .client
-            .evalsha::<Value, _, _, _>(script.hash.as_str(), keys.clone(), args.clone());
+        let client = self.client();
+        let known = client.evalsha::<Value, _, _, _>(script.hash.as_str(), keys.clone(), args.clone());
         match self.ask(known).await {
             Err(error) if error.details().starts_with("NOSCRIPT") => {
                 tracing::debug!(script = script.name, "redis does not know the script yet");
-                let whole = self
-                    .client
-                    .eval::<Value, _, _, _>(script.source.as_str(), keys, args);
+                let whole = client.eval::<Value, _, _, _>(script.source.as_str(), keys, args);
                 Ok(self.ask(whole).await?)
             }
             answer => Ok(answer?),
@@ -151,8 +164,8 @@ impl Link {
         if counted.is_ok_and(|before| (before & u64::from(u32::MAX)) + 1 >= TIMEOUTS_MAX) {
             tracing::warn!(timeouts = TIMEOUTS_MAX, "redis does not answer, reconnecting");
             // In a Cluster fred keeps each connection to a node that is still part of it, the silent one too.
-            self.connect_anew(if self.client.is_clustered() {
-                Anew::Router
+            self.connect_anew(if self.topology == Topology::Cluster {
+                Anew::Client
             } else {
                 Anew::Connection
             });
@@ -161,12 +174,33 @@ impl Link {
 
     fn connect_anew(&self, what: Anew) {
         if let Ok(router) = Arc::clone(&self.router).try_lock_owned() {
-            let client = self.client.clone();
             match what {
-                Anew::Connection => tokio::spawn(reconnect(client, router)),
-                Anew::Router => tokio::spawn(restart(client, router)),
+                Anew::Connection => tokio::spawn(reconnect(self.client(), router)),
+                Anew::Client => tokio::spawn(self.clone().replace(router)),
             };
         }
+    }
+
+    /// Makes every connection anew, by another client. Until it has them, the one before is used for what it can still reach.
+    ///
+    /// fred's own `init` of a client that runs leaves it broken where commands were queued or the first attempt fails: it hands a closed
+    /// channel on, and counts commands that are gone as ones that wait, after which it writes without a flush.
+    async fn replace(self, mut router: OwnedMutexGuard<ConnectHandle>) {
+        let mut pause = CONNECT_PAUSE_MIN;
+        let (client, driver) = loop {
+            match connected(&self.config, self.node.as_ref()).await {
+                Ok(connected) => break connected,
+                Err(error) => tracing::warn!(%error, "could not reconnect to redis"),
+            }
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
+            pause = (pause * 2).min(CONNECT_PAUSE_MAX);
+        };
+        let before = self.client.send_replace(client);
+        let driver_before = std::mem::replace(&mut *router, driver);
+        drop(router);
+        // Who does not answer is left at last.
+        let _ = tokio::time::timeout(CLOSE_MAX, before.quit()).await;
+        driver_before.abort();
     }
 }
 
@@ -174,8 +208,8 @@ impl Link {
 #[derive(Clone, Copy)]
 enum Anew {
     Connection,
-    /// The task that drives all connections, and them with it.
-    Router,
+    /// All connections of a client.
+    Client,
 }
 
 /// Makes the connection anew; after a failure fred goes on by itself.
@@ -185,23 +219,22 @@ async fn reconnect(client: Client, _turn: OwnedMutexGuard<ConnectHandle>) {
     }
 }
 
-/// Makes every connection anew, by another router.
-///
-/// fred ends the one before, which hands its closed channel of commands back while the next one connects. Once that fails fred has no
-/// other any more, and no command reaches a router: then each one's error leads here again.
-async fn restart(client: Client, mut router: OwnedMutexGuard<ConnectHandle>) {
-    let mut pause = CONNECT_PAUSE_MIN;
-    loop {
-        match client.init().await {
-            Ok(next) => {
-                *router = next;
-                return;
-            }
-            Err(error) => tracing::warn!(%error, "could not reconnect to redis"),
-        }
-        tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
-        pause = (pause * 2).min(CONNECT_PAUSE_MAX);
+fn topology(client: &Client) -> Topology {
+    match client.client_config().server {
+        ServerConfig::Clustered { .. } => Topology::Cluster,
+        ServerConfig::Sentinel { .. } => Topology::Sentinel,
+        _ => Topology::Standalone,
     }
+}
+
+/// A client that has its connections, and the task that drives it.
+async fn connected(
+    config: &StoreConfig,
+    node: Option<&Server>,
+) -> Result<(Client, ConnectHandle), StoreError> {
+    let (client, handshakes) = client_to(config, node)?;
+    let driver = init(&client, handshakes.as_ref()).await?;
+    Ok((client, driver))
 }
 
 /// Connects a client that only listens to channels.
@@ -213,7 +246,10 @@ pub(crate) async fn open_subscriber(
         let (builder, handshakes) = builder(config)?;
         (builder.build_subscriber_client()?, handshakes)
     };
-    let counted = connections.count(ConnectionUse::Hints, subscriber.clone());
+    let counted = connections.count(ConnectionUse::Hints, {
+        let subscriber = subscriber.clone();
+        move || subscriber.clone()
+    });
     init(&subscriber, handshakes.as_ref()).await?;
     Ok((subscriber, counted))
 }

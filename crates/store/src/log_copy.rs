@@ -75,8 +75,9 @@ impl Store {
     pub async fn read_log(&self, shard: u16, copier: &str, count: u64) -> Result<Vec<LogEntry>, StoreError> {
         self.check_safe()?;
         let place = self.place(shard).await?;
+        let client = self.reader.client();
         let read = || {
-            let (client, log) = (self.reader.client(), self.keys.log(shard));
+            let log = self.keys.log(shard);
             client.xreadgroup::<Value, _, _, _, _>(GROUP, copier, Some(count), None, false, log, ">")
         };
         let answer = match self.reader.ask(read()).await {

@@ -65,12 +65,13 @@ impl FromStr for LogMode {
 /// Stores the mode if none is stored, and refuses another: a process that trims would cut off what the ledger has not read.
 pub(crate) async fn check(link: &Link, config: &StoreConfig) -> Result<(), StoreError> {
     let LogUse { mode, change } = config.log;
-    let stored = connect::stored_or_set(link.client(), link, FIELD, mode.as_str()).await?;
+    let stored = connect::stored_or_set(&link.client(), link, FIELD, mode.as_str()).await?;
     if stored == mode.as_str() {
         return Ok(());
     }
     if change {
-        let set = link.client().hset::<(), _, _>(META, (FIELD, mode.as_str()));
+        let client = link.client();
+        let set = client.hset::<(), _, _>(META, (FIELD, mode.as_str()));
         link.ask(set).await?;
         tracing::warn!(
             was = stored,

@@ -86,7 +86,8 @@ impl Store {
         let rendered_at = bytes::Bytes::copy_from_slice(&millis(item.rendered_at));
         let mut fields = vec![("e", ticket), ("z", item.rendered.clone()), ("t", rendered_at)];
         fields.extend(item.to.as_ref().map(|to| ("s", to.pack())));
-        let add = self.commands.client().xadd::<Value, _, _, _, _>(
+        let client = self.commands.client();
+        let add = client.xadd::<Value, _, _, _, _>(
             self.keys.stream(shard, &item.stream.at(Stage::Ready)),
             false,
             None,

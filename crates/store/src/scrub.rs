@@ -31,10 +31,8 @@ impl Store {
         count: u32,
     ) -> Result<(String, Vec<MessageId>), StoreError> {
         let prefix = self.keys.request_prefix(shard);
-        let page =
-            self.reader
-                .client()
-                .scan_page::<Value, _, _>(cursor, format!("{prefix}*"), Some(count), None);
+        let client = self.reader.client();
+        let page = client.scan_page::<Value, _, _>(cursor, format!("{prefix}*"), Some(count), None);
         let mut parts = list(self.reader.ask(page).await?)?.into_iter();
         let next = parts.next().and_then(Value::into_string);
         let next = next.ok_or_else(|| StoreError::bug("SCAN answered without a cursor"))?;

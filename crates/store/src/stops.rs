@@ -44,10 +44,8 @@ impl Store {
     /// # Errors
     /// If Redis does not answer.
     pub async fn stops(&self) -> Result<Vec<(String, Bytes)>, StoreError> {
-        let all = self
-            .commands
-            .client()
-            .hgetall::<Vec<(String, Bytes)>, _>(keys::STOPS);
+        let client = self.commands.client();
+        let all = client.hgetall::<Vec<(String, Bytes)>, _>(keys::STOPS);
         Ok(self.commands.ask(all).await?)
     }
 

@@ -261,7 +261,7 @@ impl Store {
                 None => answers,
             };
             let origin = origin.ok_or_else(|| StoreError::bug("a script does not say where it ran"))?;
-            let node = waits::node_of(self.commands.client(), slot);
+            let node = waits::node_of(&self.commands.client(), slot);
             let settled = self.waits.settle(node, mark.clone(), origin, wait).await;
             match settled? {
                 Settled::Durable => return Ok(answers),
@@ -300,7 +300,7 @@ impl Store {
         let Some((origin, wait)) = place.filter(|_| !is_nothing) else {
             return Ok(());
         };
-        let node = waits::node_of(self.commands.client(), self.keys.slot(shard));
+        let node = waits::node_of(&self.commands.client(), self.keys.slot(shard));
         match self
             .waits
             .settle(node, self.keys.wait(shard), origin, wait)
@@ -361,7 +361,8 @@ impl Store {
     /// Makes the group of a stream, and the stream.
     pub(crate) async fn create_group(&self, shard: u16, stream: &StreamKey) -> Result<(), StoreError> {
         self.check_safe()?;
-        let create = self.commands.client().xgroup_create::<(), _, _, _>(
+        let client = self.commands.client();
+        let create = client.xgroup_create::<(), _, _, _>(
             self.keys.stream(shard, stream),
             stream.stage.group(),
             "0",

@@ -29,7 +29,8 @@ impl Store {
     /// # Errors
     /// If Redis does not answer.
     pub async fn active(&self, shard: u16) -> Result<Vec<StreamKey>, StoreError> {
-        let members = self.reader.client().smembers(self.keys.active(shard));
+        let client = self.reader.client();
+        let members = client.smembers(self.keys.active(shard));
         let members: Vec<String> = self.reader.ask(members).await?;
         Ok(members
             .iter()

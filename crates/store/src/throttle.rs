@@ -162,10 +162,8 @@ impl Store {
     /// # Errors
     /// If Redis does not answer.
     pub async fn granted_rate(&self, key: &RateKey) -> Result<Option<f64>, StoreError> {
-        let read = self
-            .commands
-            .client()
-            .hget::<Option<String>, _, _>(key.state(), "rate");
+        let client = self.commands.client();
+        let read = client.hget::<Option<String>, _, _>(key.state(), "rate");
         let rate = self.commands.ask(read).await?;
         Ok(rate.and_then(|rate| rate.parse().ok()))
     }

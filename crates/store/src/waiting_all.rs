@@ -131,7 +131,8 @@ impl Store {
     }
 
     async fn page(&self, shard: u16, waiting: Waiting, place: Place, count: u32) -> Result<Page, StoreError> {
-        let page = self.commands.client().zrange::<Value, _, _, _>(
+        let client = self.commands.client();
+        let page = client.zrange::<Value, _, _, _>(
             self.keys.waiting(shard, waiting),
             bound(ZRangeBound::Score(score(place.from))),
             bound(ZRangeBound::InfiniteScore),

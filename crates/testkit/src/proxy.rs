@@ -118,8 +118,16 @@ impl Proxy {
     /// # Panics
     /// If another use of the lock panicked.
     pub fn lead_nowhere(&self) {
-        self.redirect(Address::Socket("/nowhere".into()));
+        self.refuse();
         self.faults.ended.notify_waiters();
+    }
+
+    /// Ends each connection that comes later at once, and leaves those of now; until [`Proxy::redirect`].
+    ///
+    /// # Panics
+    /// If another use of the lock panicked.
+    pub fn refuse(&self) {
+        self.redirect(Address::Socket("/nowhere".into()));
     }
 
     #[must_use]

@@ -164,10 +164,8 @@ impl Store {
             }
         }
         if adopted.table {
-            let read = self
-                .commands
-                .client()
-                .hgetall::<Vec<(String, String)>, _>(key.part("lease"));
+            let client = self.commands.client();
+            let read = client.hgetall::<Vec<(String, String)>, _>(key.part("lease"));
             kept.leases = self.commands.ask(read).await?;
             kept.leases.retain(|(sender, _)| sender != REV);
         }
@@ -184,10 +182,8 @@ impl Store {
         from: &str,
     ) -> Result<(Vec<Part>, Option<String>), StoreError> {
         type Entry = (String, Vec<(String, String)>);
-        let read =
-            self.commands
-                .client()
-                .xrange::<Vec<Entry>, _, _, _>(key.part("journal"), from, "+", Some(PAGE));
+        let client = self.commands.client();
+        let read = client.xrange::<Vec<Entry>, _, _, _>(key.part("journal"), from, "+", Some(PAGE));
         let entries = self.commands.ask(read).await?;
         let is_full = entries.len() as u64 >= PAGE;
         let next = entries.last().filter(|_| is_full).map(|(id, _)| format!("({id}"));
