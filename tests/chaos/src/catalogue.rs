@@ -181,7 +181,9 @@ const SHORT: [&str; 7] = [
 pub fn short(ground: Ground) -> Vec<Step> {
     match ground {
         Ground::Fsync => on_a_single_redis(),
-        Ground::ReplicatedPair => vec![Step::one(Fault::Redis(RedisFault::Failover))],
+        Ground::ReplicatedPair | Ground::ReplicatedCluster => {
+            vec![Step::one(Fault::Redis(RedisFault::Failover))]
+        }
         _ => Vec::new(),
     }
 }

@@ -32,3 +32,8 @@ async fn on_a_single_redis_nothing_is_lost_or_sent_twice() -> anyhow::Result<()>
 async fn over_a_failover_nothing_is_lost_or_sent_twice() -> anyhow::Result<()> {
     nothing_is_wrong_on(Ground::ReplicatedPair).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_a_failover_of_a_cluster_nothing_is_lost_or_sent_twice() -> anyhow::Result<()> {
+    nothing_is_wrong_on(Ground::ReplicatedCluster).await
+}
