@@ -2,6 +2,7 @@
 //!
 //! A missing server fails the test: a suite that silently skips is worse than none.
 
+pub mod api_keys;
 pub mod authority;
 pub mod clock;
 pub mod cluster;
@@ -15,6 +16,7 @@ pub mod redis;
 pub mod resp;
 pub mod sentinel;
 
+pub use api_keys::ApiKeys;
 pub use authority::Authority;
 pub use clock::ManualClock;
 pub use cluster::RedisCluster;

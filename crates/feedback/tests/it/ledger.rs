@@ -14,11 +14,10 @@ use paceline_domain::time::Millis;
 use paceline_kit::client::{ClientSettings, Connection};
 use paceline_kit::secret::Secret;
 use paceline_ledger::{Act, LoggedMessage, Move, NewEvent};
-use paceline_testkit::{TestPostgres, TestRedis, eventually};
+use paceline_testkit::{ApiKeys, TestPostgres, TestRedis, eventually};
 use paceline_wire::v1;
 use paceline_wire::v1::ledger_service_client::LedgerServiceClient;
 use paceline_wire::v1::stats_service_client::StatsServiceClient;
-use tempfile::NamedTempFile;
 use tonic::{Code, Status};
 
 use crate::support::{self, ADDRESS_KEY, Feedback};
@@ -352,20 +351,10 @@ async fn days_and_sums_have_bounds() {
     }
 }
 
-/// `printf KEY | sha256sum`, where KEY is the name and "-key".
-const KEYS: &str = r#"
-[[key]]
-name = "shop"
-sha256 = "44cfdcdd88354fa1412781f5a01a901c9112db33bfa8b165fbec9b618d9cf112"
-tenant = "shop"
-scopes = ["read", "operate"]
-
-[[key]]
-name = "reader"
-sha256 = "ec4408df15da46b328f6f3246fa723d0aa6cb0f0a0dd9c4626080ab1b02aa3b2"
-tenant = "acme"
-scopes = ["read"]
-"#;
+const KEYS: &[(&str, &str, &[&str])] = &[
+    ("shop", "shop", &["read", "operate"]),
+    ("reader", "acme", &["read"]),
+];
 
 fn with_key(feedback: &Feedback, key: &str) -> Connection {
     let settings = ClientSettings {
@@ -379,9 +368,8 @@ fn with_key(feedback: &Feedback, key: &str) -> Connection {
 
 #[tokio::test]
 async fn a_tenants_key_learns_of_no_other_tenants_mail_and_a_readers_erases_nothing() {
-    let keys = NamedTempFile::new().expect("a temporary file");
-    std::fs::write(keys.path(), KEYS).expect("writable");
-    let feedback = Feedback::start(&format!("access.keys = {:?}", keys.path().display().to_string())).await;
+    let keys = ApiKeys::of(KEYS);
+    let feedback = Feedback::start(&keys.setting()).await;
     let first = message(1, "ada@example.com", "7");
     let ledger = feedback.ledger().await;
     ledger.append(&[first], &[], &[]).await.expect("written");

@@ -3,46 +3,21 @@
 
 use paceline_kit::client::{ClientSettings, Connection};
 use paceline_kit::secret::Secret;
+use paceline_testkit::ApiKeys;
 use paceline_wire::status::{RpcError, reason};
 use paceline_wire::v1;
 use paceline_wire::v1::suppression_service_client::SuppressionServiceClient;
-use tempfile::NamedTempFile;
 use tonic::{Code, Status};
 
 use crate::support::Feedback;
 
-/// Each `sha256` is `printf KEY | sha256sum`, where KEY is the name and "-key".
-const KEYS: &str = r#"
-[[key]]
-name = "shop"
-sha256 = "44cfdcdd88354fa1412781f5a01a901c9112db33bfa8b165fbec9b618d9cf112"
-tenant = "shop"
-scopes = ["read", "operate", "addresses"]
-
-[[key]]
-name = "other"
-sha256 = "580843d03d2216ff1a275d0991bad66e4d1af871171d929e9de604b7959f9bca"
-tenant = "other"
-scopes = ["read", "operate", "addresses"]
-
-[[key]]
-name = "reader"
-sha256 = "ec4408df15da46b328f6f3246fa723d0aa6cb0f0a0dd9c4626080ab1b02aa3b2"
-tenant = "shop"
-scopes = ["read"]
-
-[[key]]
-name = "operator"
-sha256 = "c9736463f555cdb7d2a78cfd7aa8b8c4f09d906d78f8dab9228eda30a28c2818"
-tenant = "shop"
-scopes = ["operate"]
-
-[[key]]
-name = "addresses"
-sha256 = "c472dbb6e7854d29188850e25820df557ca994f5bdd902fbe012ccf38e44389d"
-tenant = "shop"
-scopes = ["enqueue", "addresses"]
-"#;
+const KEYS: &[(&str, &str, &[&str])] = &[
+    ("shop", "shop", &["read", "operate", "addresses"]),
+    ("other", "other", &["read", "operate", "addresses"]),
+    ("reader", "shop", &["read"]),
+    ("operator", "shop", &["operate"]),
+    ("addresses", "shop", &["enqueue", "addresses"]),
+];
 
 const ADA: &str = "ada@example.com";
 const EVE: &str = "eve@example.com";
@@ -86,16 +61,14 @@ struct With<'a> {
 /// A service that asks for keys; its file of them goes with the value.
 struct Guarded {
     feedback: Feedback,
-    _keys: NamedTempFile,
+    _keys: ApiKeys,
 }
 
 impl Guarded {
     async fn start() -> Self {
-        let keys = NamedTempFile::new().expect("a temporary file");
-        std::fs::write(keys.path(), KEYS).expect("writable");
-        let settings = format!("access.keys = {:?}", keys.path().display().to_string());
+        let keys = ApiKeys::of(KEYS);
         Self {
-            feedback: Feedback::start(&settings).await,
+            feedback: Feedback::start(&keys.setting()).await,
             _keys: keys,
         }
     }

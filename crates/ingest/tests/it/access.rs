@@ -2,6 +2,7 @@
 
 use paceline_kit::client::{ClientSettings, Connection};
 use paceline_kit::secret::Secret;
+use paceline_testkit::ApiKeys;
 use paceline_wire::status::{RpcError, reason};
 use paceline_wire::v1;
 use paceline_wire::v1::dead_letters_service_client::DeadLettersServiceClient;
@@ -10,50 +11,27 @@ use paceline_wire::v1::enqueue_result::Result as ItemResult;
 use paceline_wire::v1::ingest_service_client::IngestServiceClient;
 use paceline_wire::v1::messages_service_client::MessagesServiceClient;
 use paceline_wire::v1::stops_service_client::StopsServiceClient;
-use tempfile::NamedTempFile;
 use tonic::{Code, Status};
 
 use crate::running::{Running, order};
 
-/// Each `sha256` is `printf KEY | sha256sum`, where KEY is the name and "-key".
-const KEYS: &str = r#"
-[[key]]
-name = "shop"
-sha256 = "44cfdcdd88354fa1412781f5a01a901c9112db33bfa8b165fbec9b618d9cf112"
-tenant = "shop"
-scopes = ["enqueue", "read", "operate"]
-
-[[key]]
-name = "other"
-sha256 = "580843d03d2216ff1a275d0991bad66e4d1af871171d929e9de604b7959f9bca"
-tenant = "other"
-scopes = ["enqueue", "read", "operate"]
-
-[[key]]
-name = "reader"
-sha256 = "ec4408df15da46b328f6f3246fa723d0aa6cb0f0a0dd9c4626080ab1b02aa3b2"
-tenant = "shop"
-scopes = ["read"]
-
-[[key]]
-name = "staff"
-sha256 = "c1e9199b97100cfa89cf5335e39753c0ee4caddde90d79bf5ca16ab99d4a7d9a"
-tenant = "*"
-scopes = ["enqueue", "read", "operate"]
-"#;
+const KEYS: &[(&str, &str, &[&str])] = &[
+    ("shop", "shop", &["enqueue", "read", "operate"]),
+    ("other", "other", &["enqueue", "read", "operate"]),
+    ("reader", "shop", &["read"]),
+    ("staff", "*", &["enqueue", "read", "operate"]),
+];
 
 struct Guarded {
     service: Running,
-    _keys: NamedTempFile,
+    _keys: ApiKeys,
 }
 
 impl Guarded {
     async fn start() -> Self {
-        let keys = NamedTempFile::new().expect("a temporary file");
-        std::fs::write(keys.path(), KEYS).expect("writable");
-        let lines = format!("access.keys = {:?}", keys.path().display().to_string());
+        let keys = ApiKeys::of(KEYS);
         Self {
-            service: Running::with(&lines).await,
+            service: Running::with(&keys.setting()).await,
             _keys: keys,
         }
     }

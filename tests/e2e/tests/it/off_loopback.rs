@@ -6,33 +6,18 @@ use std::process::Output;
 
 use anyhow::{Context as _, ensure};
 use paceline_local::{Lookalike, LookalikeOptions};
-use paceline_testkit::{Authority, ServiceProcess, TestRedis, eventually};
+use paceline_testkit::{ApiKeys, Authority, ServiceProcess, TestRedis, eventually};
 use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::binaries::{binary, http_get};
 use crate::stack::{IDENTITY, PATIENCE, templates};
 
-/// `printf KEY | sha256sum`, where KEY is the name and "-key".
-const KEYS: &str = r#"
-[[key]]
-name = "shop"
-sha256 = "44cfdcdd88354fa1412781f5a01a901c9112db33bfa8b165fbec9b618d9cf112"
-tenant = "shop"
-scopes = ["enqueue", "read", "operate"]
-
-[[key]]
-name = "other"
-sha256 = "580843d03d2216ff1a275d0991bad66e4d1af871171d929e9de604b7959f9bca"
-tenant = "other"
-scopes = ["enqueue", "read", "operate"]
-
-[[key]]
-name = "sender"
-sha256 = "415092cc39e11d5e1afdfbd3e354e384484d0c8f298f8ddeca7c390282bc764b"
-tenant = "*"
-scopes = ["throttle"]
-"#;
+const KEYS: &[(&str, &str, &[&str])] = &[
+    ("shop", "shop", &["enqueue", "read", "operate"]),
+    ("other", "other", &["enqueue", "read", "operate"]),
+    ("sender", "*", &["throttle"]),
+];
 
 const SENDER_KEY: &str = "api_key = \"sender-key\"\n";
 
@@ -44,6 +29,7 @@ struct Network {
     _renderer: ServiceProcess,
     _lookalike: Lookalike,
     redis: TestRedis,
+    _keys: ApiKeys,
     lookalike_url: String,
     folder: TempDir,
 }
@@ -52,8 +38,7 @@ impl Network {
     async fn start() -> anyhow::Result<Self> {
         let authority = Authority::new();
         let folder = tempfile::tempdir()?;
-        let keys = folder.path().join("keys.toml");
-        std::fs::write(&keys, KEYS)?;
+        let keys = ApiKeys::of(KEYS);
         let lookalike = Lookalike::start("127.0.0.1:0".parse()?, LookalikeOptions::default()).await?;
         let lookalike_url = lookalike.url();
         let redis = TestRedis::on_loopback(&[]).await;
@@ -64,9 +49,10 @@ impl Network {
             server.certificate, server.key
         );
         let coordinator = format!(
-            "{}{tls}client_ca = {:?}\n[access]\nkeys = {keys:?}\n",
+            "{}{tls}client_ca = {:?}\n[access]\nkeys = {:?}\n",
             common("127.0.0.1:0", &url),
-            authority.ca()
+            authority.ca(),
+            keys.path()
         );
         let coordinator = ServiceProcess::start("throttle-coordinator", &coordinator).await?;
         let client = format!("{}{SENDER_KEY}", shown(&authority));
@@ -74,9 +60,10 @@ impl Network {
         let bundles = format!("[templates]\ndirectory = {:?}\n", templates());
         let renderer = format!("{}{bundles}", common("127.0.0.1:0", &url));
         let ingest = format!(
-            "digest_key = \"{}\"\n{}{bundles}{tls}[access]\nkeys = {keys:?}\n{IDENTITY}",
+            "digest_key = \"{}\"\n{}{bundles}{tls}[access]\nkeys = {:?}\n{IDENTITY}",
             "k".repeat(64),
-            common("0.0.0.0:0", &url)
+            common("0.0.0.0:0", &url),
+            keys.path()
         );
         Ok(Self {
             ingest: ServiceProcess::start("ingest", &ingest).await?,
@@ -87,6 +74,7 @@ impl Network {
             lookalike_url,
             authority,
             redis,
+            _keys: keys,
             folder,
         })
     }
