@@ -10,6 +10,8 @@ const TAGS_MAX: usize = 2_000;
 /// Brackets of one file, of each kind: the parser recurses into them. Counted in the bare text, CSS included, since only the
 /// parser knows for sure what is inside a tag.
 const BRACKETS_MAX: usize = 4_000;
+/// Backslashes in a row: at each of them the parser reads all that follow, in search of a tag that they escape.
+const BACKSLASHES_MAX: usize = 16;
 /// The parser recurses into blocks, brackets and, per character, hardly at all: this is several times what the densest
 /// file within the bounds above needs. Only touched pages cost memory.
 const STACK_BYTES: usize = 256 << 20;
@@ -62,6 +64,11 @@ pub(crate) fn compile(file: &'static str, source: &[u8]) -> Result<Compiled, Vec
                 "has {count} of `{bracket}`; at most {BRACKETS_MAX} are allowed outside tags"
             )));
         }
+    }
+    if source.contains(&"\\".repeat(BACKSLASHES_MAX + 1)) {
+        return Err(SourceError::whole(format!(
+            "has more than {BACKSLASHES_MAX} backslashes in a row"
+        )));
     }
     // What is refused is dropped in there too: dropping recurses as well.
     let parse = || -> Result<(Parsed, Program, Usage), Vec<SourceError>> {

@@ -3,7 +3,11 @@
 //! A wrong argument is an error with the helper's name, never a blank. Where only a truth is asked for (`and`, `or`, `not`,
 //! `default`) a missing variable is false, as in `if`; elsewhere it is an error.
 
+mod date;
+mod locale;
 mod logic;
+mod number;
+mod plural;
 
 use std::ops::RangeInclusive;
 
@@ -19,6 +23,8 @@ pub(super) struct Helper {
     pub(super) name: &'static str,
     /// How many parameters it takes.
     pub(super) params: RangeInclusive<usize>,
+    /// The options that it takes, as `name=value`.
+    pub(super) options: &'static [&'static str],
     /// What it costs.
     pub(super) steps: usize,
     pub(super) run: for<'a> fn(&mut Args<'a, '_, '_>) -> Given<'a>,
@@ -29,6 +35,8 @@ pub(super) type Given<'a> = Result<Val<'a>, RenderFault>;
 /// Every helper that gives a value.
 pub(super) static ALL: &[&Helper] = &[
     &logic::AND,
+    &date::DATE,
+    &date::DATETIME,
     &logic::DEFAULT,
     &logic::EQ,
     &logic::GT,
@@ -37,9 +45,14 @@ pub(super) static ALL: &[&Helper] = &[
     &logic::LOOKUP,
     &logic::LT,
     &logic::LTE,
+    &number::MONEY,
     &logic::NE,
     &logic::NOT,
+    &number::NUMBER,
     &logic::OR,
+    &plural::ORDINAL,
+    &plural::PLURAL,
+    &date::TIME,
 ];
 
 /// The parameters of helpers that take any number of them.
@@ -65,6 +78,8 @@ pub(super) struct Args<'a, 'm, 'c> {
     pub(super) call: &'a Call,
     /// As many as the helper takes.
     pub(super) values: Vec<Val<'a>>,
+    /// In the order of the call's own.
+    pub(super) options: Vec<Val<'a>>,
     pub(super) meter: &'m mut Meter<'c>,
 }
 
@@ -83,5 +98,24 @@ impl<'a> Args<'a, '_, '_> {
             .ok_or_else(|| RenderFault::MissingVariable {
                 variable: self.call.params[index].written().to_owned(),
             })
+    }
+
+    /// The option `name`, which must be in the data if it is given.
+    fn option(&self, name: &str) -> Result<Option<&Value>, RenderFault> {
+        let Some(index) = self.call.named.iter().position(|(given, _)| *given == name) else {
+            return Ok(None);
+        };
+        let missing = || RenderFault::MissingVariable {
+            variable: self.call.named[index].1.written().to_owned(),
+        };
+        self.options[index].get().map(Some).ok_or_else(missing)
+    }
+
+    fn text_option(&self, name: &str) -> Result<Option<&str>, RenderFault> {
+        match self.option(name)? {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(self.problem(format!("`{name}` is no text"))),
+        }
     }
 }

@@ -200,13 +200,17 @@ impl Lower {
         let params = params
             .filter_map(|param| self.expr(param, depth).map(|(value, _)| value))
             .collect();
+        let mut named = Vec::with_capacity(helper.hash.len());
         for (option, param) in &helper.hash {
-            self.refuse(format!("the helper `{name}` has no option `{option}`"));
-            self.expr(param, depth);
+            match known.options.iter().find(|known| *known == option) {
+                Some(option) => named.extend(self.expr(param, depth).map(|(value, _)| (*option, value))),
+                None => self.refuse(format!("the helper `{name}` has no option `{option}`")),
+            }
         }
         Some(Expr::Call(Box::new(Call {
             helper: known,
             params,
+            named,
         })))
     }
 

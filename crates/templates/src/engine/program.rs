@@ -79,6 +79,7 @@ pub(super) enum Expr {
 pub(super) struct Call {
     pub(super) helper: &'static Helper,
     pub(super) params: Vec<Expr>,
+    pub(super) named: Vec<(&'static str, Expr)>,
 }
 
 pub(super) struct Path {

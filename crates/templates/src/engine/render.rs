@@ -251,10 +251,15 @@ impl<'a> Render<'a, '_, '_> {
         for param in &call.params {
             values.push(self.eval(param)?);
         }
+        let mut options = Vec::with_capacity(call.named.len());
+        for (_, option) in &call.named {
+            options.push(self.eval(option)?);
+        }
         self.meter.steps(call.helper.steps)?;
         (call.helper.run)(&mut Args {
             call,
             values,
+            options,
             meter: self.meter,
         })
     }

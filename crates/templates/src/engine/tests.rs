@@ -28,7 +28,7 @@ fn render_counting(source: &str, data: &Value) -> (Result<String, Failure>, u32)
 #[test]
 fn time_is_bounded_where_nothing_is_written() {
     let long = "x".repeat(200_000);
-    let data = json!({ "a": vec![1; 50_000], "o": { "b": [[1]] }, "e": "", "l": long, "m": long });
+    let data = json!({ "a": vec![1; 50_000], "o": { "b": [[1]] }, "e": "", "l": long, "m": long, "d": "2026-01-05" });
     let sources = [
         format!("{{{{#each a}}}}{}{{{{/each}}}}", "{{@root.e}}".repeat(1_900)),
         format!(
@@ -60,6 +60,9 @@ fn time_is_bounded_where_nothing_is_written() {
             "@root.e ".repeat(16)
         )
         .repeat(2),
+        "{{#each a}}{{#if (date @root.d)}}{{/if}}{{/each}}".to_owned(),
+        "{{#each a}}{{#if (plural this other=\"####\")}}{{/if}}{{/each}}".to_owned(),
+        "{{#each a}}{{#if (money this \"EUR\")}}{{/if}}{{/each}}".to_owned(),
     ];
     for source in &sources {
         let (rendered, looks) = render_counting(source, &data);

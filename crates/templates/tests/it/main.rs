@@ -4,6 +4,7 @@ mod bounds;
 mod catalog;
 mod checks;
 mod examples;
+mod helpers;
 mod rendering;
 mod rules;
 mod urls;

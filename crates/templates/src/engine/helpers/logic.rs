@@ -16,6 +16,7 @@ const fn helper(
     Helper {
         name,
         params,
+        options: &[],
         steps: 1,
         run,
     }
