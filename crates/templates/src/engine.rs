@@ -4,8 +4,8 @@
 //! other, or two thousand nested blocks, abort the process by a stack overflow, and loops run for minutes without writing a byte,
 //! so that no limit on output ends them. It also looks up every name in a registry and copies every value. Hence:
 //!
-//! - **Before**: [`compile`] counts what the parser's work depends on in the bare text, parses on a thread with a stack of its own, and
-//!   makes a [`program`] of the tree ([`lower`]): every path knows its scope, every helper its function. What has no bound or no
+//! - **Before**: [`compile`] counts what the parser's work depends on in the bare text, parses on a thread with a stack of its own, puts
+//!   the partials in place ([`partials`]), and makes a [`program`] of the tree ([`lower`]): every path knows its scope, every helper its function. What has no bound or no
 //!   meaning (unknown helpers, nesting past a bound, data in an attribute without quotes) is refused there.
 //! - **While rendering**: [`render`] pays for every step into a meter ([`meter`]). A URL that data has a part in is looked at
 //!   ([`url`]) where [`html`] found one.
@@ -21,6 +21,7 @@ mod helpers;
 mod html;
 mod lower;
 mod meter;
+mod partials;
 mod program;
 mod render;
 mod skeleton;
@@ -32,7 +33,7 @@ pub(crate) use compile::{Compiled, compile};
 pub use error::{RenderError, RenderFault};
 pub use meter::Limits;
 pub(crate) use meter::{Meter, cpu_time};
-pub(crate) use render::{Failure, render};
+pub(crate) use render::render;
 pub(crate) use skeleton::HOLE;
 pub(crate) use uses::{Step, Use};
 

@@ -18,6 +18,7 @@ pub(crate) const HTML: &str = "body.html.hbs";
 pub(crate) const TEXT: &str = "body.txt.hbs";
 pub(crate) const SCHEMA: &str = "schema.json";
 pub(crate) const EXAMPLES: &str = "examples/";
+pub(crate) const PARTIALS: &str = "partials/";
 
 /// Compiles the files of a bundle that is within its bounds.
 pub(crate) fn compile(files: &Files, hash: BundleHash, bundle: Bytes) -> Result<Template, Vec<Finding>> {
@@ -79,7 +80,8 @@ impl Reader<'_> {
         let known = [MANIFEST, SUBJECT, HTML, TEXT, SCHEMA];
         let files = self.files;
         for path in files.keys() {
-            if !known.contains(&path.as_str()) && example_name(path).is_none() {
+            let is_known = known.contains(&path.as_str());
+            if !is_known && example_name(path).is_none() && partial_name(path).is_none() {
                 self.add(Rule::UnknownFile, path, "is not a file that a bundle has");
             }
         }
@@ -117,7 +119,9 @@ impl Reader<'_> {
     }
 
     fn compile_source(&mut self, file: &'static str, source: &[u8]) -> Option<Compiled> {
-        engine::compile(file, source)
+        let files = self.files.iter();
+        let partials = files.filter_map(|(path, source)| Some((partial_name(path)?, source.as_slice())));
+        engine::compile(file, source, &partials.collect())
             .map_err(|errors| {
                 let findings = errors.into_iter();
                 self.findings.extend(
@@ -177,5 +181,10 @@ impl Reader<'_> {
 
 fn example_name(path: &str) -> Option<&str> {
     let name = path.strip_prefix(EXAMPLES)?.strip_suffix(".json")?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
+}
+
+fn partial_name(path: &str) -> Option<&str> {
+    let name = path.strip_prefix(PARTIALS)?.strip_suffix(".hbs")?;
     (!name.is_empty() && !name.contains('/')).then_some(name)
 }

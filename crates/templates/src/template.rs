@@ -10,7 +10,7 @@ use paceline_domain::lane::Lane;
 use serde_json::{Map, Value, json};
 
 use crate::bundle::{self, BundleHash, Files, InvalidBundle};
-use crate::engine::{self, Compiled, Failure, Limits, Meter, RenderError, RenderFault};
+use crate::engine::{self, Compiled, Limits, Meter, RenderError, RenderFault};
 use crate::finding::Finding;
 use crate::manifest::Manifest;
 use crate::plain;
@@ -203,12 +203,11 @@ impl Template {
 
     fn render_parts(&self, data: &Value, meter: &mut Meter<'_>) -> Result<Rendered, RenderError> {
         let mut part = |compiled: &Compiled| {
-            engine::render(&compiled.program, data, meter).map_err(|Failure { line, field, fault }| {
-                RenderError {
-                    line,
-                    field,
-                    ..self.error(compiled.file, fault)
-                }
+            engine::render(&compiled.program, data, meter).map_err(|failure| RenderError {
+                line: failure.line,
+                field: failure.field,
+                partial: failure.partial.map(Box::new),
+                ..self.error(compiled.file, failure.fault)
             })
         };
         let subject = part(&self.subject)?;
@@ -228,6 +227,7 @@ impl Template {
             file,
             line: None,
             field: None,
+            partial: None,
             fault,
         }
     }

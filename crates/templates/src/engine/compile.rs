@@ -3,6 +3,7 @@
 use handlebars::Template as Parsed;
 
 use super::lower::{self, Usage};
+use super::partials::{self, Partials};
 use super::program::Program;
 
 /// Tags of one file. The parser's time grows with their number times the file's size.
@@ -48,8 +49,40 @@ impl SourceError {
     }
 }
 
-/// Compiles a source that is within [`crate::FILE_BYTES_MAX`].
-pub(crate) fn compile(file: &'static str, source: &[u8]) -> Result<Compiled, Vec<SourceError>> {
+/// Compiles a source, of which and of each of whose partials the bytes are within [`crate::FILE_BYTES_MAX`].
+pub(crate) fn compile(
+    file: &'static str,
+    source: &[u8],
+    partials: &Partials<'_>,
+) -> Result<Compiled, Vec<SourceError>> {
+    // What is refused is dropped in there too: dropping recurses as well.
+    let compile = || -> Result<Compiled, Vec<SourceError>> {
+        let mut template = parse(source)?;
+        partials::include(&mut template, partials)?;
+        let (program, usage) = lower::lower(&template, file.ends_with(HTML))?;
+        Ok(Compiled {
+            file,
+            usage,
+            program,
+            template,
+        })
+    };
+    let compiled = std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .name("compile".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, compile)
+            .map(std::thread::ScopedJoinHandle::join)
+    });
+    match compiled {
+        Ok(Ok(compiled)) => compiled,
+        Ok(Err(_)) => Err(SourceError::whole("the parser panicked")),
+        Err(error) => Err(SourceError::whole(format!("no thread to parse it: {error}"))),
+    }
+}
+
+/// Parses what the parser can be trusted with. Recurses.
+pub(super) fn parse(source: &[u8]) -> Result<Parsed, Vec<SourceError>> {
     let source = std::str::from_utf8(source).map_err(|_| SourceError::whole("is not UTF-8"))?;
     let tags = source.matches("{{").count();
     if tags > TAGS_MAX {
@@ -70,40 +103,11 @@ pub(crate) fn compile(file: &'static str, source: &[u8]) -> Result<Compiled, Vec
             "has more than {BACKSLASHES_MAX} backslashes in a row"
         )));
     }
-    // What is refused is dropped in there too: dropping recurses as well.
-    let parse = || -> Result<(Parsed, Program, Usage), Vec<SourceError>> {
-        let parsed = Parsed::compile(source).map_err(|error| {
-            let (line, _) = error.pos().unzip();
-            vec![SourceError {
-                line,
-                // It may quote the whole file.
-                problem: error
-                    .reason()
-                    .to_string()
-                    .chars()
-                    .take(PROBLEM_CHARS_MAX)
-                    .collect(),
-            }]
-        })?;
-        let (program, usage) = lower::lower(&parsed, file.ends_with(HTML))?;
-        Ok((parsed, program, usage))
-    };
-    let parsed = std::thread::scope(|scope| {
-        std::thread::Builder::new()
-            .name("compile".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn_scoped(scope, parse)
-            .map(std::thread::ScopedJoinHandle::join)
-    });
-    match parsed {
-        Ok(Ok(Ok((template, program, usage)))) => Ok(Compiled {
-            file,
-            usage,
-            program,
-            template,
-        }),
-        Ok(Ok(Err(errors))) => Err(errors),
-        Ok(Err(_)) => Err(SourceError::whole("the parser panicked")),
-        Err(error) => Err(SourceError::whole(format!("no thread to parse it: {error}"))),
-    }
+    Parsed::compile(source).map_err(|error| {
+        let (line, _) = error.pos().unzip();
+        // It may quote the whole file.
+        let problem = error.reason().to_string();
+        let problem = problem.chars().take(PROBLEM_CHARS_MAX).collect();
+        vec![SourceError { line, problem }]
+    })
 }

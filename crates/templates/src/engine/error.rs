@@ -9,6 +9,8 @@ pub struct RenderError {
     pub template: String,
     pub file: &'static str,
     pub line: Option<usize>,
+    /// The partial that is included there, and the line in it, if that is where it failed.
+    pub partial: Option<Box<(Box<str>, Option<usize>)>>,
     /// The variable of the tag that failed, as it is written there.
     pub field: Option<Box<str>>,
     pub fault: RenderFault,
@@ -19,6 +21,12 @@ impl fmt::Display for RenderError {
         write!(f, "template {}, {}", self.template, self.file)?;
         if let Some(line) = self.line {
             write!(f, " line {line}")?;
+        }
+        if let Some((name, line)) = self.partial.as_deref() {
+            write!(f, ", partial {name}")?;
+            if let Some(line) = line {
+                write!(f, " line {line}")?;
+            }
         }
         match (&self.field, &self.fault) {
             // It tells the variable itself: the one that is missing may be another parameter of the tag.

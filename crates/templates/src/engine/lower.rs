@@ -10,11 +10,12 @@ use paceline_domain::canonical::RESERVED_NAME;
 use serde_json::Value;
 
 use super::compile::SourceError;
-use super::helpers;
 use super::html::Lexer;
 use super::program::{
-    Base, Block, Call, Escape, Expr, If, LoopValue, Node, Path, Place, Print, Program, Segment,
+    Base, Block, Call, Escape, Expr, If, LoopValue, Node, Partial, PartialScope, Path, Place, Print, Program,
+    Segment,
 };
+use super::{helpers, partials};
 
 mod markup;
 
@@ -69,6 +70,8 @@ struct Frame {
     /// What `as |item key|` names.
     item: Option<String>,
     key: Option<String>,
+    /// The names of what a partial is given.
+    given: Vec<String>,
 }
 
 impl Frame {
@@ -77,6 +80,7 @@ impl Frame {
             origin,
             item: None,
             key: None,
+            given: Vec::new(),
         }
     }
 }
@@ -147,7 +151,7 @@ impl Lower {
                 self.refuse("decorators such as {{#*inline}} are not supported");
             }
             TemplateElement::PartialExpression(_) | TemplateElement::PartialBlock(_) => {
-                self.refuse("partials such as {{> header}} are not supported");
+                self.refuse("a partial that is not in place");
             }
             TemplateElement::Comment(_) => {}
             // The enum is open: what a later release adds has no bound that we know of.
@@ -214,7 +218,59 @@ impl Lower {
         })))
     }
 
+    fn partial(&mut self, name: &str, helper: &HelperTemplate, depth: usize) {
+        let (this, origin) = match &helper.params[..] {
+            [] => (
+                None,
+                self.frames
+                    .last()
+                    .map_or(Origin::Made, |frame| frame.origin.clone()),
+            ),
+            [param] => match self.expr(param, depth) {
+                Some((this, origin)) => (Some(this), origin),
+                None => return,
+            },
+            _ => {
+                return self.refuse(format!(
+                    "the partial `{name}` is given more than one value without a name"
+                ));
+            }
+        };
+        let mut frame = Frame::of(origin);
+        let mut named = Vec::with_capacity(helper.hash.len());
+        for (option, param) in &helper.hash {
+            if let Some((value, _)) = self.expr(param, depth) {
+                frame.given.push(option.clone());
+                named.push(value);
+            }
+        }
+        let scope = (this.is_some() || !named.is_empty()).then_some(PartialScope { this, named });
+        let place = self.place;
+        let scopes = self.frames.len();
+        self.frames.extend(scope.is_some().then_some(frame));
+        let told = self.errors.len();
+        let body = self.list(helper.template.as_ref(), depth + 1);
+        self.frames.truncate(scopes);
+        self.place = place;
+        for error in &mut self.errors[told..] {
+            let line = error.line.map(|line| format!(" line {line}")).unwrap_or_default();
+            error.problem = format!("partial `{name}`{line}: {}", error.problem);
+            error.line = place.line;
+        }
+        let name = name.to_owned();
+        let partial = Partial {
+            name,
+            scope,
+            body,
+            place,
+        };
+        self.nodes.push(Node::Partial(Box::new(partial)));
+    }
+
     fn block(&mut self, helper: &HelperTemplate, depth: usize) {
+        if let Some(name) = partials::name_of(helper) {
+            return self.partial(name, helper, depth);
+        }
         let Some(name) = name_of(&helper.name) else {
             return self.refuse("a helper's name must be written, not computed");
         };
@@ -379,7 +435,8 @@ impl Lower {
             } else if frame.key.as_deref() == Some(name) {
                 Some((Base::Key(up), Origin::Made))
             } else {
-                None
+                let given = frame.given.iter().position(|given| given == name)?;
+                Some((Base::Given(up, given), Origin::Made))
             }
         })
     }
@@ -404,7 +461,8 @@ impl Lower {
 
 /// True of `{{#name}}`, where `name` is no helper.
 pub(super) fn is_section(name: &str, helper: &HelperTemplate) -> bool {
-    !BLOCKS.contains(&name) && helper.params.is_empty() && helper.hash.is_empty()
+    let is_known = BLOCKS.contains(&name) || partials::name_of(helper).is_some();
+    !is_known && helper.params.is_empty() && helper.hash.is_empty()
 }
 
 fn path(base: Base, names: &[&str], written: &str) -> Path {
@@ -427,7 +485,13 @@ fn named_frame(helper: &HelperTemplate, origin: Origin) -> Frame {
         Some(BlockParam::Pair((item, key))) => (owned(item), owned(key)),
         _ => (None, None),
     };
-    Frame { origin, item, key }
+    let given = Vec::new();
+    Frame {
+        origin,
+        item,
+        key,
+        given,
+    }
 }
 
 fn name_of(parameter: &Parameter) -> Option<&str> {

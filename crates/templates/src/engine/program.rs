@@ -27,6 +27,7 @@ pub(super) enum Node {
     Each(Box<Block>),
     /// `{{#name}}`: `each` for a list, `with` for an object, `if` for anything else.
     Section(Box<Block>),
+    Partial(Box<Partial>),
     /// The value of an attribute that holds a URL, with the tags inside of it.
     Url(Box<Url>),
 }
@@ -60,6 +61,21 @@ pub(super) struct Block {
     pub(super) body: Vec<Node>,
     pub(super) inverse: Vec<Node>,
     pub(super) place: Place,
+}
+
+/// A partial or a layout in its place.
+pub(super) struct Partial {
+    pub(super) name: String,
+    pub(super) scope: Option<PartialScope>,
+    pub(super) body: Vec<Node>,
+    pub(super) place: Place,
+}
+
+/// What a partial is given: `{{> name value title="x"}}`.
+pub(super) struct PartialScope {
+    /// Without it the scope around goes on.
+    pub(super) this: Option<Expr>,
+    pub(super) named: Vec<Expr>,
 }
 
 pub(super) struct Url {
@@ -96,6 +112,8 @@ pub(super) enum Base {
     Scope(usize),
     /// `@index` and its like, of so many loops up.
     Loop(LoopValue, usize),
+    /// What a partial is given by name: the partial's scope, and which of the names.
+    Given(usize, usize),
     /// The key of the loop whose scope that is: the second name of `as |item key|`.
     Key(usize),
 }

@@ -13,7 +13,8 @@ use super::helpers::Args;
 use super::html::{Event, Lexer};
 use super::meter::Meter;
 use super::program::{
-    Base, Block, Call, Escape, Expr, If, LoopValue, Node, Path, Place, Print, Program, Url,
+    Base, Block, Call, Escape, Expr, If, LoopValue, Node, Partial, PartialScope, Path, Place, Print, Program,
+    Url,
 };
 use super::value::{self, Val};
 use super::{escape, html, url};
@@ -23,6 +24,8 @@ use super::{escape, html, url};
 pub(crate) struct Failure {
     pub(crate) line: Option<usize>,
     pub(crate) field: Option<Box<str>>,
+    /// The partial in which it is, and the line there.
+    pub(crate) partial: Option<(Box<str>, Option<usize>)>,
     pub(crate) fault: RenderFault,
 }
 
@@ -34,6 +37,7 @@ pub(crate) fn render(program: &Program, data: &Value, meter: &mut Meter<'_>) -> 
         scopes: vec![Scope {
             this: Val::Given(data),
             round: None,
+            given: Vec::new(),
         }],
         out: String::with_capacity(program.output_bytes.load(Ordering::Relaxed)),
         data,
@@ -61,6 +65,8 @@ struct Render<'a, 'm, 'c> {
 struct Scope<'a> {
     this: Val<'a>,
     round: Option<Round<'a>>,
+    /// What a partial is given by name.
+    given: Vec<Val<'a>>,
 }
 
 /// Where a loop is.
@@ -86,6 +92,7 @@ impl<'a> Render<'a, '_, '_> {
                 Node::With(block) => self.with(block).map_err(|failure| within(block, failure))?,
                 Node::Each(block) => self.each(block).map_err(|failure| within(block, failure))?,
                 Node::Section(block) => self.section(block).map_err(|failure| within(block, failure))?,
+                Node::Partial(partial) => self.partial(partial)?,
                 Node::Url(url) => self.url(url)?,
             }
         }
@@ -212,10 +219,47 @@ impl<'a> Render<'a, '_, '_> {
     }
 
     fn scoped(&mut self, this: Val<'a>, round: Option<Round<'a>>, body: &'a [Node]) -> Done {
-        self.scopes.push(Scope { this, round });
+        let given = Vec::new();
+        self.scopes.push(Scope { this, round, given });
         let done = self.nodes(body);
         self.scopes.pop();
         done
+    }
+
+    fn partial(&mut self, partial: &'a Partial) -> Done {
+        let done = match &partial.scope {
+            None => self.nodes(&partial.body),
+            Some(scope) => self.partial_scope(scope).map_err(Box::from).and_then(|scope| {
+                self.scopes.push(scope);
+                let done = self.nodes(&partial.body);
+                self.scopes.pop();
+                done
+            }),
+        };
+        // The line is the partial's own, if it is known; what it is included by is known in any case.
+        done.map_err(|mut failure| {
+            let inside = (partial.name.as_str().into(), failure.line);
+            failure.partial.get_or_insert(inside);
+            failure.line = partial.place.line;
+            failure
+        })
+    }
+
+    fn partial_scope(&mut self, scope: &'a PartialScope) -> Result<Scope<'a>, RenderFault> {
+        self.meter.steps(1)?;
+        let this = match &scope.this {
+            Some(this) => self.eval(this)?,
+            None => self
+                .scopes
+                .last()
+                .map_or(Val::Missing, |scope| scope.this.clone()),
+        };
+        let mut given = Vec::with_capacity(scope.named.len());
+        for value in &scope.named {
+            given.push(self.eval(value)?);
+        }
+        let round = None;
+        Ok(Scope { this, round, given })
     }
 
     fn url(&mut self, url: &'a Url) -> Done {
@@ -229,6 +273,7 @@ impl<'a> Render<'a, '_, '_> {
                 Err(Box::new(Failure {
                     line: url.place.line,
                     field: Some(url.variable.as_str().into()),
+                    partial: None,
                     fault: RenderFault::RefusedUrl { attribute, scheme },
                 }))
             }
@@ -269,6 +314,10 @@ impl<'a> Render<'a, '_, '_> {
         let base = match path.base {
             Base::Root => Val::Given(self.data),
             Base::Scope(up) => self.scope(up).map_or(Val::Missing, |scope| scope.this.clone()),
+            Base::Given(up, index) => {
+                let given = self.scope(up).and_then(|scope| scope.given.get(index));
+                given.map_or(Val::Missing, Clone::clone)
+            }
             Base::Key(up) => {
                 let round = self.scope(up).and_then(|scope| scope.round);
                 round.map_or(Val::Missing, Round::key)
@@ -389,6 +438,7 @@ fn at(place: Place, value: &Expr, fault: RenderFault) -> Box<Failure> {
     Box::new(Failure {
         line: place.line,
         field: value.field().map(Into::into),
+        partial: None,
         fault,
     })
 }
@@ -406,6 +456,7 @@ impl From<RenderFault> for Failure {
         Self {
             line: None,
             field: None,
+            partial: None,
             fault,
         }
     }

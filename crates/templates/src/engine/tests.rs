@@ -7,10 +7,13 @@ use serde_json::{Value, json};
 
 use super::error::RenderFault;
 use super::meter::STEPS_PER_LOOK;
-use super::{Compiled, Failure, Limits, Meter, compile, render};
+use super::partials::Partials;
+use super::render::Failure;
+use super::{Compiled, Limits, Meter, compile, render};
 
 pub(super) fn compiled(source: &str) -> Compiled {
-    compile("body.html.hbs", source.as_bytes()).unwrap_or_else(|errors| panic!("{errors:?}"))
+    compile("body.html.hbs", source.as_bytes(), &Partials::new())
+        .unwrap_or_else(|errors| panic!("{errors:?}"))
 }
 
 /// Renders on a clock that is a millisecond further at each look, and tells how often it was looked at.

@@ -34,6 +34,7 @@ impl Compiled {
         let mut walk = Walk {
             uses: Vec::new(),
             line: None,
+            partials: 0,
             scopes: vec![Some(Vec::new())],
             names: Vec::new(),
         };
@@ -49,6 +50,8 @@ type Place = Option<Vec<Step>>;
 struct Walk {
     uses: Vec<Use>,
     line: Option<usize>,
+    /// So many partials are around. What they use is told by the line that includes them.
+    partials: usize,
     scopes: Vec<Place>,
     /// Block parameters, the innermost last.
     names: Vec<(String, Place)>,
@@ -57,7 +60,9 @@ struct Walk {
 impl Walk {
     fn template(&mut self, template: &Parsed) {
         for (index, element) in template.elements.iter().enumerate() {
-            if let Some(place) = template.mapping.get(index) {
+            if let Some(place) = template.mapping.get(index)
+                && self.partials == 0
+            {
                 self.line = Some(place.0);
             }
             match element {
@@ -99,6 +104,9 @@ impl Walk {
     }
 
     fn block(&mut self, helper: &HelperTemplate) {
+        if super::partials::name_of(helper).is_some() {
+            return self.partial(helper);
+        }
         let name = helper.name.as_name().unwrap_or_default();
         let is_section = super::lower::is_section(name, helper);
         let mut place = if is_section {
@@ -133,6 +141,28 @@ impl Walk {
         if let Some(inverse) = &helper.inverse {
             self.template(inverse);
         }
+    }
+
+    /// A partial's scope is what it is given, or the one around; what it is given by name has a name there.
+    fn partial(&mut self, helper: &HelperTemplate) {
+        let named = self.names.len();
+        let mut scope = self.scopes.last().cloned().flatten();
+        if let Some(given) = helper.params.first() {
+            scope = self.parameter(given);
+        }
+        for (name, given) in &helper.hash {
+            let place = self.parameter(given);
+            self.names.push((name.clone(), place));
+        }
+        let is_scoped = !helper.params.is_empty() || !helper.hash.is_empty();
+        self.scopes.extend(is_scoped.then_some(scope));
+        self.partials += 1;
+        if let Some(inside) = &helper.template {
+            self.template(inside);
+        }
+        self.partials -= 1;
+        self.scopes.truncate(self.scopes.len() - usize::from(is_scoped));
+        self.names.truncate(named);
     }
 
     /// Only the data knows whether it is of each item or of the value itself.

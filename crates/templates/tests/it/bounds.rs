@@ -81,11 +81,18 @@ fn a_file_has_a_bounded_number_of_tags_brackets_and_bytes() {
 #[test]
 fn what_can_call_itself_is_refused() {
     for (source, expected) in [
-        ("{{> header}}", "partials"),
-        ("{{> (lookup this \"p\")}}", "partials"),
-        ("{{#> layout}}x{{/layout}}", "partials"),
-        ("{{> @partial-block}}", "partials"),
-        ("{{#*inline \"q\"}}{{> q}}{{/inline}}{{> q}}", "decorators"),
+        ("{{> header}}", "`header` is not one of the partials: "),
+        ("{{> (lookup this \"p\")}}", "must be written, not computed"),
+        (
+            "{{#> layout}}x{{/layout}}",
+            "`layout` is not one of the partials: ",
+        ),
+        ("{{> @partial-block}}", "stands outside of a layout"),
+        (
+            "{{#*inline \"q\"}}{{> q}}{{/inline}}{{> q}}",
+            "`q` is not one of the partials",
+        ),
+        ("{{#*inline \"q\"}}x{{/inline}}", "decorators"),
         ("{{* set a=1}}", "decorators"),
         ("{{log secret}}", "`log` is not one of the helpers"),
         ("{{frob secret}}", "`frob` is not one of the helpers"),
@@ -107,7 +114,7 @@ fn what_can_call_itself_is_refused() {
         assert!(problem.contains(expected), "{source}: {problem}");
     }
     assert!(
-        problem("a\nb\n{{> header}}").contains("body.html.hbs line 3:"),
+        problem("a\nb\n{{> header}}").contains("body.html.hbs line 3: "),
         "{}",
         problem("a\nb\n{{> header}}")
     );

@@ -5,6 +5,7 @@ mod catalog;
 mod checks;
 mod examples;
 mod helpers;
+mod partials;
 mod rendering;
 mod rules;
 mod urls;

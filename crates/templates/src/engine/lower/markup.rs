@@ -108,6 +108,7 @@ fn variable_of(node: &Node) -> Option<(String, Place)> {
         Node::With(block) | Node::Each(block) | Node::Section(block) => {
             variable_in(&block.body).or_else(|| variable_in(&block.inverse))
         }
+        Node::Partial(partial) => variable_in(&partial.body),
         Node::Url(url) => variable_in(&url.nodes),
     }
 }

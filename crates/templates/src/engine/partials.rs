@@ -1,0 +1,198 @@
+//! Partials and layouts: `{{> header}}`, and `{{#> layout}}..{{/layout}}` around which the layout puts itself.
+//!
+//! They are put in place in the tree before anything else looks at it, each as a block of its own. So there is nothing to be looked up while a
+//! message renders, nothing can call itself, and all bounds hold for the whole. What grows without end is refused while it grows.
+
+use std::collections::BTreeMap;
+
+use handlebars::Template as Parsed;
+use handlebars::template::{
+    DecoratorTemplate, HelperTemplate, HelperTemplateBuilder, Parameter, TemplateElement,
+};
+
+use super::compile::{SourceError, parse};
+
+/// Sources that others may include, by name.
+pub(crate) type Partials<'a> = BTreeMap<&'a str, &'a [u8]>;
+
+/// What a source may have with all its partials in place, each counted as often as it is there.
+const BYTES_MAX: usize = 200 * 1024;
+const ELEMENTS_MAX: usize = 16_000;
+/// Partials within each other.
+const DEPTH_MAX: usize = 16;
+
+/// Begins the names of the blocks that stand for partials; no author can write it.
+const MARK: &str = "> ";
+/// What a layout calls the block that it is put around.
+const BLOCK: &str = "@partial-block";
+
+/// The partial that a block stands for.
+pub(super) fn name_of(block: &HelperTemplate) -> Option<&str> {
+    block.name.as_name()?.strip_prefix(MARK)
+}
+
+/// Puts the partials of a source in place.
+pub(super) fn include(template: &mut Parsed, sources: &Partials<'_>) -> Result<(), Vec<SourceError>> {
+    let mut include = Include {
+        sources,
+        parsed: BTreeMap::new(),
+        bytes: 0,
+        elements: 0,
+        line: None,
+    };
+    include.template(template, &Around::default())
+}
+
+struct Include<'a> {
+    sources: &'a Partials<'a>,
+    parsed: BTreeMap<String, Parsed>,
+    bytes: usize,
+    elements: usize,
+    /// Of the tag in the source itself.
+    line: Option<usize>,
+}
+
+/// What is around a place.
+#[derive(Default)]
+struct Around<'a> {
+    partials: Vec<&'a str>,
+    block: Option<&'a Parsed>,
+}
+
+type Done = Result<(), Vec<SourceError>>;
+
+impl Include<'_> {
+    fn refuse<T>(&self, problem: String) -> Result<T, Vec<SourceError>> {
+        let line = self.line;
+        Err(vec![SourceError { line, problem }])
+    }
+
+    fn template(&mut self, template: &mut Parsed, around: &Around<'_>) -> Done {
+        for (index, element) in template.elements.iter_mut().enumerate() {
+            if around.partials.is_empty()
+                && let Some(mapping) = template.mapping.get(index)
+            {
+                self.line = Some(mapping.0);
+            }
+            match element {
+                TemplateElement::HelperBlock(block) => {
+                    for branch in [&mut block.template, &mut block.inverse].into_iter().flatten() {
+                        self.template(branch, around)?;
+                    }
+                }
+                TemplateElement::PartialExpression(partial) | TemplateElement::PartialBlock(partial) => {
+                    let block = self.partial(partial, around)?;
+                    *element = TemplateElement::HelperBlock(Box::new(block));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A block that has the partial in it.
+    fn partial(
+        &mut self,
+        partial: &mut DecoratorTemplate,
+        around: &Around<'_>,
+    ) -> Result<HelperTemplate, Vec<SourceError>> {
+        let name = match partial.name.as_name() {
+            Some(name) => name.trim_matches(['"', '\'', '[', ']']).to_owned(),
+            None => return self.refuse("a partial's name must be written, not computed".to_owned()),
+        };
+        if let Some(block) = &mut partial.template {
+            self.template(block, around)?;
+        }
+        let mut inside = self.source_of(&name, around)?;
+        if let Some(indent) = partial.indent.take() {
+            inside.elements.insert(0, TemplateElement::RawString(indent));
+            inside.mapping.extend(inside.mapping.first().cloned());
+            inside.mapping.rotate_right(1);
+        }
+        if name != BLOCK {
+            let mut partials = around.partials.clone();
+            partials.push(&name);
+            let block = partial.template.as_ref();
+            self.template(&mut inside, &Around { partials, block })?;
+        }
+        let block = HelperTemplateBuilder::default()
+            .name(Parameter::Name(format!("{MARK}{name}")))
+            .params(std::mem::take(&mut partial.params))
+            .hash(std::mem::take(&mut partial.hash))
+            .template(inside)
+            .block(true)
+            .chain(false)
+            .indent_before_write(false)
+            .build();
+        block.or_else(|_| self.refuse("a partial that can't be put in place".to_owned()))
+    }
+
+    /// The tree of what a partial's name stands for, to be put in place.
+    fn source_of(&mut self, name: &str, around: &Around<'_>) -> Result<Parsed, Vec<SourceError>> {
+        if around.partials.contains(&name) {
+            return self.refuse(format!("the partial `{name}` includes itself"));
+        }
+        if around.partials.len() == DEPTH_MAX {
+            return self.refuse(format!("more than {DEPTH_MAX} partials within each other"));
+        }
+        let tree = if name == BLOCK {
+            match around.block {
+                Some(block) => block.clone(),
+                None => return self.refuse(format!("`{BLOCK}` stands outside of a layout")),
+            }
+        } else {
+            self.parsed(name)?
+        };
+        self.pay(&tree);
+        if self.bytes > BYTES_MAX || self.elements > ELEMENTS_MAX {
+            return self.refuse(format!(
+                "more than {} KB or {ELEMENTS_MAX} tags and texts with all partials in place",
+                BYTES_MAX / 1024
+            ));
+        }
+        Ok(tree)
+    }
+
+    fn parsed(&mut self, name: &str) -> Result<Parsed, Vec<SourceError>> {
+        if let Some(parsed) = self.parsed.get(name) {
+            return Ok(parsed.clone());
+        }
+        let Some(source) = self.sources.get(name) else {
+            let names: Vec<_> = self.sources.keys().copied().collect();
+            return self.refuse(format!(
+                "`{name}` is not one of the partials: {}",
+                names.join(", ")
+            ));
+        };
+        let parsed = parse(source).map_err(|mut errors| {
+            for error in &mut errors {
+                let line = error.line.map(|line| format!(" line {line}")).unwrap_or_default();
+                error.problem = format!("partial `{name}`{line}: {}", error.problem);
+                error.line = self.line;
+            }
+            errors
+        })?;
+        self.parsed.insert(name.to_owned(), parsed.clone());
+        Ok(parsed)
+    }
+
+    fn pay(&mut self, template: &Parsed) {
+        for element in &template.elements {
+            self.elements += 1;
+            match element {
+                TemplateElement::RawString(text) => self.bytes += text.len(),
+                TemplateElement::HelperBlock(block) => {
+                    for branch in [&block.template, &block.inverse].into_iter().flatten() {
+                        self.pay(branch);
+                    }
+                }
+                TemplateElement::PartialBlock(block) => {
+                    if let Some(inside) = &block.template {
+                        self.pay(inside);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
