@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup run up-separate build test test-peers check fmt clippy tidy doc unit e2e screenshots cpu-per-email \
   freeze-formats pacing-seeds pacing-seed pacing-mutations pacing-report chaos chaos-seed chaos-ground chaos-mutations chaos-report upgrade-test cpu-over-streams cpu-at-scale cpu-by-durability enqueue-latency \
-  render-rate refresh-latency fairness-latency memory-per-message ledger-rate suppression-import release clean
+  handlebars-spec render-rate refresh-latency fairness-latency memory-per-message ledger-rate suppression-import release clean
 
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -117,6 +117,9 @@ enqueue-latency: setup release ## The latency of Enqueue over gRPC at 1,000 and 
 
 fairness-latency: setup release ## From Enqueue to the provider: alone, beside a slow identity, beside a flood of bulk mail
 	for block in none slow flood; do tests/load/run $(BENCH) fairness --block=$$block || exit; done
+
+handlebars-spec: setup ## The cases of npm's handlebars-spec through Handlebars.js and Paceline (needs node): docs/handlebars.md
+	HANDLEBARS_JS=$$(scripts/handlebars-js) cargo run --locked --package paceline-templates --example handlebars_spec
 
 render-rate: setup ## Renders per core-second beside Handlebars.js (needs node), memory and check time: docs/templates.md; BENCH=<its folder>
 	cargo build --locked --release --package paceline-templates --example render_rate

@@ -25,6 +25,7 @@ mod partials;
 mod program;
 mod render;
 mod skeleton;
+mod source;
 mod url;
 mod uses;
 mod value;

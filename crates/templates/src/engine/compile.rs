@@ -5,6 +5,7 @@ use handlebars::Template as Parsed;
 use super::lower::{self, Usage};
 use super::partials::{self, Partials};
 use super::program::Program;
+use super::source;
 
 /// Tags of one file. The parser's time grows with their number times the file's size.
 const TAGS_MAX: usize = 2_000;
@@ -103,7 +104,7 @@ pub(super) fn parse(source: &[u8]) -> Result<Parsed, Vec<SourceError>> {
             "has more than {BACKSLASHES_MAX} backslashes in a row"
         )));
     }
-    Parsed::compile(source).map_err(|error| {
+    Parsed::compile(&source::bridge(source)).map_err(|error| {
         let (line, _) = error.pos().unzip();
         // It may quote the whole file.
         let problem = error.reason().to_string();

@@ -148,7 +148,7 @@ impl Lower {
             TemplateElement::HtmlExpression(helper) => self.print(helper, true, depth),
             TemplateElement::HelperBlock(helper) => self.block(helper, depth),
             TemplateElement::DecoratorExpression(_) | TemplateElement::DecoratorBlock(_) => {
-                self.refuse("decorators such as {{#*inline}} are not supported");
+                self.refuse("no decorators but {{#*inline \"name\"}} are supported");
             }
             TemplateElement::PartialExpression(_) | TemplateElement::PartialBlock(_) => {
                 self.refuse("a partial that is not in place");
@@ -366,7 +366,13 @@ impl Lower {
     fn expr(&mut self, parameter: &Parameter, depth: usize) -> Option<(Expr, Origin)> {
         let (path, origin) = match parameter {
             Parameter::Path(ParsedPath::Relative((segments, raw))) => self.resolve(segments, raw)?,
-            Parameter::Name(name) => self.resolve(&[PathSeg::Named(name.clone())], name)?,
+            Parameter::Name(name) => match ParsedPath::parse(name) {
+                Ok(ParsedPath::Relative((segments, raw))) => self.resolve(&segments, &raw)?,
+                _ => {
+                    self.refuse(format!("`{name}` is no variable"));
+                    return None;
+                }
+            },
             Parameter::Path(ParsedPath::Local((level, name, raw))) => self.loop_value(*level, name, raw)?,
             Parameter::Literal(value) => {
                 self.too_deep(depth + depth_of(value));

@@ -1,4 +1,5 @@
-//! Partials and layouts: `{{> header}}`, and `{{#> layout}}..{{/layout}}` around which the layout puts itself.
+//! Partials and layouts: `{{> header}}`, `{{#> layout}}..{{/layout}}` around which the layout puts itself, and what
+//! `{{#*inline "part"}}..{{/inline}}` gives it.
 //!
 //! They are put in place in the tree before anything else looks at it, each as a block of its own. So there is nothing to be looked up while a
 //! message renders, nothing can call itself, and all bounds hold for the whole. What grows without end is refused while it grows.
@@ -9,6 +10,7 @@ use handlebars::Template as Parsed;
 use handlebars::template::{
     DecoratorTemplate, HelperTemplate, HelperTemplateBuilder, Parameter, TemplateElement,
 };
+use serde_json::Value;
 
 use super::compile::{SourceError, parse};
 
@@ -53,10 +55,12 @@ struct Include<'a> {
 }
 
 /// What is around a place.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Around<'a> {
     partials: Vec<&'a str>,
     block: Option<&'a Parsed>,
+    /// What `{{#*inline "name"}}` defines there, the innermost last.
+    inline: Vec<(String, Parsed)>,
 }
 
 type Done = Result<(), Vec<SourceError>>;
@@ -68,6 +72,12 @@ impl Include<'_> {
     }
 
     fn template(&mut self, template: &mut Parsed, around: &Around<'_>) -> Done {
+        let defined = take_inline(template);
+        let around = &Around {
+            inline: [around.inline.clone(), defined].concat(),
+            ..around.clone()
+        };
+        let mut is_indented = false;
         for (index, element) in template.elements.iter_mut().enumerate() {
             if around.partials.is_empty()
                 && let Some(mapping) = template.mapping.get(index)
@@ -81,11 +91,14 @@ impl Include<'_> {
                     }
                 }
                 TemplateElement::PartialExpression(partial) | TemplateElement::PartialBlock(partial) => {
+                    // Its indentation was taken out of the text before, but only if it is alone on its line.
+                    partial.indent.take_if(|_| is_indented);
                     let block = self.partial(partial, around)?;
                     *element = TemplateElement::HelperBlock(Box::new(block));
                 }
                 _ => {}
             }
+            is_indented = matches!(element, TemplateElement::RawString(text) if text.ends_with([' ', '\t']));
         }
         Ok(())
     }
@@ -100,10 +113,18 @@ impl Include<'_> {
             Some(name) => name.trim_matches(['"', '\'', '[', ']']).to_owned(),
             None => return self.refuse("a partial's name must be written, not computed".to_owned()),
         };
+        let mut inline = around.inline.clone();
         if let Some(block) = &mut partial.template {
-            self.template(block, around)?;
+            inline.extend(take_inline(block));
+            self.template(
+                block,
+                &Around {
+                    inline: inline.clone(),
+                    ..around.clone()
+                },
+            )?;
         }
-        let mut inside = self.source_of(&name, around)?;
+        let mut inside = self.source_of(&name, partial.template.as_ref(), &inline, around)?;
         if let Some(indent) = partial.indent.take() {
             inside.elements.insert(0, TemplateElement::RawString(indent));
             inside.mapping.extend(inside.mapping.first().cloned());
@@ -113,7 +134,14 @@ impl Include<'_> {
             let mut partials = around.partials.clone();
             partials.push(&name);
             let block = partial.template.as_ref();
-            self.template(&mut inside, &Around { partials, block })?;
+            self.template(
+                &mut inside,
+                &Around {
+                    partials,
+                    block,
+                    inline,
+                },
+            )?;
         }
         let block = HelperTemplateBuilder::default()
             .name(Parameter::Name(format!("{MARK}{name}")))
@@ -127,8 +155,15 @@ impl Include<'_> {
         block.or_else(|_| self.refuse("a partial that can't be put in place".to_owned()))
     }
 
-    /// The tree of what a partial's name stands for, to be put in place.
-    fn source_of(&mut self, name: &str, around: &Around<'_>) -> Result<Parsed, Vec<SourceError>> {
+    /// The tree of what a partial's name stands for, to be put in place: what is defined in the place, else a source, else, within a
+    /// partial, the block itself, so that layouts can have parts that need not be given.
+    fn source_of(
+        &mut self,
+        name: &str,
+        block: Option<&Parsed>,
+        inline: &[(String, Parsed)],
+        around: &Around<'_>,
+    ) -> Result<Parsed, Vec<SourceError>> {
         if around.partials.contains(&name) {
             return self.refuse(format!("the partial `{name}` includes itself"));
         }
@@ -140,8 +175,13 @@ impl Include<'_> {
                 Some(block) => block.clone(),
                 None => return self.refuse(format!("`{BLOCK}` stands outside of a layout")),
             }
+        } else if let Some((_, defined)) = inline.iter().rev().find(|(defined, _)| defined == name) {
+            defined.clone()
         } else {
-            self.parsed(name)?
+            match block.filter(|_| !around.partials.is_empty() && !self.sources.contains_key(name)) {
+                Some(block) => block.clone(),
+                None => self.parsed(name)?,
+            }
         };
         self.pay(&tree);
         if self.bytes > BYTES_MAX || self.elements > ELEMENTS_MAX {
@@ -186,7 +226,7 @@ impl Include<'_> {
                         self.pay(branch);
                     }
                 }
-                TemplateElement::PartialBlock(block) => {
+                TemplateElement::PartialBlock(block) | TemplateElement::DecoratorBlock(block) => {
                     if let Some(inside) = &block.template {
                         self.pay(inside);
                     }
@@ -195,4 +235,21 @@ impl Include<'_> {
             }
         }
     }
+}
+
+/// Takes what `{{#*inline "name"}}` defines out of a list of elements.
+fn take_inline(template: &mut Parsed) -> Vec<(String, Parsed)> {
+    let mut defined = Vec::new();
+    for element in &mut template.elements {
+        let TemplateElement::DecoratorBlock(decorator) = element else {
+            continue;
+        };
+        if let (Some("inline"), [Parameter::Literal(Value::String(name))]) =
+            (decorator.name.as_name(), &decorator.params[..])
+        {
+            defined.push((name.clone(), decorator.template.take().unwrap_or_default()));
+            *element = TemplateElement::Comment(String::new());
+        }
+    }
+    defined
 }

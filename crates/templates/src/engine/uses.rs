@@ -182,7 +182,10 @@ impl Walk {
     fn parameter(&mut self, parameter: &Parameter) -> Place {
         let (place, written) = match parameter {
             Parameter::Path(Path::Relative((segments, raw))) => (self.resolve(segments, raw)?, raw),
-            Parameter::Name(name) => (self.resolve(&[PathSeg::Named(name.clone())], name)?, name),
+            Parameter::Name(name) => match Path::parse(name) {
+                Ok(Path::Relative((segments, _))) => (self.resolve(&segments, name)?, name),
+                _ => return None,
+            },
             Parameter::Subexpression(sub) => {
                 if let TemplateElement::Expression(helper) = sub.as_element() {
                     self.expression(helper);

@@ -90,9 +90,9 @@ fn what_can_call_itself_is_refused() {
         ("{{> @partial-block}}", "stands outside of a layout"),
         (
             "{{#*inline \"q\"}}{{> q}}{{/inline}}{{> q}}",
-            "`q` is not one of the partials",
+            "`q` includes itself",
         ),
-        ("{{#*inline \"q\"}}x{{/inline}}", "decorators"),
+        ("{{#*frame \"q\"}}x{{/frame}}", "decorators"),
         ("{{* set a=1}}", "decorators"),
         ("{{log secret}}", "`log` is not one of the helpers"),
         ("{{frob secret}}", "`frob` is not one of the helpers"),

@@ -4,6 +4,7 @@ mod bounds;
 mod catalog;
 mod checks;
 mod examples;
+mod handlebars_js;
 mod helpers;
 mod partials;
 mod rendering;

@@ -77,6 +77,47 @@ fn a_partial_sees_the_scope_around_or_what_it_is_given() {
 }
 
 #[test]
+fn a_layout_has_parts_that_its_user_fills() {
+    let data = json!({ "name": "Ada" });
+    let partials = [
+        (
+            "layout",
+            "<{{#> head}}none{{/head}}|{{> @partial-block}}|{{> foot}}>",
+        ),
+        ("foot", "foot"),
+    ];
+    for (html, expected) in [
+        ("{{#> layout}}x{{/layout}}", "<none|x|foot>"),
+        (
+            "{{#> layout}}{{#*inline \"head\"}}H{{name}}{{/inline}}x{{/layout}}",
+            "<HAda|x|foot>",
+        ),
+        (
+            "{{#*inline \"foot\"}}F{{/inline}}{{#> layout}}x{{/layout}}{{> foot}}",
+            "<none|x|F>F",
+        ),
+        (
+            "{{#> layout}}{{#*inline \"foot\"}}F{{/inline}}x{{/layout}}{{> foot}}",
+            "<none|x|F>foot",
+        ),
+        (
+            "{{#if name}}{{#*inline \"foot\"}}F{{/inline}}{{> foot}}{{/if}}{{> foot}}",
+            "Ffoot",
+        ),
+        ("  {{> foot}}\n  {{name}} {{> foot}}", "  foot  Ada foot"),
+    ] {
+        assert_eq!(
+            rendered(html, &partials, &data).as_deref(),
+            Ok(expected),
+            "{html}"
+        );
+    }
+    assert!(problem("{{#> gone}}x{{/gone}}", &partials).contains("`gone` is not one of the partials"));
+    let itself = "{{#*inline \"a\"}}{{> a}}{{/inline}}{{> a}}";
+    assert!(problem(itself, &partials).contains("includes itself"));
+}
+
+#[test]
 fn what_fails_in_a_partial_names_it_with_both_lines() {
     let partials = [
         ("a", "\n\n{{> b}}"),
