@@ -19,7 +19,7 @@ use tokio::sync::{broadcast, watch};
 use crate::connections::{ConnectionUse, Connections};
 use crate::durability::{Durability, NodeFacts, ShardFacts, Wait, judge};
 use crate::keys::META;
-use crate::link::Link;
+use crate::link::{CLOSE_MAX, Link};
 use crate::tasks::Tasks;
 use crate::{ErrorClass, StoreConfig, StoreError, address};
 
@@ -89,6 +89,9 @@ impl Guard {
                 // Before the end of the one that is replaced.
                 Ok(()) = clients.changed() => reconnections = clients.borrow_and_update().reconnect_rx(),
                 event = reconnections.recv() => if matches!(event, Err(RecvError::Closed)) {
+                    if clients.has_changed().unwrap_or(false) {
+                        continue;
+                    }
                     return;
                 },
                 // After a check without an answer, the time is up before another reconnection may come.
@@ -183,8 +186,7 @@ async fn replica_facts(
 ) -> Result<NodeFacts, StoreError> {
     let link = Link::open(config, Some(replica), connections, ConnectionUse::Checks).await?;
     let facts = facts(&link, &link.client()).await;
-    // It fails only where there is nothing to end.
-    let _ = link.client().quit().await;
+    link.close(CLOSE_MAX).await;
     facts
 }
 

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fred::clients::SubscriberClient;
+use fred::clients::{Client, SubscriberClient};
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
-use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Notify, watch};
 
 use crate::connections::Counted;
 use crate::keys::Stage;
 use crate::link::{self, Link};
 use crate::tasks::Tasks;
 use crate::{Store, StoreConfig, StoreError};
+
+/// For the connection that listens, to be made anew.
+const RENEW_MAX: Duration = Duration::from_secs(5);
 
 /// One per stage.
 type PerStage = Arc<[Notify; 2]>;
@@ -46,6 +49,7 @@ impl Hints {
             _counted: Arc::new(counted),
         };
         hints.listen(tasks);
+        tasks.spawn("hints anew", renew(hints.subscriber.clone(), commands.clients()));
         subscribe(&hints.subscriber).await?;
         for stage in Stage::ALL {
             let publishing = publish(stage, Arc::downgrade(&hints.outgoing), commands.clone());
@@ -81,6 +85,14 @@ impl Hints {
     pub(crate) async fn close(&self) {
         // It fails only where there is nothing to end.
         let _ = self.subscriber.quit().await;
+    }
+}
+
+/// A connection that only listens never misses a peer that is gone without a word. So it is made anew with that of the commands.
+async fn renew(subscriber: SubscriberClient, mut commands: watch::Receiver<Client>) {
+    while commands.changed().await.is_ok() {
+        // After a failure fred goes on by itself.
+        let _ = tokio::time::timeout(RENEW_MAX, subscriber.force_reconnection()).await;
     }
 }
 

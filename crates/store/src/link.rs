@@ -1,13 +1,14 @@
 //! One connection to Redis (one for each node of a Cluster), and what fred does not do by itself.
 //!
 //! fred is used so that it never does a thing twice behind our back: one attempt for each command, no MULTI, timeouts on
-//! the client. A peer that is gone without a word is noticed by nobody in fred as long as writes go on; so two timeouts in a
-//! row without an answer between them force a new connection. In a Cluster the answers of the other nodes say nothing of the
-//! silent one, so that timeouts add up there, whatever is answered between them.
+//! the client. A peer that is gone without a word is noticed by nobody in fred as long as writes go on, and its own reconnection
+//! is queued behind a write that never ends; so two timeouts in a row without an answer between them have another client take the place
+//! of the first. In a Cluster the answers of the other nodes say nothing of the silent one, so that timeouts add up there, whatever
+//! is answered between them.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fred::clients::{Client, SubscriberClient};
@@ -16,6 +17,7 @@ use fred::interfaces::{ClientLike, LuaInterface};
 use fred::types::config::{ReconnectPolicy, Server, ServerConfig};
 use fred::types::{Builder, ConnectHandle, Key, Value};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+use tokio::time::Instant;
 
 use crate::address::{self, Address};
 use crate::connections::{ConnectionUse, Connections, Counted};
@@ -26,15 +28,16 @@ use crate::{StoreConfig, StoreError, Tls, TlsParts};
 
 /// Timeouts in a row after which the connection counts as dead.
 const TIMEOUTS_MAX: u64 = 2;
-/// What fred says to every command once the task that drives the connection has ended.
+/// What fred says to every command once the task that drives the client was ended.
 const ROUTER_GONE: &str = "Failed to send command to router.";
-/// Between two attempts to connect by another client; twice as much after each, more or less by up to a half.
+/// Between two attempts to connect by another client; twice as much after each, more or less by up to a half. And the longest is how
+/// long a client is used at the least.
 const CONNECT_PAUSE_MIN: Duration = Duration::from_millis(200);
 const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Commands that wait to be written; more are refused at once.
 const COMMAND_BUFFER_MAX: usize = 20_000;
-/// For what is under way on a client that another has replaced.
-const CLOSE_MAX: Duration = Duration::from_secs(5);
+/// For what is under way on a client that is ended.
+pub(crate) const CLOSE_MAX: Duration = Duration::from_secs(5);
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
 const RECONNECT_PAUSE_MS_MIN: u32 = 50;
 const RECONNECT_PAUSE_MS_MAX: u32 = 2_000;
@@ -52,12 +55,73 @@ pub(crate) struct Link {
     /// How another one is made.
     config: Arc<StoreConfig>,
     node: Option<Server>,
-    /// The number of this connection (upper half) and its timeouts in a row (lower half), in one word so that they change
-    /// together.
-    silence: Arc<AtomicU64>,
-    /// The task that drives the client; held while it connects anew, so that one attempt does not end another.
-    router: Arc<Mutex<ConnectHandle>>,
+    silence: Arc<Silence>,
+    /// The task that drives the client; held while another one takes its place, so that there is one attempt at a time.
+    driver: Arc<Mutex<ConnectHandle>>,
+    closed: Arc<AtomicBool>,
     counted: Arc<Counted>,
+}
+
+/// What is known of a client's silence.
+struct Silence {
+    /// The number of this client (upper half) and its timeouts in a row (lower half), in one word so that they change together.
+    word: AtomicU64,
+    since: Instant,
+    /// When the last timeout was, in ms since then.
+    last: AtomicU64,
+    /// Older timeouts are forgotten, in ms.
+    memory: u64,
+}
+
+impl Silence {
+    fn new(command_timeout: Duration) -> Self {
+        Self {
+            word: AtomicU64::new(0),
+            since: Instant::now(),
+            last: AtomicU64::new(0),
+            memory: millis(2 * command_timeout),
+        }
+    }
+
+    /// The number of the client that is asked now.
+    fn client(&self) -> u64 {
+        self.word.load(Ordering::Relaxed) >> 32
+    }
+
+    fn answered(&self, client: u64) {
+        // Nearly always there is nothing to forget, and no write to share.
+        if self.word.load(Ordering::Relaxed) != client << 32 {
+            self.change(|word| (word >> 32 == client).then_some(client << 32));
+        }
+    }
+
+    /// True if this is one timeout too many. Commands of the client before are no news about this one.
+    fn timed_out(&self, client: u64) -> bool {
+        let now = millis(self.since.elapsed());
+        let last = self.last.swap(now, Ordering::Relaxed);
+        let before = if now.saturating_sub(last) > self.memory {
+            0
+        } else {
+            self.word.load(Ordering::Relaxed) & u64::from(u32::MAX)
+        };
+        let is_last = before + 1 >= TIMEOUTS_MAX;
+        let next = if is_last {
+            client << 32
+        } else {
+            (client << 32) | (before + 1)
+        };
+        self.change(|word| (word >> 32 == client).then_some(next)) && is_last
+    }
+
+    /// Another client is asked from now on.
+    fn replaced(&self) {
+        self.change(|word| Some(((word >> 32) + 1) << 32));
+    }
+
+    fn change(&self, to: impl Fn(u64) -> Option<u64>) -> bool {
+        let changed = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, to);
+        changed.is_ok()
+    }
 }
 
 impl Link {
@@ -68,7 +132,7 @@ impl Link {
         connections: &Connections,
         used_for: ConnectionUse,
     ) -> Result<Self, StoreError> {
-        let (client, router) = connected(config, node).await?;
+        let (client, driver) = connected(config, node).await?;
         let topology = topology(&client);
         let client = watch::Sender::new(client);
         let counted = connections.count(used_for, {
@@ -80,8 +144,9 @@ impl Link {
             topology,
             config: Arc::new(config.clone()),
             node: node.cloned(),
-            silence: Arc::default(),
-            router: Arc::new(Mutex::new(router)),
+            silence: Arc::new(Silence::new(config.command_timeout)),
+            driver: Arc::new(Mutex::new(driver)),
+            closed: Arc::default(),
             counted: Arc::new(counted),
         })
     }
@@ -107,13 +172,22 @@ impl Link {
 
     /// Waits for a command's answer and watches whether answers come at all.
     pub(crate) async fn ask<T>(&self, command: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let connection = self.silence.load(Ordering::Relaxed) >> 32;
+        let client = self.silence.client();
         let answer = command.await;
         match &answer {
-            Err(error) if *error.kind() == ErrorKind::Timeout => self.timed_out(connection),
-            Err(error) if error.details() == ROUTER_GONE => self.connect_anew(Anew::Client),
+            Err(error) if *error.kind() == ErrorKind::Timeout => {
+                if self.silence.timed_out(client) {
+                    tracing::warn!(timeouts = TIMEOUTS_MAX, "redis does not answer, reconnecting");
+                    self.connect_anew();
+                }
+            }
+            Err(error) if error.details() == ROUTER_GONE => {
+                if self.silence.client() == client {
+                    self.connect_anew();
+                }
+            }
             _ if self.topology == Topology::Cluster => {}
-            _ => self.answered(connection),
+            _ => self.silence.answered(client),
         }
         answer
     }
@@ -137,47 +211,19 @@ impl Link {
         }
     }
 
-    fn answered(&self, connection: u64) {
-        // Nearly always there is nothing to forget, and no write to share.
-        if self.silence.load(Ordering::Relaxed) != connection << 32 {
-            let _ = self
-                .silence
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |silence| {
-                    (silence >> 32 == connection).then_some(connection << 32)
-                });
+    /// Ends the client once what is under way is answered, but waits no longer than `at_most`. Nothing may be asked any more.
+    pub(crate) async fn close(&self, at_most: Duration) {
+        self.closed.store(true, Ordering::SeqCst);
+        quit(&self.client(), at_most).await;
+        // One that takes its place meanwhile ends by itself.
+        if let Ok(driver) = self.driver.try_lock() {
+            driver.abort();
         }
     }
 
-    fn timed_out(&self, connection: u64) {
-        // Commands of the connection before are no news about this one.
-        let counted = self
-            .silence
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |silence| {
-                if silence >> 32 != connection {
-                    None
-                } else if (silence & u64::from(u32::MAX)) + 1 >= TIMEOUTS_MAX {
-                    Some((connection + 1) << 32)
-                } else {
-                    Some(silence + 1)
-                }
-            });
-        if counted.is_ok_and(|before| (before & u64::from(u32::MAX)) + 1 >= TIMEOUTS_MAX) {
-            tracing::warn!(timeouts = TIMEOUTS_MAX, "redis does not answer, reconnecting");
-            // In a Cluster fred keeps each connection to a node that is still part of it, the silent one too.
-            self.connect_anew(if self.topology == Topology::Cluster {
-                Anew::Client
-            } else {
-                Anew::Connection
-            });
-        }
-    }
-
-    fn connect_anew(&self, what: Anew) {
-        if let Ok(router) = Arc::clone(&self.router).try_lock_owned() {
-            match what {
-                Anew::Connection => tokio::spawn(reconnect(self.client(), router)),
-                Anew::Client => tokio::spawn(self.clone().replace(router)),
-            };
+    fn connect_anew(&self) {
+        if let Ok(driver) = Arc::clone(&self.driver).try_lock_owned() {
+            tokio::spawn(self.clone().replace(driver));
         }
     }
 
@@ -185,38 +231,41 @@ impl Link {
     ///
     /// fred's own `init` of a client that runs leaves it broken where commands were queued or the first attempt fails: it hands a closed
     /// channel on, and counts commands that are gone as ones that wait, after which it writes without a flush.
-    async fn replace(self, mut router: OwnedMutexGuard<ConnectHandle>) {
+    async fn replace(self, mut driver: OwnedMutexGuard<ConnectHandle>) {
         let mut pause = CONNECT_PAUSE_MIN;
-        let (client, driver) = loop {
+        while !self.closed.load(Ordering::SeqCst) {
             match connected(&self.config, self.node.as_ref()).await {
-                Ok(connected) => break connected,
+                Ok((client, next)) => {
+                    let before = self.client.send_replace(client);
+                    self.silence.replaced();
+                    end(&before, &std::mem::replace(&mut *driver, next)).await;
+                    break;
+                }
                 Err(error) => tracing::warn!(%error, "could not reconnect to redis"),
             }
             tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
             pause = (pause * 2).min(CONNECT_PAUSE_MAX);
-        };
-        let before = self.client.send_replace(client);
-        let driver_before = std::mem::replace(&mut *router, driver);
-        drop(router);
-        // Who does not answer is left at last.
-        let _ = tokio::time::timeout(CLOSE_MAX, before.quit()).await;
-        driver_before.abort();
+        }
+        if self.closed.load(Ordering::SeqCst) {
+            return end(&self.client(), &driver).await;
+        }
+        tokio::time::sleep(CONNECT_PAUSE_MAX).await;
     }
 }
 
-/// What is made anew where Redis does not answer.
-#[derive(Clone, Copy)]
-enum Anew {
-    Connection,
-    /// All connections of a client.
-    Client,
+/// Ends a client for good.
+async fn end(client: &Client, driver: &ConnectHandle) {
+    quit(client, CLOSE_MAX).await;
+    driver.abort();
 }
 
-/// Makes the connection anew; after a failure fred goes on by itself.
-async fn reconnect(client: Client, _turn: OwnedMutexGuard<ConnectHandle>) {
-    if let Err(error) = client.force_reconnection().await {
-        tracing::warn!(%error, "could not reconnect to redis");
-    }
+async fn quit(client: &Client, at_most: Duration) {
+    // It fails only where there is nothing to end, and who does not answer is left.
+    let _ = tokio::time::timeout(at_most, client.quit()).await;
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn topology(client: &Client) -> Topology {

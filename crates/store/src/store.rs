@@ -13,7 +13,7 @@ use crate::connections::{ConnectionUse, Connections};
 use crate::durability::{Durability, Wait};
 use crate::hints::Hints;
 use crate::keys::{Keys, StreamKey};
-use crate::link::Link;
+use crate::link::{CLOSE_MAX, Link};
 use crate::script::{self, Script};
 use crate::tasks::Tasks;
 use crate::waits::{self, Origin, Settled, Waits};
@@ -147,8 +147,7 @@ impl Store {
         self.tasks.close();
         self.hints.close().await;
         for link in [&self.reader, &self.commands] {
-            // It fails only where there is nothing to end.
-            let _ = link.client().quit().await;
+            link.close(CLOSE_MAX).await;
         }
     }
 

@@ -154,8 +154,7 @@ async fn serve(
 
 async fn close(link: Option<Link>) {
     if let Some(link) = link {
-        // It fails only where there is nothing to end, and who does not answer must not hold up the next round.
-        let _ = tokio::time::timeout(CLOSE_MAX, link.client().quit()).await;
+        link.close(CLOSE_MAX).await;
     }
 }
 

@@ -73,7 +73,7 @@ async fn another_number_of_shards_is_refused() {
 }
 
 /// Waits until a setting of Redis is what writes fail for.
-async fn is_refused(store: &Store) {
+pub(crate) async fn is_refused(store: &Store) {
     eventually("the setting's name", PATIENCE, || async {
         match store.cancel(id(1)).await {
             Err(StoreError::Misconfigured { setting, .. }) => Ok(setting),

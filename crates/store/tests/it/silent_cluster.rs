@@ -8,16 +8,20 @@ use paceline_testkit::resp::Reply;
 use paceline_testkit::{RedisCluster, eventually};
 
 use crate::SHARDS;
+use crate::connect::is_refused;
 use crate::support::{config, id};
 use crate::three_nodes::{Servers, through_a_proxy};
 
 /// Several attempts to connect anew fail in it: each waits for a command's answer.
-const SILENCE: Duration = Duration::from_secs(8);
+const SILENCE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Calls that are under way at a time: some are written and some are queued when the connections are made anew.
 const CALLERS: u8 = 100;
 /// More than that none of a store's clients may leave open once all is well: those of a client that was replaced are closed.
 const CLIENTS_MAX: usize = 3 * 4;
+
+/// To the one node that was gone, once it is back: of the clients for commands, reads and hints, and of those whose place they take.
+const MADE_MAX: u64 = 2 * 3;
 
 /// The clients of all nodes, without the one that asks.
 async fn clients(cluster: &RedisCluster) -> usize {
@@ -82,6 +86,22 @@ async fn a_cluster_of_which_one_node_was_gone_is_used_again() {
     proxy.silence();
     proxy.refuse();
     call_into_the_silence(&store).await;
+    let before = proxy.connections();
     proxy.redirect(redis.nodes()[2].address().clone());
     goes_on(&store, &redis).await;
+    let made = proxy.connections() - before;
+    assert!(made <= MADE_MAX, "{made}");
+}
+
+#[tokio::test]
+async fn what_takes_a_client_s_place_is_checked_as_at_the_start() {
+    let redis = Servers::start().await;
+    let (proxy, _) = through_a_proxy(&redis).await;
+    let store = Store::connect(&hasty(redis.url())).await.expect("safe");
+    proxy.silence();
+    proxy.refuse();
+    redis.configure("maxmemory-policy", "allkeys-lru").await;
+    call_into_the_silence(&store).await;
+    proxy.redirect(redis.nodes()[2].address().clone());
+    is_refused(&store).await;
 }
