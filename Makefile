@@ -4,8 +4,6 @@
   freeze-formats pacing-seeds pacing-seed pacing-mutations pacing-report chaos chaos-seed chaos-ground chaos-mutations chaos-report upgrade-test cpu-over-streams cpu-at-scale cpu-by-durability enqueue-latency \
   handlebars-spec render-rate refresh-latency fairness-latency memory-per-message ledger-rate suppression-import release clean
 
-SHELL := /bin/bash
-.SHELLFLAGS := -o pipefail -c
 STAGE := scripts/stage
 DATA ?= .run/paceline
 
@@ -93,10 +91,12 @@ memory-per-message: setup ## What a message costs in Redis's memory, by state an
 	@cargo run --locked --package paceline-store --example memory_per_message -- $(or $(N),20000) $(or $(SERVER),redis-server)
 
 suppression-import: setup release ## How fast a list comes in, into SQLite and PostgreSQL: N=100000 lines
-	@cargo run --locked --release --package paceline-e2e --example suppression_import -- $(or $(N),100000) | tee docs/reliability/suppression-import.md
+	@cargo run --locked --release --package paceline-e2e --example suppression_import -- $(or $(N),100000) > docs/reliability/suppression-import.md.new
+	@mv docs/reliability/suppression-import.md.new docs/reliability/suppression-import.md && cat docs/reliability/suppression-import.md
 
 ledger-rate: setup ## What the ledger costs: events a second, CPU for each, bytes for a million messages: N=50000
-	@cargo run --locked --release --package paceline-ledger --example ledger_rate -- $(or $(N),50000) | tee docs/reliability/ledger.md
+	@cargo run --locked --release --package paceline-ledger --example ledger_rate -- $(or $(N),50000) > docs/reliability/ledger.md.new
+	@mv docs/reliability/ledger.md.new docs/reliability/ledger.md && cat docs/reliability/ledger.md
 
 cpu-over-streams: setup release ## The same over 50 identities with 20 tenants each, beside one stream
 	tests/load/run $(BENCH) --n=20000

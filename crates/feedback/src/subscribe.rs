@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
-use seats::{Full, SUBSCRIBERS_MAX, SUBSCRIBERS_OF_TENANT_MAX, Seat, Seats};
+use seats::{Full, SUBSCRIBERS_MAX, Seat, Seats};
 
 const EVENTS_MAX: u32 = 100;
 /// Numbers that one look goes through: some of another tenant or kind stand between those that are wanted.
@@ -127,7 +127,9 @@ fn check(request: &v1::SubscribeRequest) -> Result<(), RpcError> {
 fn full(full: Full) -> RpcError {
     let message = match full {
         Full::ByAll => format!("{SUBSCRIBERS_MAX} subscribe already"),
-        Full::ByTenant => format!("{SUBSCRIBERS_OF_TENANT_MAX} of this tenant subscribe already"),
+        Full::ByTenant => {
+            "so many of this tenant subscribe that the seats that are free are others'".to_owned()
+        }
     };
     RpcError::new(Code::ResourceExhausted, reason::OVERLOADED, message).retry_after(COME_AGAIN)
 }

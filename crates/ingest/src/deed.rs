@@ -86,16 +86,21 @@ async fn redrives(
     };
     let requests = store.requests(shard, &ids).await?;
     let repinned = ids.into_iter().zip(requests).filter_map(|(id, request)| {
-        let request = Some(repinned(catalog, request?)?);
+        let request = repinned(catalog, &request?)?;
         Some(Redrive { id, request })
     });
     Ok(repinned.collect())
 }
 
-fn repinned(catalog: &Catalog, request: Bytes) -> Option<Bytes> {
-    let template = v1::StoredRequest::decode(request.clone()).ok()?.template;
-    let template = catalog.get(&template, None)?;
-    Some(pinned(&request, &template.hash().0))
+/// The request with the newest version of its template, `None` within if it has that already; `None` where there is none.
+#[expect(
+    clippy::option_option,
+    reason = "what is redriven unchanged is not what can't be"
+)]
+fn repinned(catalog: &Catalog, request: &[u8]) -> Option<Option<Bytes>> {
+    let known = v1::StoredRequest::decode(request).ok()?;
+    let newest = catalog.get(&known.template, None)?.hash().0;
+    Some((known.bundle_hash != newest[..]).then(|| pinned(request, &newest)))
 }
 
 /// A stored request with another template pinned. All else stays as it is, what a later release wrote included: of a field that stands

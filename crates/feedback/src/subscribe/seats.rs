@@ -1,11 +1,12 @@
-//! Who subscribes at a time: so many in all, and of one tenant a quarter of them, so that no tenant keeps the others out.
+//! Who subscribes at a time: so many in all. A tenant with a quarter of the seats gets more only while another quarter stays free, so that none
+//! keeps the others out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Subscribers of one process; each asks the ledger twice a second while there is nothing to tell.
 pub(super) const SUBSCRIBERS_MAX: usize = 200;
-pub(super) const SUBSCRIBERS_OF_TENANT_MAX: usize = 50;
+const QUARTER: usize = SUBSCRIBERS_MAX / 4;
 
 /// The seats that are taken, by tenant. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -28,14 +29,14 @@ pub(super) enum Full {
 impl Seats {
     pub(super) fn take(&self, tenant: &str) -> Result<Seat, Full> {
         let mut taken = self.lock();
-        if taken.values().sum::<usize>() >= SUBSCRIBERS_MAX {
+        let free = SUBSCRIBERS_MAX - taken.values().sum::<usize>();
+        if free == 0 {
             return Err(Full::ByAll);
         }
-        let of_tenant = taken.entry(tenant.to_owned()).or_default();
-        if *of_tenant >= SUBSCRIBERS_OF_TENANT_MAX {
+        if free <= QUARTER && taken.get(tenant).is_some_and(|of_tenant| *of_tenant >= QUARTER) {
             return Err(Full::ByTenant);
         }
-        *of_tenant += 1;
+        *taken.entry(tenant.to_owned()).or_default() += 1;
         drop(taken);
         Ok(Seat {
             tenant: tenant.to_owned(),
@@ -62,7 +63,7 @@ impl Drop for Seat {
 
 #[cfg(test)]
 mod tests {
-    use super::{Full, SUBSCRIBERS_MAX, SUBSCRIBERS_OF_TENANT_MAX, Seat, Seats};
+    use super::{Full, QUARTER, SUBSCRIBERS_MAX, Seat, Seats};
 
     fn fill(seats: &Seats, tenant: &str, number: usize) -> Vec<Seat> {
         (0..number).map(|_| seats.take(tenant).expect("a seat")).collect()
@@ -71,11 +72,12 @@ mod tests {
     #[test]
     fn a_tenant_leaves_seats_for_others() {
         let seats = Seats::default();
-        let mut of_shop = fill(&seats, "shop", SUBSCRIBERS_OF_TENANT_MAX);
+        let mut of_shop = fill(&seats, "shop", 3 * QUARTER);
         assert_eq!(seats.take("shop").expect_err("full"), Full::ByTenant);
         let other = seats.take("bank").expect("a seat");
-        of_shop.pop();
-        fill(&seats, "shop", 1);
+        assert_eq!(seats.take("shop").expect_err("full"), Full::ByTenant);
+        of_shop.truncate(2 * QUARTER);
+        fill(&seats, "shop", QUARTER - 1);
         drop((of_shop, other));
         assert!(seats.lock().is_empty(), "who has left is not remembered");
     }
@@ -84,8 +86,8 @@ mod tests {
     fn all_tenants_together_are_bounded() {
         let seats = Seats::default();
         let mut taken = Vec::new();
-        for tenant in 0..SUBSCRIBERS_MAX / SUBSCRIBERS_OF_TENANT_MAX {
-            taken.extend(fill(&seats, &tenant.to_string(), SUBSCRIBERS_OF_TENANT_MAX));
+        for tenant in 0..SUBSCRIBERS_MAX / QUARTER {
+            taken.extend(fill(&seats, &tenant.to_string(), QUARTER));
         }
         assert_eq!(seats.take("late").expect_err("full"), Full::ByAll);
         assert_eq!(taken.len(), SUBSCRIBERS_MAX);
