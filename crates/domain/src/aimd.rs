@@ -16,8 +16,8 @@
 //!   only when the last send from before it must have timed out. Such a cut is taken from the most that was sent since those
 //!   sends began: a flow whose sends all wait for a timeout sends next to nothing when the errors come.
 //! - After an outage it goes on at half, in both modes; a static rate comes back to its own by the same steps.
-//! - Near what the provider took at the last cut the rate rises by 1 % instead of 5 %, past it by a quarter of a percent, for up to a
-//!   minute: it finds the same limit again with fewer rejections. It never rises above twice what was really sent.
+//! - Near what the provider took at the last cut the rate rises by 1 % instead of 5 %, past it by a quarter of a percent, for up to
+//!   two minutes: it finds the same limit again with fewer rejections. It never rises above twice what was really sent.
 //! - An account that allows less cuts at once; one that allows more is only a higher cap.
 
 mod decision;

@@ -18,6 +18,7 @@ use paceline_domain::lease::{Books, Grant, HolderId, Request, Reserve, SAFE_TTL,
 use crate::chance::Clock;
 use crate::redis::{Adopted, Kept, Known, LEAD_MS, Term};
 use crate::sender::Call;
+use crate::world::Plan;
 
 /// What a leader stops short of the end of its lead.
 const MARGIN_MS: u64 = 300;
@@ -135,11 +136,11 @@ impl Coordinator {
         Some((key, at))
     }
 
-    /// Shares the account's rate anew, while it leads. `identities` have keys of it.
-    pub fn allot(&mut self, identities: usize, max_send_rate: f64, now: u64) {
+    /// Shares the account's rate anew among the plan's identities, while it leads.
+    pub fn allot(&mut self, plan: &Plan, max_send_rate: f64, now: u64) {
         let at = self.clock.at(now);
         if let Some(lead) = self.lead(now) {
-            lead.allot(identities, max_send_rate, at);
+            lead.allot(plan, max_send_rate, at);
         }
     }
 
@@ -231,15 +232,16 @@ impl Coordinator {
 impl Lead {
     /// While it is not known what all identities hold, none gets more than it has: one that is not open, or that learns, may hold
     /// what a leader before has granted.
-    fn allot(&mut self, identities: usize, max_send_rate: f64, at: Duration) {
+    fn allot(&mut self, plan: &Plan, max_send_rate: f64, at: Duration) {
         let account = self.account.get_or_insert_with(|| Account::new(max_send_rate));
         account.set_max_send_rate(max_send_rate);
         for key in self.keys.values_mut() {
             key.look_at_account(max_send_rate, at);
         }
-        let lacks_some = self.keys.len() < identities;
-        // What a leader before has granted, safe rates included.
-        let may_be_held = at < self.since + in_books(TTL + SAFE_TTL);
+        let lacks_some = self.keys.len() < plan.identities;
+        let keeps_back = plan.reserve.share > 0.0;
+        let granted_max = if keeps_back { TTL + SAFE_TTL } else { TTL };
+        let may_be_held = at < self.since + in_books(granted_max);
         let all_known =
             !(may_be_held && lacks_some) && self.keys.values().all(|key| !key.books.is_learning(at));
         let demand = |key: &Key| Demand {

@@ -62,7 +62,10 @@ pub fn run(seed: u64) -> Result<Story, String> {
     world.run(FAULTS_MS)?;
     world.calm();
     world.run(CALM_MS)?;
-    while world.rates_changed_since(SETTLED_MS) && world.now < FAULTS_MS + LATE_MS {
+    while world.rates_changed_since(SETTLED_MS) {
+        if world.now > FAULTS_MS + LATE_MS {
+            return Err("the rate never stands still".to_owned());
+        }
         world.run(STEP_MS)?;
     }
     world.check_end()?;

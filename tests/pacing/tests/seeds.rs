@@ -92,6 +92,8 @@ fn an_account_that_allows_less_ends_what_the_lapsed_go_on_with() {
     assert!(all_safe > 120.0 && world.sent_safe > 100, "{all_safe}");
     world.plan.account = Some(120.0);
     world.run(10_000).expect("holds");
+    let all: f64 = (0..3).map(|identity| world.held(identity)).sum();
+    assert!(all <= 120.0, "{all}");
 }
 
 /// What was taken of a limit of 1,000/s, and what was refused of all calls, in the minute after the first 90 s.

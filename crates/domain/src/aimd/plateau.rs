@@ -1,7 +1,7 @@
 //! The rate that the provider last took while it complained: near it and past it, the rate rises slowly for a while.
 //!
 //! Steps of 5 % would run into the same limit every few seconds, and each run costs rejections and a fifth of the rate. Past it they must
-//! be smaller still: a provider's bucket of a second hides for some time that its limit is passed, and by then each step counts.
+//! be smaller still: a provider's bucket hides for some time that its limit is passed, and by then each step counts.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ const WIDTH: f64 = 0.05;
 /// The steps below and above it.
 const RATIO_BELOW: f64 = 1.01;
 const RATIO_ABOVE: f64 = 1.0025;
-/// How long the rate is careful there. Then the limit has moved.
-const TIME_MAX: Duration = Duration::from_secs(60);
+/// How long the rate is careful there. Then the limit has moved: in that time these steps empty a bucket of ten seconds.
+const TIME_MAX: Duration = Duration::from_secs(120);
 
 /// What is known of the last rate before a cut.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

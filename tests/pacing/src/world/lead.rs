@@ -96,7 +96,7 @@ impl World {
     /// The leader looks at the account.
     fn allot(&mut self, index: usize) {
         let Some(rate) = self.plan.account else { return };
-        self.coordinators[index].allot(self.plan.identities, rate, self.now);
+        self.coordinators[index].allot(&self.plan, rate, self.now);
     }
 
     fn adopt(&mut self, index: usize, key: usize, term: Term) {
