@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup run up-separate build test test-peers check fmt clippy tidy doc unit e2e screenshots cpu-per-email \
   freeze-formats pacing-seeds pacing-seed pacing-mutations pacing-report chaos chaos-seed chaos-ground chaos-mutations chaos-report upgrade-test cpu-over-streams cpu-at-scale cpu-by-durability enqueue-latency \
-  handlebars-spec render-rate refresh-latency fairness-latency memory-per-message ledger-rate suppression-import release clean
+  fuzz handlebars-spec render-rate refresh-latency fairness-latency memory-per-message ledger-rate suppression-import release clean
 
 STAGE := scripts/stage
 DATA ?= .run/paceline
@@ -117,6 +117,11 @@ enqueue-latency: setup release ## The latency of Enqueue over gRPC at 1,000 and 
 
 fairness-latency: setup release ## From Enqueue to the provider: alone, beside a slow identity, beside a flood of bulk mail
 	for block in none slow flood; do tests/load/run $(BENCH) fairness --block=$$block || exit; done
+
+fuzz: setup ## Looks for inputs that break parsers, renderer and encoders, for MINUTES=5 each (needs cargo-fuzz and the nightly toolchain)
+	for target in template render url address header; do \
+	  mkdir -p .run/fuzz/$$target && cargo +nightly fuzz run --sanitizer none $$target .run/fuzz/$$target fuzz/corpus/$$target -- \
+	    -max_total_time=$$((60 * $(or $(MINUTES),5))) -timeout=20 -max_len=8192 -print_final_stats=1 || exit; done
 
 handlebars-spec: setup ## The cases of npm's handlebars-spec through Handlebars.js and Paceline (needs node): docs/handlebars.md
 	HANDLEBARS_JS=$$(scripts/handlebars-js) cargo run --locked --package paceline-templates --example handlebars_spec

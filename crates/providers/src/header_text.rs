@@ -14,7 +14,7 @@ const ENCODED_WORD: &str = "=?";
 
 /// A header that can't be sent. Says where, never what stood there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum HeaderError {
+pub enum HeaderError {
     #[error("{0} has a control character")]
     ControlCharacter(&'static str),
     #[error("{0} has a character that is not allowed there")]
@@ -24,7 +24,10 @@ pub(crate) enum HeaderError {
 }
 
 /// An address with its display name, as one entry of a From, To or Reply-To.
-pub(crate) fn mailbox(mailbox: Mailbox<'_>) -> Result<String, HeaderError> {
+///
+/// # Errors
+/// If the address is no printable ASCII or could be more than one, or the name has a control character.
+pub fn mailbox(mailbox: Mailbox<'_>) -> Result<String, HeaderError> {
     let Mailbox {
         address,
         display_name,
@@ -44,7 +47,10 @@ pub(crate) fn mailbox(mailbox: Mailbox<'_>) -> Result<String, HeaderError> {
 }
 
 /// A custom header's name, within the provider's limits.
-pub(crate) fn field_name(name: &str) -> Result<&str, HeaderError> {
+///
+/// # Errors
+/// If it has not 1 to 126 bytes, or one that a name can't have (RFC 5322, 2.2).
+pub fn field_name(name: &str) -> Result<&str, HeaderError> {
     if !(1..=126).contains(&name.len()) {
         return Err(HeaderError::Length("a header's name"));
     }
@@ -55,7 +61,10 @@ pub(crate) fn field_name(name: &str) -> Result<&str, HeaderError> {
 }
 
 /// A custom header's value, within the provider's limits. Printable ASCII stays as it is, encoded words included.
-pub(crate) fn field_value(value: &str) -> Result<String, HeaderError> {
+///
+/// # Errors
+/// If it has a control character, or not 1 to 995 bytes once it is encoded.
+pub fn field_value(value: &str) -> Result<String, HeaderError> {
     refuse_control("a header", value)?;
     let encoded = if value.is_ascii() {
         value.to_owned()
@@ -70,17 +79,26 @@ pub(crate) fn field_value(value: &str) -> Result<String, HeaderError> {
 }
 
 /// A subject travels as UTF-8 and is encoded by the provider.
-pub(crate) fn subject(subject: &str) -> Result<&str, HeaderError> {
+///
+/// # Errors
+/// If it has a control character.
+pub fn subject(subject: &str) -> Result<&str, HeaderError> {
     refuse_control("the subject", subject).map(|()| subject)
 }
 
 /// A part's name stays as it is; quotes are the form's concern.
-pub(crate) fn file_name(name: &str) -> Result<&str, HeaderError> {
+///
+/// # Errors
+/// If it has a control character.
+pub fn file_name(name: &str) -> Result<&str, HeaderError> {
     refuse_control("a part's name", name).map(|()| name)
 }
 
 /// A part's media type, with its parameters; of none, the one that says nothing.
-pub(crate) fn content_type(text: &str) -> Result<&str, HeaderError> {
+///
+/// # Errors
+/// If it is no printable ASCII.
+pub fn content_type(text: &str) -> Result<&str, HeaderError> {
     if text.is_empty() {
         return Ok("application/octet-stream");
     }

@@ -7,7 +7,7 @@
 
 mod answer;
 pub mod events;
-mod header_text;
+pub mod header_text;
 mod http_client;
 pub mod mailgun;
 pub mod message;

@@ -3,7 +3,6 @@
 //! Values are lent from the data, never copied, and a path is found in as many steps as it has names. What is deep is the program,
 //! and that is bounded when it is made; so the stack is, too.
 
-use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
 use serde_json::Value;
@@ -13,11 +12,12 @@ use super::helpers::Args;
 use super::html::{Event, Lexer};
 use super::meter::Meter;
 use super::program::{
-    Base, Block, Call, Escape, Expr, If, LoopValue, Node, Partial, PartialScope, Path, Place, Print, Program,
-    Url,
+    Block, Call, Escape, Expr, If, Node, Partial, PartialScope, Place, Print, Program, Url,
 };
 use super::value::{self, Val};
 use super::{escape, html, url};
+
+mod lookup;
 
 /// Where and why a source could not be rendered.
 #[derive(Debug)]
@@ -106,27 +106,40 @@ impl<'a> Render<'a, '_, '_> {
     }
 
     fn print(&mut self, print: &'a Print) -> Result<(), RenderFault> {
+        if let Expr::Path(path) = &print.value
+            && let Some(Value::String(text)) = self.lent(path)
+        {
+            // By far the most of what is printed.
+            self.meter.steps(path.segments.len())?;
+            return self.write(text, &print.escape);
+        }
         let value = self.eval(&print.value)?;
-        let text = match value.get() {
-            Some(Value::String(text)) => Cow::Borrowed(text.as_str()),
+        match value.get() {
+            Some(Value::String(text)) => self.write(text, &print.escape),
             Some(value) => {
                 let mut text = String::new();
                 value::print(value, &mut text)?;
-                Cow::Owned(text)
+                self.write(&text, &print.escape)
             }
-            None => return Err(self.missing(&print.value)),
-        };
+            None => Err(self.missing(&print.value)),
+        }
+    }
+
+    fn write(&mut self, text: &str, escape: &Escape) -> Result<(), RenderFault> {
         let before = self.out.len() + text.len();
         self.meter.output(text.len())?;
-        match &print.escape {
-            Escape::Html => escape::html(&text, &mut self.out),
-            Escape::Nothing => self.out.push_str(&text),
+        match escape {
+            Escape::Html => escape::html(text, &mut self.out),
+            Escape::Nothing => self.out.push_str(text),
             Escape::Trusted(place) => {
-                check_html(&text, place)?;
-                self.out.push_str(&text);
+                check_html(text, place)?;
+                self.out.push_str(text);
             }
         }
-        self.meter.output(self.out.len() - before)
+        match self.out.len() - before {
+            0 => Ok(()),
+            entities => self.meter.output(entities),
+        }
     }
 
     fn conditional(&mut self, conditional: &'a If) -> Done {
@@ -308,110 +321,6 @@ impl<'a> Render<'a, '_, '_> {
             meter: self.meter,
         })
     }
-
-    fn path(&mut self, path: &'a Path) -> Result<Val<'a>, RenderFault> {
-        self.meter.steps(1 + path.segments.len())?;
-        let base = match path.base {
-            Base::Root => Val::Given(self.data),
-            Base::Scope(up) => self.scope(up).map_or(Val::Missing, |scope| scope.this.clone()),
-            Base::Given(up, index) => {
-                let given = self.scope(up).and_then(|scope| scope.given.get(index));
-                given.map_or(Val::Missing, Clone::clone)
-            }
-            Base::Key(up) => {
-                let round = self.scope(up).and_then(|scope| scope.round);
-                round.map_or(Val::Missing, Round::key)
-            }
-            Base::Loop(value, up) => {
-                let mut rounds = self.scopes.iter().rev().filter_map(|scope| scope.round);
-                rounds.nth(up).map_or(Val::Missing, |round| round.value(value))
-            }
-        };
-        match base {
-            Val::Given(value) => Ok(descend(value, path)),
-            made if path.segments.is_empty() => Ok(made),
-            _ => Ok(Val::Missing),
-        }
-    }
-
-    fn scope(&self, up: usize) -> Option<&Scope<'a>> {
-        self.scopes.iter().rev().nth(up)
-    }
-
-    /// Why a value that is missing is an error: where its way ends.
-    fn missing(&self, expr: &'a Expr) -> RenderFault {
-        if let Expr::Path(path) = expr
-            && let Base::Scope(up) = path.base
-            && let Some(Val::Given(from)) = self.scope(up).map(|scope| &scope.this)
-            && let Some(name) = name_into_list(from, path)
-        {
-            return RenderFault::ListHasNoNames { name };
-        }
-        RenderFault::MissingVariable {
-            variable: expr.written().to_owned(),
-        }
-    }
-}
-
-impl<'a> Round<'a> {
-    fn value(self, value: LoopValue) -> Val<'a> {
-        Val::Made(match value {
-            LoopValue::Index => self.index.into(),
-            LoopValue::First => (self.index == 0).into(),
-            LoopValue::Last => self.is_last.into(),
-            LoopValue::Key => return self.key(),
-        })
-    }
-
-    /// A list's keys are its indices, as in Handlebars.js.
-    fn key(self) -> Val<'a> {
-        Val::Made(match self.key {
-            Some(key) => key.into(),
-            None => self.index.into(),
-        })
-    }
-}
-
-/// As JavaScript does, a list and a text have a `length`.
-fn descend<'a>(value: &'a Value, path: &'a Path) -> Val<'a> {
-    let mut value = value;
-    for (at, segment) in path.segments.iter().enumerate() {
-        let found = match value {
-            Value::Object(object) => object.get(&*segment.name),
-            Value::Array(list) => segment.index.and_then(|index| list.get(index)),
-            _ => None,
-        };
-        match found {
-            Some(found) => value = found,
-            None if &*segment.name == "length" && at + 1 == path.segments.len() => return length(value),
-            None => return Val::Missing,
-        }
-    }
-    Val::Given(value)
-}
-
-fn length(value: &Value) -> Val<'static> {
-    match value {
-        Value::Array(list) => Val::Made(list.len().into()),
-        Value::String(text) => Val::Made(text.encode_utf16().count().into()),
-        _ => Val::Missing,
-    }
-}
-
-/// The name by which a path asks a list for a field.
-fn name_into_list(value: &Value, path: &Path) -> Option<String> {
-    let mut value = value;
-    for segment in &path.segments {
-        value = match value {
-            Value::Object(object) => object.get(&*segment.name)?,
-            Value::Array(list) => match segment.index {
-                Some(index) => list.get(index)?,
-                None => return Some(segment.name.to_string()),
-            },
-            _ => return None,
-        };
-    }
-    None
 }
 
 fn check_html(markup: &str, place: &Lexer) -> Result<(), RenderFault> {
