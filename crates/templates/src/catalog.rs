@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::bundle;
 use crate::check;
+use crate::fallbacks::{self, Versions};
 use crate::finding::{Finding, Rule};
 use crate::template::{BundleError, Template};
 
@@ -15,7 +16,7 @@ const TEMPLATES_MAX: usize = 2_000;
 
 /// Templates by name and version. Immutable: a change of the directory is a new catalog.
 pub struct Catalog {
-    templates: BTreeMap<String, BTreeMap<u32, Arc<Template>>>,
+    templates: Versions,
 }
 
 /// A directory that can't be used: all that is wrong with it.
@@ -55,6 +56,10 @@ impl Catalog {
             }
             Err(description) => loading.refuse("", description),
         }
+        let unfit = fallbacks::check(&loading.templates);
+        loading
+            .findings
+            .extend(unfit.into_iter().map(|((name, _), finding)| (name, finding)));
         if loading.findings.is_empty() {
             Ok(Self {
                 templates: loading.templates,
@@ -75,6 +80,13 @@ impl Catalog {
             None => versions.values().next_back().cloned(),
             Some(version) => versions.get(&version.parse().ok()?).cloned(),
         }
+    }
+
+    /// What is rendered instead of the template where it can't be, in order.
+    #[must_use]
+    pub fn fallbacks(&self, template: &Template) -> Vec<Arc<Template>> {
+        let chain = fallbacks::chain(&self.templates, template);
+        chain.into_iter().cloned().collect()
     }
 
     /// The names, in order, of those whose mail has a link to unsubscribe in every lane; once for each version.
@@ -117,7 +129,7 @@ fn folders(directory: &Path) -> Result<Vec<String>, String> {
 
 #[derive(Default)]
 struct Loading {
-    templates: BTreeMap<String, BTreeMap<u32, Arc<Template>>>,
+    templates: Versions,
     findings: Vec<(String, Finding)>,
 }
 

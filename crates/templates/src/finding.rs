@@ -71,6 +71,7 @@ rules! {
     UnusedField, "unused-field", Warning, "Every required field of the schema is used.";
     VolatilePrinted, "volatile-printed", Error, "A field that is printed is part of the message's identity, unless the manifest says otherwise.";
     IdentityUnknown, "identity-unknown", Error, "Every field of `identity` is a field of the schema.";
+    Fallback, "fallback", Error, "A fallback is there, ends, is of the same lane and category, and takes the same data.";
     NoExample, "no-example", Error, "There is at least one example.";
     ExampleInvalid, "example-invalid", Error, "Every example is JSON that fits the schema.";
     ExampleFails, "example-fails", Error, "Every example renders.";

@@ -82,6 +82,8 @@ pub struct Manifest {
     pub category: Option<String>,
     /// True if it goes although its recipient complained of some other mail.
     pub despite_complaint: bool,
+    /// The template that is rendered instead where this one can't be.
+    pub fallback: Option<String>,
 }
 
 /// The file as it is written.
@@ -126,6 +128,9 @@ struct File {
     /// For transactional mail that must come, such as a password reset: it goes although its recipient reported some mail as spam.
     #[serde(default)]
     despite_complaint: bool,
+    /// The name of the template that is rendered instead where this one can't be. Of the same lane and category; its schema must
+    /// accept the same data. Without one such a message becomes a dead letter.
+    fallback: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -166,6 +171,7 @@ impl Manifest {
                 .category
                 .or_else(|| (file.lane == Lane::Bulk).then(|| BULK_CATEGORY.to_owned())),
             despite_complaint: file.despite_complaint,
+            fallback: file.fallback,
         })
     }
 
@@ -218,6 +224,13 @@ impl File {
         if let Some(Err(problem)) = self.category.as_deref().map(check_category) {
             wrong.push(format!("category {problem}"));
         }
+        if self
+            .fallback
+            .as_ref()
+            .is_some_and(|name| !is_name(name) || name == &self.name)
+        {
+            wrong.push("fallback must be the name of another template".to_owned());
+        }
         if self.despite_complaint && (self.lane == Lane::Bulk || self.category.is_some()) {
             wrong.push(
                 "despite_complaint is for transactional mail without a category: nobody who complained gets what one can \
@@ -239,9 +252,6 @@ impl File {
             wrong.push(format!(
                 "identity and volatile name at most {FIELDS_MAX} fields, none of them empty"
             ));
-        }
-        if let Some(Err(error)) = self.category.as_deref().map(check_category) {
-            wrong.push(format!("category {error}"));
         }
         if self.headers.len() > HEADERS_MAX {
             wrong.push(format!(
@@ -395,6 +405,8 @@ mod tests {
             ),
             ("volatile = [\"\"]", "volatile"),
             ("category = \"News\"", "category"),
+            ("fallback = \"a\"", "fallback"),
+            ("fallback = \"a b\"", "fallback"),
             ("from = { address = \"nobody\" }", "from"),
             ("headers = { Subject = \"x\" }", "reserved"),
             ("headers = { X-SES-TENANT = \"x\" }", "reserved"),

@@ -1,13 +1,13 @@
 //! All bundles below a directory, for people and CI.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::check;
 use crate::bundle::{self, Files};
+use crate::fallbacks::{self, Versions};
 use crate::finding::{Finding, Rule};
-use crate::manifest::Manifest;
 use crate::reader::{HTML, MANIFEST, SCHEMA, SUBJECT};
 
 /// Folders within each other.
@@ -32,20 +32,60 @@ pub fn check_directory(directory: &Path) -> io::Result<Vec<CheckedBundle>> {
     let mut folders = Vec::new();
     find(directory, Path::new(""), 0, &mut folders)?;
     folders.sort();
-    let mut versions = BTreeSet::new();
-    let check = |folder: PathBuf| {
-        let path = directory.join(&folder);
+    let mut sets: BTreeMap<PathBuf, Set> = BTreeMap::new();
+    let mut checked = Vec::with_capacity(folders.len());
+    for folder in folders {
+        let path = directory.join(&folder).canonicalize()?;
+        let set = path.parent().map(Path::to_owned).unwrap_or_default();
         let findings = match bundle::read_folder(&path) {
-            Ok(files) => {
-                let mut findings = check(&files);
-                findings.extend(misplaced(&path, &files, &mut versions));
-                findings
-            }
+            Ok(files) => sets.entry(set).or_default().add(&path, &files, checked.len()),
             Err(error) => vec![Finding::new(Rule::Size, "", error.to_string())],
         };
-        CheckedBundle { folder, findings }
-    };
-    Ok(folders.into_iter().map(check).collect())
+        checked.push(CheckedBundle { folder, findings });
+    }
+    for set in sets.values() {
+        for (template, finding) in fallbacks::check(&set.versions) {
+            checked[set.places[&template]].findings.push(finding);
+        }
+    }
+    checked
+        .iter_mut()
+        .for_each(|bundle| super::sort(&mut bundle.findings));
+    Ok(checked)
+}
+
+/// The bundles that stand side by side.
+#[derive(Default)]
+struct Set {
+    versions: Versions,
+    /// Where they are among all that are checked.
+    places: BTreeMap<(String, u32), usize>,
+}
+
+impl Set {
+    /// Checks a bundle; one that is good and where it belongs is part of the set.
+    fn add(&mut self, path: &Path, files: &Files, place: usize) -> Vec<Finding> {
+        let (template, mut findings) = super::compile_and_check(files);
+        let Some(template) = template else {
+            return findings;
+        };
+        let (name, version) = (template.manifest.name.clone(), template.manifest.version);
+        let folder = path.file_name().unwrap_or_default().to_string_lossy();
+        if folder.split('@').next() != Some(&name) {
+            let text = format!("holds the template `{name}`: name the folder so, or `{name}@{version}`");
+            findings.push(Finding::new(Rule::Folder, MANIFEST, text));
+        } else if self.places.contains_key(&(name.clone(), version)) {
+            let text = format!("version {version} of `{name}` is there twice");
+            findings.push(Finding::new(Rule::Folder, MANIFEST, text));
+        } else {
+            self.places.insert((name.clone(), version), place);
+            self.versions
+                .entry(name)
+                .or_default()
+                .insert(version, Arc::new(template));
+        }
+        findings
+    }
 }
 
 fn find(directory: &Path, folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<()> {
@@ -73,25 +113,4 @@ fn bound(count: usize, most: usize, what: &str) -> io::Result<()> {
         return Err(io::Error::other(format!("there are more than {most} {what}")));
     }
     Ok(())
-}
-
-/// A bundle stands in a folder of its name, and once in each version.
-fn misplaced(
-    path: &Path,
-    files: &Files,
-    versions: &mut BTreeSet<(Option<PathBuf>, String, u32)>,
-) -> Option<Finding> {
-    let manifest = Manifest::parse(files.get(MANIFEST)?).ok()?;
-    let path = path.canonicalize().ok()?;
-    let folder = path.file_name()?.to_string_lossy();
-    let parent = path.parent().map(Path::to_owned);
-    let (name, version) = (manifest.name, manifest.version);
-    let text = if folder.split('@').next() != Some(&name) {
-        format!("holds the template `{name}`: name the folder so, or `{name}@{version}`")
-    } else if !versions.insert((parent, name.clone(), version)) {
-        format!("version {version} of `{name}` is there twice")
-    } else {
-        return None;
-    };
-    Some(Finding::new(Rule::Folder, MANIFEST, text))
 }

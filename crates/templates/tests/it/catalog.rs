@@ -5,15 +5,7 @@ use std::sync::Arc;
 
 use paceline_templates::{BundleCache, Catalog, Files, Template, check_directory};
 
-use super::{compile, files_with};
-
-fn write(directory: &Path, folder: &str, files: &Files) {
-    for (path, content) in files {
-        let path = directory.join(folder).join(path);
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
-        std::fs::write(path, content).expect("writable");
-    }
-}
+use super::{compile, files_with, write};
 
 fn version(name: &str, version: u32) -> Files {
     let manifest = format!("name = \"{name}\"\nversion = {version}\nlane = \"bulk\"\n");

@@ -11,6 +11,7 @@ mod rendering;
 mod rules;
 mod urls;
 
+use std::path::Path;
 use std::time::Duration;
 
 use paceline_domain::id::MessageId;
@@ -45,6 +46,14 @@ fn files_with(changes: &[(&str, Option<&str>)]) -> Files {
         };
     }
     files
+}
+
+fn write(directory: &Path, folder: &str, files: &Files) {
+    for (path, content) in files {
+        let path = directory.join(folder).join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
+        std::fs::write(path, content).expect("writable");
+    }
 }
 
 fn compile(files: &Files) -> Template {

@@ -1,6 +1,6 @@
 //! The rules of the check: for each what it refuses, and what stands just on the other side.
 
-use paceline_templates::{Files, Rule, Severity, check};
+use paceline_templates::{Catalog, Files, Finding, Rule, Severity, check, check_directory};
 use serde_json::{Value, json};
 
 use super::{MANIFEST, files_with};
@@ -357,4 +357,95 @@ fn bounds_are_told_as_a_rule() {
     assert_eq!(found(&files), [""; 0]);
     files.insert("body.txt.hbs".to_owned(), vec![b'x'; 50 * 1024 + 1]);
     assert_eq!(found(&files), ["size "]);
+}
+
+/// A template without data.
+fn plain<'a>(name: &'a str, manifest: &'a str) -> (&'a str, &'a str, &'a str, &'a str) {
+    (name, manifest, "{}", "{}")
+}
+
+/// What is found in a directory of templates with these manifests and schemas, each with an example of its own.
+fn in_directory(templates: &[(&str, &str, &str, &str)]) -> Vec<String> {
+    let directory = tempfile::tempdir().expect("a directory");
+    for (name, manifest, schema, example) in templates {
+        let manifest = format!("name = \"{name}\"\nversion = 1\n{manifest}\n");
+        let files = files_with(&[
+            ("template.toml", Some(&manifest)),
+            ("schema.json", Some(schema)),
+            ("examples/first.json", Some(example)),
+        ]);
+        super::write(directory.path(), name, &files);
+    }
+    let checked = check_directory(directory.path()).expect("readable");
+    let findings = checked.iter().flat_map(|bundle| {
+        let shown = |finding: &Finding| {
+            format!(
+                "{} {} {}",
+                bundle.folder.display(),
+                finding.rule.as_str(),
+                finding.file
+            )
+        };
+        bundle
+            .findings
+            .iter()
+            .filter(|finding| finding.forbids())
+            .map(shown)
+    });
+    let found: Vec<_> = findings.collect();
+    // What a service loads is held to the same.
+    assert_eq!(Catalog::load(directory.path()).is_ok(), found.is_empty());
+    found
+}
+
+#[test]
+fn a_fallback_is_there_ends_and_takes_the_same_data() {
+    const T: &str = "lane = \"transactional\"";
+    let to = |name: &str| format!("{T}\nfallback = \"{name}\"");
+    let (b, c, d, e) = (&to("b"), &to("c"), &to("d"), &to("e"));
+    assert_eq!(
+        in_directory(&[plain("a", b), plain("b", c), plain("c", d), plain("d", T)]),
+        [""; 0]
+    );
+    assert_eq!(
+        in_directory(&[
+            plain("a", b),
+            plain("b", c),
+            plain("c", d),
+            plain("d", e),
+            plain("e", T)
+        ]),
+        ["a fallback template.toml"],
+        "four are too many"
+    );
+    assert_eq!(
+        in_directory(&[plain("a", b)]),
+        ["a fallback template.toml"],
+        "not there"
+    );
+    let circle = [plain("b", c), plain("c", b)];
+    assert_eq!(
+        in_directory(&circle),
+        ["b fallback template.toml", "c fallback template.toml"]
+    );
+    let category = format!("{T}\ncategory = \"news\"");
+    assert_eq!(
+        in_directory(&[plain("a", b), ("b", &category, "{}", "{}")])
+            .iter()
+            .filter(|found| found.contains(" fallback "))
+            .count(),
+        1
+    );
+    let needs = "{\"name\": \"string\"}";
+    assert_eq!(
+        in_directory(&[plain("a", b), ("b", T, needs, "{\"name\": \"x\"}")]),
+        ["a fallback examples/first.json"]
+    );
+    assert_eq!(
+        in_directory(&[
+            ("a", b, "{}", "{\"name\": \"y\"}"),
+            ("b", T, needs, "{\"name\": \"x\"}")
+        ]),
+        [""; 0]
+    );
 }
