@@ -26,7 +26,10 @@ pub(crate) use suppression::{
     AddOptions, CheckOptions, ExportOptions, ImportOptions, ListOptions, RemoveOptions, SuppressionCommand,
     SuppressionOptions,
 };
-pub(crate) use templates::{CheckBundlesOptions, NewOptions, PreviewOptions, ReportFormat, TemplatesCommand};
+pub(crate) use templates::{
+    AskedRenderer, CheckBundlesOptions, NewOptions, PreviewOptions, ReportFormat, TemplatesCommand,
+    TemplatesOptions,
+};
 pub(crate) use throttle::{ByHand, Kind, ShowOptions, ThrottleCommand, ThrottleOptions, Way};
 pub(crate) use up::UpOptions;
 pub(crate) use warmup::{WarmupCommand, WarmupOptions};
@@ -126,9 +129,8 @@ pub(crate) enum Command {
     Doubt(Box<DoubtOptions>),
     /// Shows who is not written to any more, and changes it.
     Suppression(Box<SuppressionOptions>),
-    /// Checks bundles, begins them, and shows how they look.
-    #[command(subcommand)]
-    Templates(TemplatesCommand),
+    /// Checks bundles, begins them, shows how they look and how they fare.
+    Templates(Box<TemplatesOptions>),
     /// Looks for mistakes that no single message shows.
     #[command(subcommand)]
     Audit(Box<AuditCommand>),

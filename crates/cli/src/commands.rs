@@ -24,7 +24,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Doubt(options) => doubt::run(&arguments.target, *options).await,
         Command::Stop(options) => stop::run(&arguments.target, *options).await,
         Command::Suppression(options) => suppression::run(&arguments.target, *options).await,
-        Command::Templates(command) => templates::run(command).await,
+        Command::Templates(options) => templates::run(&arguments.target, *options).await,
         Command::Audit(command) => audit::run(&arguments.target, *command).await,
         Command::Queue => queue::run(&arguments.target).await,
         Command::Throttle(options) => throttle::run(&arguments.target, &options).await,

@@ -1,4 +1,4 @@
-//! `paceline templates`: the folder's bundles, from their first line to the check before they are published.
+//! `paceline templates`: the folder's bundles, from their first line to the check before they are published, and how they fare.
 
 mod browser;
 mod check;
@@ -6,13 +6,15 @@ mod new;
 mod page;
 mod preview;
 mod report;
+mod stats;
 
-use crate::args::TemplatesCommand;
+use crate::args::{Target, TemplatesCommand, TemplatesOptions};
 
-pub(crate) async fn run(command: TemplatesCommand) -> anyhow::Result<()> {
-    match command {
-        TemplatesCommand::Check(options) => check::run(&options),
-        TemplatesCommand::New(options) => new::run(&options),
-        TemplatesCommand::Preview(options) => preview::run(&options).await,
+pub(crate) async fn run(target: &Target, options: TemplatesOptions) -> anyhow::Result<()> {
+    match options.command {
+        None | Some(TemplatesCommand::Stats) => stats::run(target, &options.asked).await,
+        Some(TemplatesCommand::Check(options)) => check::run(&options),
+        Some(TemplatesCommand::New(options)) => new::run(&options),
+        Some(TemplatesCommand::Preview(options)) => preview::run(&options).await,
     }
 }

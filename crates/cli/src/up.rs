@@ -109,13 +109,15 @@ impl Stack {
             )
             .await?;
         }
-        self.start(Service::Renderer, &files.renderer(web)?, surroundings)
-            .await?;
+        let renderer = self
+            .start(Service::Renderer, &files.renderer(web)?, surroundings)
+            .await?
+            .bound;
         let ingest = self
             .start(Service::Ingest, &files.ingest(web)?, surroundings)
             .await?
             .bound;
-        say_where(options, files, (ingest, coordinator, feedback.bound));
+        say_where(options, files, [ingest, coordinator, renderer, feedback.bound]);
         if options.examples
             && let Err(error) = examples::send(ingest.grpc, &options.templates).await
         {
@@ -167,11 +169,12 @@ fn webhooks(web: SocketAddr) -> Webhooks {
     }
 }
 
-fn say_where(options: &UpOptions, files: &Files, (ingest, coordinator, feedback): (Bound, Bound, Bound)) {
+fn say_where(options: &UpOptions, files: &Files, [ingest, coordinator, renderer, feedback]: [Bound; 4]) {
     println!("Paceline is up.");
     println!("  inbox     http://{}/", files.lookalike());
     println!("  ingest    {} (gRPC, reflection on)", ingest.grpc);
     println!("  pacing    {} (for paceline throttle)", coordinator.grpc);
+    println!("  templates {} (for paceline templates)", renderer.grpc);
     println!("  ledger    {} (gRPC, reflection on)", feedback.grpc);
     println!("  metrics   http://{}/metrics", ingest.admin);
     println!("  settings  {}", files.folder().display());

@@ -27,7 +27,7 @@ use paceline_kit::clock::Clock;
 use paceline_kit::identity::{IdentitySettings, is_name};
 use paceline_kit::secret::Secret;
 use paceline_store::{Durability, NewMessage};
-use paceline_templates::{Catalog, Template};
+use paceline_templates::{LiveCatalog, Template};
 use paceline_wire::status::{InvalidFields, Violation};
 use paceline_wire::{convert, v1};
 use prost::Message as _;
@@ -44,7 +44,7 @@ const KEY_CHARS_MAX: usize = 256;
 
 /// Checks requests against the templates and identities of this process.
 pub(crate) struct Admission {
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) catalog: Arc<LiveCatalog>,
     pub(crate) identities: Vec<IdentitySettings>,
     /// True if mail that has a category gets a link to unsubscribe; where it can't, it is refused.
     pub(crate) makes_links: bool,
@@ -138,8 +138,9 @@ impl Admission {
 
     fn template(&self, request: &v1::EnqueueRequest, wrong: &mut InvalidFields) -> Option<Arc<Template>> {
         let version = Some(request.template_version.as_str()).filter(|version| !version.is_empty());
-        let found = self.catalog.get(&request.template, version);
-        if found.is_none() && version.is_some() && self.catalog.get(&request.template, None).is_some() {
+        let catalog = self.catalog.current();
+        let found = catalog.get(&request.template, version);
+        if found.is_none() && version.is_some() && catalog.get(&request.template, None).is_some() {
             wrong.add("template_version", "is no version of this template here");
         } else if found.is_none() {
             wrong.add("template", "is no template here");
@@ -241,6 +242,7 @@ impl Admission {
             .address_key
             .as_ref()
             .map(|key| logged::encode(key, id, &request, &parts, of_content.unwrap_or_default()));
+        let fallbacks = self.catalog.current().fallback_hashes(&parts.template);
         let packed = digests
             .as_ref()
             .map(|digests| digests.to_bytes())
@@ -259,7 +261,7 @@ impl Admission {
                 resubmit: request.resubmit,
                 durability: parts.durability,
                 logged: logged.unwrap_or_default(),
-                request: stored(request, &parts, traceparent),
+                request: stored(request, &parts, fallbacks, traceparent),
             },
         }
     }
@@ -391,12 +393,13 @@ fn record(request: &v1::EnqueueRequest, parts: &Parts<'_>, digests: Vec<u8>) -> 
 }
 
 /// The request as the renderer will read it: addresses in their one spelling, the template pinned.
-fn stored(request: v1::EnqueueRequest, parts: &Parts<'_>, traceparent: String) -> Bytes {
+fn stored(request: v1::EnqueueRequest, parts: &Parts<'_>, fallbacks: Vec<u8>, traceparent: String) -> Bytes {
     let stored = v1::StoredRequest {
         tenant: request.tenant,
         user_id: request.user_id,
         template: request.template,
         bundle_hash: Bytes::copy_from_slice(&parts.template.hash().0),
+        fallback_hashes: (!fallbacks.is_empty()).then(|| fallbacks.into()),
         recipient: Some(v1::Mailbox::from(&parts.recipient)),
         data: request.data,
         from: parts.from.as_ref().map(v1::Mailbox::from),

@@ -77,6 +77,8 @@ impl UnsubscribeSettings {
 #[serde(deny_unknown_fields)]
 pub struct TemplateSettings {
     pub directory: PathBuf,
+    #[serde(with = "humantime_serde")]
+    pub look_every: Duration,
 }
 
 /// How much may wait, and how it is gathered.
@@ -155,6 +157,9 @@ impl Settings for Config {
             self.address_key.check_key("address_key")?;
         }
         self.intake.validate()?;
+        if self.templates.look_every < Duration::from_millis(10) {
+            return refuse("templates.look_every", "must be at least 10ms");
+        }
         self.unsubscribe.validate()?;
         if self.watch.poll < Duration::from_millis(10) {
             return refuse("watch.poll", "must be at least 10ms");

@@ -8,7 +8,7 @@ use paceline_domain::record::State;
 use paceline_kit::access::Caller;
 use paceline_kit::clock::Clock;
 use paceline_store::Store;
-use paceline_templates::Catalog;
+use paceline_templates::LiveCatalog;
 use paceline_wire::status::{InvalidFields, RpcError};
 use paceline_wire::v1::dead_letters_service_server::DeadLettersService;
 use paceline_wire::{convert, v1};
@@ -26,12 +26,12 @@ use crate::walk::{self, Cursor, Filter, Found, Set};
 /// The service.
 pub(crate) struct DeadLettersOf {
     store: Store,
-    catalog: Arc<Catalog>,
+    catalog: Arc<LiveCatalog>,
     clock: Arc<dyn Clock>,
 }
 
 impl DeadLettersOf {
-    pub(crate) fn new(store: Store, catalog: Arc<Catalog>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(store: Store, catalog: Arc<LiveCatalog>, clock: Arc<dyn Clock>) -> Self {
         Self {
             store,
             catalog,
@@ -144,7 +144,7 @@ impl DeadLettersService for DeadLettersOf {
         let act = self.act(&Caller::of(request.extensions()), wished.act.as_ref())?;
         let span = call::adopt(info_span!("dead_letters", rpc = "redrive"), request.metadata());
         let deed = Deed::Redrive {
-            latest: wished.latest_template.then(|| Arc::clone(&self.catalog)),
+            latest: wished.latest_template.then(|| self.catalog.current()),
         };
         let redriving = Box::pin(act.perform(&self.store, &deed));
         let redriving = call::within(call::deadline(request.metadata()), redriving);

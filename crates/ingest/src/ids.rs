@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use paceline_templates::{Catalog, Template};
+use paceline_templates::{LiveCatalog, Template};
 use paceline_wire::status::{RpcError, reason};
 use paceline_wire::v1;
 use paceline_wire::v1::ids_service_server::IdsService;
 use tonic::{Code, Request, Response, Status};
 
 /// The service.
-pub(crate) struct IdsOf(pub(crate) Arc<Catalog>);
+pub(crate) struct IdsOf(pub(crate) Arc<LiveCatalog>);
 
 #[tonic::async_trait]
 impl IdsService for IdsOf {
@@ -18,7 +18,8 @@ impl IdsService for IdsOf {
         request: Request<v1::ListIdFieldsRequest>,
     ) -> Result<Response<v1::ListIdFieldsResponse>, Status> {
         let wanted = request.into_inner().template;
-        let names = self.0.iter().map(|template| template.manifest().name.as_str());
+        let catalog = self.0.current();
+        let names = catalog.iter().map(|template| template.manifest().name.as_str());
         let mut names: Vec<&str> = names
             .filter(|name| wanted.is_empty() || wanted == *name)
             .collect();
@@ -27,7 +28,7 @@ impl IdsService for IdsOf {
             let unknown = RpcError::new(Code::NotFound, reason::NOT_FOUND, "there is no such template");
             return Err(unknown.naming("template", "is unknown").into());
         }
-        let newest = names.into_iter().filter_map(|name| self.0.get(name, None));
+        let newest = names.into_iter().filter_map(|name| catalog.get(name, None));
         let templates = newest.map(|template| described(&template)).collect();
         Ok(Response::new(v1::ListIdFieldsResponse { templates }))
     }

@@ -12,12 +12,13 @@ use paceline_kit::address_key::AddressKey;
 use paceline_kit::clock::{Clock, SystemClock};
 use paceline_kit::entrance::{Entrance, GuardedRouter};
 use paceline_kit::health::Health;
+use paceline_kit::live_templates::Follower;
 use paceline_kit::{
     Bound, Context, Shutdown, Supervisor, admin, grpc, redis, redis_clock, redis_connections, reflection,
     unsubscribe,
 };
 use paceline_store::{LogMode, Store};
-use paceline_templates::Catalog;
+use paceline_templates::{Catalog, LiveCatalog};
 use paceline_wire::v1::dead_letters_service_server::DeadLettersServiceServer;
 use paceline_wire::v1::doubt_service_server::DoubtServiceServer;
 use paceline_wire::v1::ids_service_server::IdsServiceServer;
@@ -62,7 +63,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// If a template's mail must have a link to unsubscribe and none is made, the templates or the store can't be used at the start, an address can't be bound, or a listener fails or a task is gone:
 /// then after the drain.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
-    let catalog = load_templates(&config).await?;
+    let catalog = Arc::new(load_templates(&config).await?);
     let (health, health_server) = Health::new().await;
     // The admin listener outlives the drain: /readyz and /metrics are what one looks at while it lasts.
     let admin_stop = Shutdown::new();
@@ -81,16 +82,16 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let store = redis::connect(&config.redis.store()?, &supervisor)
         .await
         .context("redis can't be used")?;
-    put_bundles(&store, &catalog).await?;
+    put_bundles(store.clone(), catalog.current()).await?;
     let meter = context.telemetry.meter(METER);
-    capacity::tell(&config.intake, &catalog, &store, &meter).await;
+    capacity::tell(&config.intake, &catalog.current(), &store, &meter).await;
 
     let serving_stop = Shutdown::new();
     let drain_max = config.drain_max;
     health.set_ready().await;
     let looking = look_after(
         store.clone(),
-        health,
+        health.clone(),
         context.shutdown.clone(),
         config.drain_notice,
     );
@@ -109,6 +110,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let (pressure, polling) = watch_pressure(config.intake, &store, &metrics, stops).await;
     let clocks = redis_clock::watch(meter.clone(), store.clone(), SystemClock, serving_stop.clone());
     let clocks = supervisor.spawn("clock", clocks);
+    let looking_after = (config.templates.look_every, health, &meter);
+    let following = follow(&catalog, looking_after, &store, stops);
     let measures = (pressure, metrics, &meter);
     let known = (catalog, address_key(&config, &store).await?);
     let (services, workers) = services(config, &entrance, known, &store, measures, stops)?;
@@ -126,6 +129,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     looking.abort();
     polling.abort();
     clocks.abort();
+    following.abort();
     finish(workers, drain_max).await;
     store.close().await;
     admin_stop.trigger();
@@ -135,13 +139,13 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
 }
 
 /// The templates, of which none may need links that are not made.
-async fn load_templates(config: &Config) -> anyhow::Result<Catalog> {
-    let directory = config.templates.directory.clone();
-    let catalog = tokio::task::spawn_blocking(move || Catalog::load(&directory))
+async fn load_templates(config: &Config) -> anyhow::Result<LiveCatalog> {
+    let (directory, makes_links) = (config.templates.directory.clone(), config.unsubscribe.is_set());
+    let catalog = tokio::task::spawn_blocking(move || LiveCatalog::load(&directory, makes_links))
         .await?
         .context("templates.directory can't be used")?;
-    if !config.unsubscribe.is_set() {
-        unsubscribe::refuse_without(catalog.with_category())?;
+    if !makes_links {
+        unsubscribe::refuse_without(catalog.current().with_category())?;
     }
     Ok(catalog)
 }
@@ -165,13 +169,12 @@ async fn address_key(config: &Config, store: &Store) -> anyhow::Result<Option<Ad
 fn services(
     config: Config,
     entrance: &Entrance,
-    (catalog, address_key): (Catalog, Option<AddressKey>),
+    (catalog, address_key): (Arc<LiveCatalog>, Option<AddressKey>),
     store: &Store,
     (pressure, metrics, meter): (Pressure, Metrics, &Meter),
     (supervisor, stop): (&Supervisor, &Shutdown),
 ) -> anyhow::Result<(GuardedRouter, Vec<JoinHandle<()>>)> {
     let (batcher, workers) = Batcher::start(store.shards(), config.intake, &metrics, store, supervisor);
-    let catalog = Arc::new(catalog);
     let admission = Admission {
         catalog: Arc::clone(&catalog),
         identities: config.identity,
@@ -223,8 +226,21 @@ async fn watch_pressure(
     (pressure, supervisor.spawn("pressure", poll.run(stop.clone())))
 }
 
+/// Keeps the templates as their directory has them.
+fn follow(
+    catalog: &Arc<LiveCatalog>,
+    (every, health, meter): (Duration, Health, &Meter),
+    store: &Store,
+    (supervisor, stop): (&Supervisor, &Shutdown),
+) -> JoinHandle<()> {
+    let store = store.clone();
+    let publish = move |catalog| put_bundles(store.clone(), catalog);
+    let following = Follower::new(Arc::clone(catalog), health, meter);
+    supervisor.spawn("templates", following.run(every, publish, stop.clone()))
+}
+
 /// Every bundle must stand in Redis before a message may pin it.
-async fn put_bundles(store: &Store, catalog: &Catalog) -> anyhow::Result<()> {
+async fn put_bundles(store: Store, catalog: Arc<Catalog>) -> anyhow::Result<()> {
     for template in catalog.iter() {
         store
             .put_bundle(&template.hash().0, template.bundle_bytes())

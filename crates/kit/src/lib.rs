@@ -16,6 +16,7 @@ pub mod health;
 pub mod identity;
 pub mod incoming;
 pub mod listen;
+pub mod live_templates;
 pub mod redis;
 pub mod redis_clock;
 pub mod redis_connections;

@@ -9,23 +9,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use paceline_domain::id::MessageId;
 use paceline_domain::reason::Reason;
-use paceline_domain::record::{Record, State, Ticket};
-use paceline_domain::stop::StopMode;
-use paceline_domain::time::Millis;
+use paceline_domain::record::{Record, State};
+use paceline_kit::Shutdown;
 use paceline_kit::stops::Met;
-use paceline_kit::{Shutdown, trace};
 use paceline_store::{
-    Change, Entry, EntryBody, ErrorClass, HandOff, HandOffError, LogMode, Stage, Stopped, StoreError,
-    StreamKey, Unrendered,
+    Change, Entry, EntryBody, ErrorClass, HandOff, HandOffError, LogMode, Stage, StoreError, StreamKey,
+    Unrendered,
 };
 use paceline_templates::{BundleHash, Template};
 use paceline_wire::stops::subject_of_request;
 use paceline_wire::v1::StoredRequest;
 use prost::Message as _;
-use tokio::time::Instant;
-use tracing::Span;
 
-use crate::kept::{self, Packed};
+use crate::attempt::{self, Attempt, Done, Task, Why};
+use crate::job::Job;
 use crate::render;
 use crate::shared::{Shared, pause_after_error};
 
@@ -35,15 +32,6 @@ const LONE_DELIVERIES_MAX: u32 = 5;
 /// Messages that a stop has met, in one script.
 const STOPPED_MAX: usize = 500;
 
-/// A message of the batch.
-#[derive(Clone, Debug)]
-struct Job {
-    stream: StreamKey,
-    entry_id: String,
-    id: MessageId,
-    ticket: Ticket,
-}
-
 /// What is decided of each message.
 #[derive(Default)]
 struct Fates {
@@ -51,6 +39,8 @@ struct Fates {
     bury: Vec<Unrendered>,
     put_off: Vec<Unrendered>,
     stop: Met,
+    /// `LoggedAct`s of what was rendered by a fallback.
+    acts: Vec<Bytes>,
     /// Entries of no queued message.
     drop: Vec<(StreamKey, String)>,
 }
@@ -195,7 +185,10 @@ impl Batch {
         asked: &[(Job, StoredRequest)],
     ) -> Result<HashMap<BundleHash, Arc<Template>>, StoreError> {
         let mut templates = HashMap::new();
-        for hash in asked.iter().filter_map(|(_, request)| bundle_hash(request)) {
+        for hash in asked
+            .iter()
+            .filter_map(|(_, request)| attempt::bundle_hash(request))
+        {
             if !templates.contains_key(&hash)
                 && let Some(template) = self.shared.bundles.get(hash).await?
             {
@@ -205,69 +198,81 @@ impl Batch {
         Ok(templates)
     }
 
+    /// Renders what can be, each by its template or by what stands in for that.
     async fn render(
         &self,
         asked: Vec<(Job, StoredRequest)>,
         templates: &HashMap<BundleHash, Arc<Template>>,
         fates: &mut Fates,
     ) {
-        let now = self.shared.clock.wall();
-        let mut work = Vec::with_capacity(asked.len());
-        for (job, request) in asked {
-            let template = bundle_hash(&request).and_then(|hash| templates.get(&hash));
-            let reason = match template {
-                Some(template) if render::lacks_link(&request, template, &self.shared.people) => {
-                    Reason::UnsubscribeUnset
+        let (mut tasks, mut failed) = self.assign(asked, templates, fates);
+        while !tasks.is_empty() || !failed.is_empty() {
+            for (attempt, why) in std::mem::take(&mut failed) {
+                attempt.log(&why);
+                match self
+                    .persist("bundles", || attempt.next(&self.shared.bundles, &why))
+                    .await
+                {
+                    Some(Some(task)) => tasks.push(task),
+                    Some(None) => fates.bury.push(attempt.job.unrendered(why.reason())),
+                    // Its entry stays pending.
+                    None => {}
                 }
-                Some(template) => {
-                    work.push((job, request, Arc::clone(template)));
-                    continue;
-                }
-                None => Reason::BundleMissing,
+            }
+            let Some(done) = self.work(std::mem::take(&mut tasks)).await else {
+                return;
             };
-            if now.since(job.ticket.accepted_at) > self.shared.templates.missing_max {
-                fates.bury.push(job.unrendered(reason));
-            } else {
-                fates.put_off.push(job.unrendered(reason));
+            for Done { attempt, outcome, at } in done {
+                match outcome {
+                    Ok(packed) => {
+                        fates.acts.extend(attempt.act(&self.shared.name, at));
+                        fates.hand_off.push(attempt.job.hand_off(packed, at));
+                    }
+                    Err(error) => failed.push((attempt, Why::Failed(error))),
+                }
             }
         }
+    }
+
+    /// Finds each message's template. Without it, it waits for another renderer, and after a day for what stands in for it.
+    fn assign(
+        &self,
+        asked: Vec<(Job, StoredRequest)>,
+        templates: &HashMap<BundleHash, Arc<Template>>,
+        fates: &mut Fates,
+    ) -> (Vec<Task>, Vec<(Attempt, Why)>) {
+        let now = self.shared.clock.wall();
+        let (mut tasks, mut failed) = (Vec::with_capacity(asked.len()), Vec::new());
+        for (job, request) in asked {
+            let late = now.since(job.ticket.accepted_at) > self.shared.templates.missing_max;
+            let template = attempt::bundle_hash(&request).and_then(|hash| templates.get(&hash));
+            match template {
+                Some(template) if render::lacks_link(&request, template, &self.shared.people) => {
+                    let end = if late { &mut fates.bury } else { &mut fates.put_off };
+                    end.push(job.unrendered(Reason::UnsubscribeUnset));
+                }
+                Some(template) => tasks.push(Task::first(job, request, Arc::clone(template))),
+                None if late => failed.push((Attempt::without(job, request), Why::Missing)),
+                None => fates.put_off.push(job.unrendered(Reason::BundleMissing)),
+            }
+        }
+        (tasks, failed)
+    }
+
+    /// Rendering is work for a processor: not on the runtime's own threads, and no more at a time than there are cores. `None` if it
+    /// ended badly.
+    async fn work(&self, tasks: Vec<Task>) -> Option<Vec<Done>> {
         let shared = Arc::clone(&self.shared);
         let keeps = shared.store.log_mode() == LogMode::Ledger;
-        // Rendering is work for a processor: not on the runtime's own threads, and no more at a time than there are cores.
         // The semaphore is never closed.
         let _core = self.shared.cores.acquire().await;
-        let rendered = tokio::task::spawn_blocking(move || {
-            let render = |(job, request, template): (Job, StoredRequest, Arc<Template>)| {
-                let began = Instant::now();
-                let accepted = (job.id, job.ticket.accepted_at);
-                let rendered = traced(&job, &request)
-                    .in_scope(|| render::render(accepted, request, &template, &shared.people));
-                shared.metrics.rendered_in(began.elapsed());
-                let keep = if keeps {
-                    template.manifest().keep
-                } else {
-                    Duration::ZERO
-                };
-                let rendered =
-                    rendered.and_then(|rendered| Ok(kept::pack(job.id, job.ticket, rendered, keep)?));
-                (job, rendered, shared.clock.wall())
-            };
-            work.into_iter().map(render).collect::<Vec<_>>()
+        let done = tokio::task::spawn_blocking(move || {
+            let tasks = tasks.into_iter();
+            tasks.map(|task| task.run(&shared, keeps)).collect::<Vec<_>>()
         });
-        let rendered = match rendered.await {
-            Ok(rendered) => rendered,
-            // Its entries stay pending: each is rendered alone when it is taken over.
-            Err(error) => return tracing::error!(shard = self.shard, %error, "rendering ended badly"),
-        };
-        for (job, rendered, at) in rendered {
-            match rendered {
-                Ok(packed) => fates.hand_off.push(job.hand_off(packed, at)),
-                Err(error) => {
-                    tracing::warn!(message_id = %job.id, tenant = job.stream.tenant, %error, "message can't be rendered");
-                    fates.bury.push(job.unrendered(Reason::RenderFailed));
-                }
-            }
-        }
+        // Its entries stay pending: each is rendered alone when it is taken over.
+        let log = |error| tracing::error!(shard = self.shard, %error, "rendering ended badly");
+        done.await.map_err(log).ok()
     }
 
     async fn settle(&self, fates: Fates) {
@@ -276,8 +281,16 @@ impl Batch {
             bury,
             put_off,
             stop,
+            acts,
             drop,
         } = fates;
+        for act in acts
+            .into_iter()
+            .filter(|_| self.shared.store.log_mode() == LogMode::Ledger)
+        {
+            self.persist("log", || self.shared.store.log_act(self.shard, act.clone()))
+                .await;
+        }
         self.hand_off(hand_off).await;
         for (stopped, act) in stop.batches(STOPPED_MAX) {
             let store = &self.shared.store;
@@ -412,53 +425,6 @@ impl Batch {
     }
 }
 
-impl Job {
-    fn stopped(self, mode: StopMode) -> Stopped {
-        Stopped {
-            stream: self.stream,
-            entry_id: self.entry_id,
-            id: self.id,
-            ticket: self.ticket,
-            cancel: mode == StopMode::Cancel,
-        }
-    }
-
-    fn unrendered(self, reason: Reason) -> Unrendered {
-        let Self {
-            stream,
-            entry_id,
-            id,
-            ticket,
-        } = self;
-        Unrendered {
-            stream,
-            entry_id,
-            id,
-            ticket,
-            reason,
-        }
-    }
-
-    fn hand_off(self, packed: Packed, rendered_at: Millis) -> HandOff {
-        let Self {
-            stream,
-            entry_id,
-            id,
-            ticket,
-        } = self;
-        HandOff {
-            stream,
-            entry_id,
-            id,
-            ticket,
-            rendered: packed.parts,
-            to: packed.to,
-            kept: packed.kept,
-            rendered_at,
-        }
-    }
-}
-
 fn unrendered(item: &HandOff, reason: Reason) -> Unrendered {
     let HandOff {
         stream,
@@ -474,17 +440,6 @@ fn unrendered(item: &HandOff, reason: Reason) -> Unrendered {
         ticket,
         reason,
     }
-}
-
-fn bundle_hash(request: &StoredRequest) -> Option<BundleHash> {
-    request.bundle_hash.as_ref().try_into().ok().map(BundleHash)
-}
-
-/// The span of one message's rendering, part of the trace of the call that enqueued it.
-fn traced(job: &Job, request: &StoredRequest) -> Span {
-    let span = tracing::debug_span!("render", message_id = %job.id, tenant = request.tenant, template = request.template);
-    trace::set_parent(&span, &request.traceparent);
-    span
 }
 
 fn note(shard: u16, error: &StoreError) {

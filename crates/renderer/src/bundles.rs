@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use opentelemetry::metrics::Meter;
 use paceline_store::{Store, StoreError};
-use paceline_templates::{BundleCache, BundleHash, Template};
+use paceline_templates::{BundleCache, BundleHash, CacheUsage, Template};
 
 pub(crate) struct Bundles {
     store: Store,
@@ -16,6 +17,26 @@ impl Bundles {
             store,
             cache: BundleCache::new(source_bytes_max),
         }
+    }
+
+    /// Tells by metrics how full the cache is.
+    pub(crate) fn export(self: &Arc<Self>, meter: &Meter) {
+        let (counted, weighed) = (Arc::clone(self), Arc::clone(self));
+        meter
+            .u64_observable_gauge("renderer.template.cached")
+            .with_description("Compiled templates in the cache")
+            .with_callback(move |gauge| gauge.observe(counted.usage().templates as u64, &[]))
+            .build();
+        meter
+            .u64_observable_gauge("renderer.template.cached.source")
+            .with_unit("By")
+            .with_description("Bytes of the files that the cached templates are made of")
+            .with_callback(move |gauge| gauge.observe(weighed.usage().source_bytes as u64, &[]))
+            .build();
+    }
+
+    pub(crate) fn usage(&self) -> CacheUsage {
+        self.cache.usage()
     }
 
     /// The template of that hash; `None` if Redis does not have it, or has something that this release can't compile. Either

@@ -45,6 +45,8 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct TemplateSettings {
     pub directory: PathBuf,
+    #[serde(with = "humantime_serde")]
+    pub look_every: Duration,
     pub cache_max: ByteSize,
     #[serde(with = "humantime_serde")]
     pub missing_wait: Duration,
@@ -117,6 +119,9 @@ impl Settings for Config {
                 "must be over 0 and at most templates.missing_max",
             );
         }
+        if self.templates.look_every < Duration::from_millis(10) {
+            return refuse("templates.look_every", "must be at least 10ms");
+        }
         if self.scrub.pause < Duration::from_millis(10) {
             return refuse("scrub.pause", "must be at least 10ms");
         }
@@ -162,6 +167,7 @@ mod tests {
             ("work.ready_min", "[work]\nready_min = 0"),
             ("work.reclaim_idle", "[work]\nreclaim_idle = \"1s\""),
             ("templates.missing_wait", "[templates]\nmissing_wait = \"25h\""),
+            ("templates.look_every", "[templates]\nlook_every = \"1ms\""),
             ("scrub.pause", "[scrub]\npause = \"1ms\""),
             ("scrub.page", "[scrub]\npage = 1001"),
             ("redis.shards", "[redis]\nshards = 0"),

@@ -25,6 +25,8 @@ pub(crate) enum RenderFailure {
     Template(#[from] RenderError),
     #[error("the data can't be read: {0}")]
     Data(#[from] canonical::DataError),
+    #[error("the data does not fit the fallback {template}: {field}")]
+    Unfit { template: String, field: String },
     #[error("neither request nor template has a From")]
     NoFrom,
     #[error("the request has no recipient")]

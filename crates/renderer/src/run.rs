@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use paceline_kit::address_key::AddressKey;
 use paceline_kit::clock::SystemClock;
 use paceline_kit::health::Health;
+use paceline_kit::live_templates::Follower;
 use paceline_kit::stops::Stops;
 use paceline_kit::unsubscribe::UnsubscribeLinks;
 use paceline_kit::{
@@ -15,7 +16,7 @@ use paceline_kit::{
     unsubscribe,
 };
 use paceline_store::Store;
-use paceline_templates::Catalog;
+use paceline_templates::LiveCatalog;
 use paceline_wire::v1::templates_service_server::TemplatesServiceServer;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -30,6 +31,7 @@ use crate::room::Room;
 use crate::scrub;
 use crate::service::Templates;
 use crate::shared::{Shared, pause};
+use crate::statistics::Statistics;
 use crate::stop_sweep::Sweep;
 
 /// Under which meter its instruments are.
@@ -70,34 +72,22 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let people = People::new(address_key, links);
     let shared = Arc::new(shared(config, people, &store, &context));
     tracing::info!(name = shared.name, "renderer starts");
-    let mut tasks = JoinSet::new();
-    for shard in 0..store.shards() {
-        let reading = Reader::new(Arc::clone(&shared), shard).run(context.shutdown.clone());
-        tasks.spawn(supervisor.watch("reader", reading));
-        let promoting = promote::run(Arc::clone(&shared), shard, context.shutdown.clone());
-        tasks.spawn(supervisor.watch("promoter", promoting));
-        let scrubbing = scrub::run(Arc::clone(&shared), shard, context.shutdown.clone());
-        tasks.spawn(supervisor.watch("scrub", scrubbing));
-    }
-    let stops = shared
-        .stops
-        .clone()
-        .watch(store.clone(), context.shutdown.clone());
-    tasks.spawn(supervisor.watch("stops", stops));
-    let sweeping = Sweep::new(Arc::clone(&shared), context.shutdown.clone()).run();
-    tasks.spawn(supervisor.watch("stop sweep", sweeping));
+    let mut tasks = work(&shared, &supervisor, &context);
     let meter = context.telemetry.meter(METER);
-    redis_connections::export(&meter, &store);
-    let clocks = redis_clock::watch(meter, store.clone(), SystemClock, context.shutdown.clone());
-    tasks.spawn(supervisor.watch("clock", clocks));
+    // Messages are rendered with what they pinned: nothing has to be published for them.
+    let follower = Follower::new(Arc::clone(&catalog), health.clone(), &meter);
+    let look_every = shared.templates.look_every;
+    let following = follower.run(look_every, async |_| Ok(()), context.shutdown.clone());
+    tasks.spawn(supervisor.watch("templates", following));
     let looking = look_after(store.clone(), health, context.shutdown.clone());
     let looking = supervisor.spawn("health", looking);
+    let templates = Templates::new(catalog, &shared);
     let router = entrance
         .server(&context.telemetry.meter(METER))?
         .add_service(health_server)
         .add_service(reflection::current(&SERVICES)?)
         .add_service(reflection::older(&SERVICES)?)
-        .add_service(TemplatesServiceServer::new(Templates::new(catalog)));
+        .add_service(TemplatesServiceServer::new(templates));
     context.ready(Bound {
         grpc: grpc_address,
         admin: admin_address,
@@ -117,14 +107,42 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     Ok(supervisor.outcome()?)
 }
 
-/// The templates, and what makes the links that some of them need.
-fn templates(config: &Config) -> anyhow::Result<(Catalog, Option<UnsubscribeLinks>)> {
-    let catalog = Catalog::load(&config.templates.directory).context("templates.directory can't be used")?;
-    let links = config.unsubscribe.read()?;
-    if links.is_none() {
-        unsubscribe::refuse_without(catalog.with_category())?;
+/// The tasks that bring messages to their end, and those that these rely on.
+fn work(shared: &Arc<Shared>, supervisor: &Supervisor, context: &Context) -> JoinSet<()> {
+    let store = &shared.store;
+    let mut tasks = JoinSet::new();
+    for shard in 0..store.shards() {
+        let reading = Reader::new(Arc::clone(shared), shard).run(context.shutdown.clone());
+        tasks.spawn(supervisor.watch("reader", reading));
+        let promoting = promote::run(Arc::clone(shared), shard, context.shutdown.clone());
+        tasks.spawn(supervisor.watch("promoter", promoting));
+        let scrubbing = scrub::run(Arc::clone(shared), shard, context.shutdown.clone());
+        tasks.spawn(supervisor.watch("scrub", scrubbing));
     }
-    Ok((catalog, links))
+    let stops = shared
+        .stops
+        .clone()
+        .watch(store.clone(), context.shutdown.clone());
+    tasks.spawn(supervisor.watch("stops", stops));
+    let sweeping = Sweep::new(Arc::clone(shared), context.shutdown.clone()).run();
+    tasks.spawn(supervisor.watch("stop sweep", sweeping));
+    let meter = context.telemetry.meter(METER);
+    redis_connections::export(&meter, store);
+    shared.bundles.export(&meter);
+    let clocks = redis_clock::watch(meter, store.clone(), SystemClock, context.shutdown.clone());
+    tasks.spawn(supervisor.watch("clock", clocks));
+    tasks
+}
+
+/// The templates, and what makes the links that some of them need.
+fn templates(config: &Config) -> anyhow::Result<(Arc<LiveCatalog>, Option<UnsubscribeLinks>)> {
+    let links = config.unsubscribe.read()?;
+    let catalog = LiveCatalog::load(&config.templates.directory, links.is_some());
+    let catalog = catalog.context("templates.directory can't be used")?;
+    if links.is_none() {
+        unsubscribe::refuse_without(catalog.current().with_category())?;
+    }
+    Ok((Arc::new(catalog), links))
 }
 
 fn shared(config: Config, people: People, store: &Store, context: &Context) -> Shared {
@@ -133,11 +151,12 @@ fn shared(config: Config, people: People, store: &Store, context: &Context) -> S
         store: store.clone(),
         stops: Stops::new(Arc::new(SystemClock)),
         clock: Arc::new(SystemClock),
-        bundles: Bundles::new(store.clone(), cache_max),
+        bundles: Arc::new(Bundles::new(store.clone(), cache_max)),
         people,
         room: Room::new(store.clone(), &config.work),
         cores: Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get)),
         metrics: Metrics::new(&context.telemetry.meter(METER)),
+        statistics: Arc::new(Statistics::new(&context.telemetry.meter(METER))),
         name: name(config.name),
         work: config.work,
         scrub: config.scrub,

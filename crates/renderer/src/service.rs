@@ -1,15 +1,21 @@
 //! `TemplatesService` over gRPC: what templates there are, how they look, what is wrong with a bundle.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use paceline_domain::canonical;
 use paceline_domain::id::MessageId;
-use paceline_templates::{Catalog, Files, RenderInput, Template, check};
+use paceline_domain::time::Millis;
+use paceline_templates::{Catalog, Files, LiveCatalog, RenderInput, Template, check};
 use paceline_wire::status::{InvalidFields, RpcError, reason};
-use paceline_wire::v1;
 use paceline_wire::v1::templates_service_server::TemplatesService;
+use paceline_wire::{convert, v1};
 use tokio::sync::Semaphore;
 use tonic::{Code, Request, Response, Status};
+
+use crate::bundles::Bundles;
+use crate::shared::Shared;
+use crate::statistics::{Counts, Statistics};
 
 /// The id that a preview shows: no message has it.
 const PREVIEW_ID: MessageId = MessageId([0; 16]);
@@ -18,15 +24,21 @@ const PREVIEW_ID: MessageId = MessageId([0; 16]);
 const AT_ONE_TIME: usize = 2;
 
 pub(crate) struct Templates {
-    catalog: Catalog,
+    catalog: Arc<LiveCatalog>,
     turns: Arc<Semaphore>,
+    statistics: Arc<Statistics>,
+    bundles: Arc<Bundles>,
+    since: Millis,
 }
 
 impl Templates {
-    pub(crate) fn new(catalog: Catalog) -> Self {
+    pub(crate) fn new(catalog: Arc<LiveCatalog>, shared: &Shared) -> Self {
         Self {
             catalog,
             turns: Arc::new(Semaphore::new(AT_ONE_TIME)),
+            statistics: Arc::clone(&shared.statistics),
+            bundles: Arc::clone(&shared.bundles),
+            since: shared.clock.wall(),
         }
     }
 
@@ -60,7 +72,12 @@ impl TemplatesService for Templates {
         &self,
         _request: Request<v1::ListTemplatesRequest>,
     ) -> Result<Response<v1::ListTemplatesResponse>, Status> {
-        let templates = self.catalog.iter().map(|template| info(template)).collect();
+        let templates = self
+            .catalog
+            .current()
+            .iter()
+            .map(|template| info(template))
+            .collect();
         Ok(Response::new(v1::ListTemplatesResponse { templates }))
     }
 
@@ -73,7 +90,7 @@ impl TemplatesService for Templates {
             data,
             example,
         } = request.into_inner();
-        let template = self.catalog.get(&template, None).ok_or_else(|| {
+        let template = self.catalog.current().get(&template, None).ok_or_else(|| {
             RpcError::new(Code::NotFound, reason::NOT_FOUND, "there is no such template")
                 .naming("template", "is unknown")
         })?;
@@ -92,16 +109,53 @@ impl TemplatesService for Templates {
             .collect();
         let findings = self.on_worker(move || check(&files)).await?;
         let findings = findings.into_iter().map(|finding| v1::CheckFinding {
-            description: match finding.line {
-                Some(line) => format!("line {line}: {}", finding.description),
-                None => finding.description,
-            },
+            rule: finding.rule.as_str().to_owned(),
+            severity: finding.rule.severity().as_str().to_owned(),
+            line: finding
+                .line
+                .and_then(|line| line.try_into().ok())
+                .unwrap_or_default(),
             file: finding.file,
+            description: finding.description,
         });
         Ok(Response::new(v1::CheckResponse {
             findings: findings.collect(),
         }))
     }
+
+    async fn template_stats(
+        &self,
+        _request: Request<v1::TemplateStatsRequest>,
+    ) -> Result<Response<v1::TemplateStatsResponse>, Status> {
+        let usage = self.bundles.usage();
+        Ok(Response::new(v1::TemplateStatsResponse {
+            templates: stats(&self.catalog.current(), &self.statistics.counts()),
+            since: Some(convert::timestamp(self.since)),
+            cached: usage.templates as u64,
+            cached_source_bytes: usage.source_bytes as u64,
+            cached_source_bytes_max: usage.source_bytes_max as u64,
+        }))
+    }
+}
+
+/// Those of the folder, and those that were counted, by name.
+fn stats(catalog: &Catalog, counts: &BTreeMap<String, Counts>) -> Vec<v1::TemplateStats> {
+    let mut stats: BTreeMap<String, v1::TemplateStats> = BTreeMap::new();
+    for template in catalog.iter() {
+        let manifest = template.manifest();
+        let entry = stats.entry(manifest.name.clone()).or_default();
+        entry.versions.push(manifest.version.to_string());
+    }
+    for (name, count) in counts {
+        let entry = stats.entry(name.clone()).or_default();
+        entry.rendered = count.rendered;
+        entry.as_fallback = count.as_fallback;
+        entry.failed = count.failed;
+    }
+    let named = stats
+        .into_iter()
+        .map(|(name, entry)| v1::TemplateStats { name, ..entry });
+    named.collect()
 }
 
 fn info(template: &Template) -> v1::TemplateInfo {
@@ -159,10 +213,49 @@ fn preview(template: &Template, data: &[u8], example: &str) -> Result<v1::Previe
 
 #[cfg(test)]
 mod tests {
-    use super::preview;
-    use paceline_templates::{Files, Template};
+    use paceline_templates::{Catalog, Files, Template};
+
+    use super::{preview, stats};
+    use crate::statistics::Counts;
+
+    #[test]
+    fn what_was_counted_stands_beside_what_the_folder_has() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, number) in [("hello", 1), ("hello@2", 2)] {
+            let mut files = files();
+            let manifest = "name = \"hello\"\nversion = VERSION\nlane = \"transactional\"\n";
+            let manifest = manifest.replace("VERSION", &number.to_string());
+            files.insert("template.toml".to_owned(), manifest.into_bytes());
+            for (path, file) in files {
+                let path = folder.path().join(name).join(path);
+                std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
+                std::fs::write(path, file).expect("writable");
+            }
+        }
+        let catalog = Catalog::load(folder.path()).expect("good");
+        let counts = Counts {
+            rendered: 5,
+            as_fallback: 2,
+            failed: 1,
+        };
+        let stats = stats(&catalog, &[("gone".to_owned(), counts)].into());
+        let names: Vec<_> = stats.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["gone", "hello"]);
+        assert_eq!(
+            (stats[0].rendered, stats[0].as_fallback, stats[0].failed),
+            (5, 2, 1)
+        );
+        assert_eq!(
+            (stats[1].versions.join(" ").as_str(), stats[1].rendered),
+            ("1 2", 0)
+        );
+    }
 
     fn template() -> Template {
+        Template::from_files(&files()).expect("a good bundle")
+    }
+
+    fn files() -> Files {
         let files = [
             (
                 "template.toml",
@@ -174,10 +267,9 @@ mod tests {
             ("examples/ada.json", "{\"name\": \"Ada\"}"),
             ("examples/grace.json", "{\"name\": \"Grace\"}"),
         ];
-        let files: Files = files
+        files
             .map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()))
-            .into();
-        Template::from_files(&files).expect("a good bundle")
+            .into()
     }
 
     #[test]

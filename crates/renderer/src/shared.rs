@@ -14,6 +14,7 @@ use crate::config::{ScrubSettings, TemplateSettings, WorkSettings};
 use crate::metrics::Metrics;
 use crate::people::People;
 use crate::room::Room;
+use crate::statistics::Statistics;
 
 /// The pause after Redis failed.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(250);
@@ -22,12 +23,13 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stops: Stops,
-    pub(crate) bundles: Bundles,
+    pub(crate) bundles: Arc<Bundles>,
     pub(crate) people: People,
     pub(crate) room: Room,
     /// One permit for each core: more batches at a time would only take turns.
     pub(crate) cores: Semaphore,
     pub(crate) metrics: Metrics,
+    pub(crate) statistics: Arc<Statistics>,
     /// The consumer's name.
     pub(crate) name: String,
     pub(crate) work: WorkSettings,

@@ -207,7 +207,7 @@ fn entry((id, fields): RawEntry) -> LogEntry {
         newer |= problem == Some(Unreadable::Newer);
         logged.corrupt = problem == Some(Unreadable::Corrupt);
     } else {
-        logged.corrupt = logged.kept.is_empty();
+        logged.corrupt = logged.kept.is_empty() && logged.act.is_empty();
     }
     let body = if newer {
         LogBody::Newer
@@ -250,6 +250,15 @@ mod tests {
             let told: Vec<_> = logged.transitions.iter().map(|it| it.rendered_at.0).collect();
             assert_eq!((told, logged.corrupt), (expected.to_vec(), false));
         }
+    }
+
+    #[test]
+    fn an_act_may_stand_alone() {
+        let LogBody::Logged(logged) = read(&[("a", vec![7])]) else {
+            panic!("a newer entry")
+        };
+        assert_eq!((logged.act.as_ref(), logged.corrupt), (&[7][..], false));
+        assert!(logged.transitions.is_empty());
     }
 
     #[test]

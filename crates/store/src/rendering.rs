@@ -73,9 +73,26 @@ impl Store {
         if item.kept.is_empty() {
             return Ok(());
         }
-        let fields = vec![("k", item.kept.clone())];
+        self.log_alone(shard, "k", item.kept.clone()).await
+    }
+
+    /// Logs a `LoggedAct` that changes no message's state. Called again it is there twice.
+    ///
+    /// # Errors
+    /// If Redis refuses or does not answer.
+    pub async fn log_act(&self, shard: u16, act: bytes::Bytes) -> Result<(), StoreError> {
+        self.log_alone(shard, "a", act).await
+    }
+
+    /// An entry without transitions.
+    async fn log_alone(
+        &self,
+        shard: u16,
+        field: &'static str,
+        value: bytes::Bytes,
+    ) -> Result<(), StoreError> {
         let (client, log) = (self.commands.client(), self.keys.log(shard));
-        let add = client.xadd::<Value, _, _, _, _>(log, false, None, "*", fields);
+        let add = client.xadd::<Value, _, _, _, _>(log, false, None, "*", vec![(field, value)]);
         self.commands.ask(add).await?;
         Ok(())
     }

@@ -12,6 +12,14 @@ pub struct BundleCache {
     inner: Mutex<Inner>,
 }
 
+/// How full a cache is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheUsage {
+    pub templates: usize,
+    pub source_bytes: usize,
+    pub source_bytes_max: usize,
+}
+
 #[derive(Default)]
 struct Inner {
     templates: HashMap<BundleHash, Slot>,
@@ -33,6 +41,16 @@ impl BundleCache {
         Self {
             source_bytes_max,
             inner: Mutex::default(),
+        }
+    }
+
+    #[must_use]
+    pub fn usage(&self) -> CacheUsage {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        CacheUsage {
+            templates: inner.templates.len(),
+            source_bytes: inner.source_bytes,
+            source_bytes_max: self.source_bytes_max,
         }
     }
 

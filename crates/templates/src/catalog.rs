@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::bundle;
+use crate::bundle::{self, Files, InvalidBundle};
 use crate::check;
 use crate::fallbacks::{self, Versions};
 use crate::finding::{Finding, Rule};
@@ -16,6 +16,7 @@ const TEMPLATES_MAX: usize = 2_000;
 
 /// Templates by name and version. Immutable: a change of the directory is a new catalog.
 pub struct Catalog {
+    folders: BTreeMap<String, Arc<Template>>,
     templates: Versions,
 }
 
@@ -47,29 +48,51 @@ impl Catalog {
     /// # Errors
     /// All that is wrong with any of them: a set with a broken template is not used.
     pub fn load(directory: &Path) -> Result<Self, CatalogError> {
-        let mut loading = Loading::default();
+        let nothing = Self {
+            folders: BTreeMap::new(),
+            templates: Versions::new(),
+        };
+        let (catalog, findings) = Self::load_after(directory, &nothing, true);
+        if findings.is_empty() {
+            Ok(catalog)
+        } else {
+            Err(CatalogError {
+                directory: directory.to_owned(),
+                findings,
+            })
+        }
+    }
+
+    /// Loads a directory after an earlier catalog, whose templates stay where those of the same folders are broken: what is wrong
+    /// is told by folder. Unless `makes_links`, a template with a category is as good as broken.
+    pub(crate) fn load_after(
+        directory: &Path,
+        before: &Self,
+        makes_links: bool,
+    ) -> (Self, Vec<(String, Finding)>) {
+        let mut loading = Loading {
+            before,
+            makes_links,
+            catalog: Self {
+                folders: BTreeMap::new(),
+                templates: Versions::new(),
+            },
+            findings: Vec::new(),
+        };
         match folders(directory) {
             Ok(folders) => {
                 for folder in folders {
                     loading.add(directory, &folder);
                 }
+                loading.check_fallbacks();
             }
-            Err(description) => loading.refuse("", description),
+            Err(description) => {
+                loading.refuse("", description);
+                loading.catalog.folders = before.folders.clone();
+            }
         }
-        let unfit = fallbacks::check(&loading.templates);
-        loading
-            .findings
-            .extend(unfit.into_iter().map(|((name, _), finding)| (name, finding)));
-        if loading.findings.is_empty() {
-            Ok(Self {
-                templates: loading.templates,
-            })
-        } else {
-            Err(CatalogError {
-                directory: directory.to_owned(),
-                findings: loading.findings,
-            })
-        }
+        loading.catalog.templates = versions(&loading.catalog.folders);
+        (loading.catalog, loading.findings)
     }
 
     /// The template of that name: its newest version, or the one asked for.
@@ -82,11 +105,11 @@ impl Catalog {
         }
     }
 
-    /// What is rendered instead of the template where it can't be, in order.
+    /// The hashes of what is rendered instead of the template where it can't be, in order, one behind the other.
     #[must_use]
-    pub fn fallbacks(&self, template: &Template) -> Vec<Arc<Template>> {
+    pub fn fallback_hashes(&self, template: &Template) -> Vec<u8> {
         let chain = fallbacks::chain(&self.templates, template);
-        chain.into_iter().cloned().collect()
+        chain.into_iter().flat_map(|fallback| fallback.hash().0).collect()
     }
 
     /// The names, in order, of those whose mail has a link to unsubscribe in every lane; once for each version.
@@ -127,44 +150,107 @@ fn folders(directory: &Path) -> Result<Vec<String>, String> {
     Ok(folders)
 }
 
-#[derive(Default)]
-struct Loading {
-    templates: Versions,
+fn versions(folders: &BTreeMap<String, Arc<Template>>) -> Versions {
+    let mut versions = Versions::new();
+    for template in folders.values() {
+        let (name, version) = (template.manifest.name.clone(), template.manifest.version);
+        versions
+            .entry(name)
+            .or_default()
+            .entry(version)
+            .or_insert_with(|| Arc::clone(template));
+    }
+    versions
+}
+
+struct Loading<'a> {
+    before: &'a Catalog,
+    makes_links: bool,
+    catalog: Catalog,
     findings: Vec<(String, Finding)>,
 }
 
-impl Loading {
+impl Loading<'_> {
     fn refuse(&mut self, folder: &str, description: impl Into<String>) {
         let finding = Finding::new(Rule::Folder, "", description);
         self.findings.push((folder.to_owned(), finding));
     }
 
     fn add(&mut self, directory: &Path, folder: &str) {
-        let compiled = bundle::read_folder(&directory.join(folder))
-            .map_err(BundleError::from)
-            .and_then(|files| Template::from_files(&files));
-        let template = match compiled {
-            Ok(template) => template,
-            Err(BundleError::Invalid(error)) => return self.refuse(folder, error.to_string()),
-            Err(BundleError::Findings(findings)) => {
+        let template = match self.read(&directory.join(folder), folder) {
+            Ok(template) => Some(template),
+            Err(findings) => {
                 let findings = findings.into_iter().map(|finding| (folder.to_owned(), finding));
-                return self.findings.extend(findings);
+                self.findings.extend(findings);
+                self.before.folders.get(folder).cloned()
             }
         };
-        let broken = check::check_examples(&template);
-        self.findings
-            .extend(broken.into_iter().map(|finding| (folder.to_owned(), finding)));
-        let manifest = template.manifest();
-        let (name, version) = (manifest.name.clone(), manifest.version);
-        if folder.split('@').next() != Some(&name) {
-            return self.refuse(
-                folder,
-                format!("holds the template `{name}`: name the folder so, or `{name}@{version}`"),
-            );
+        if let Some(template) = template {
+            self.catalog.folders.insert(folder.to_owned(), template);
         }
-        let versions = self.templates.entry(name.clone()).or_default();
-        if versions.insert(version, Arc::new(template)).is_some() {
-            self.refuse(folder, format!("version {version} of `{name}` is there twice"));
+    }
+
+    /// The template of a folder, compiled anew only if its files are others.
+    fn read(&self, path: &Path, folder: &str) -> Result<Arc<Template>, Vec<Finding>> {
+        let refused = |text: String| vec![Finding::new(Rule::Folder, "", text)];
+        let invalid = |error: InvalidBundle| vec![Finding::new(Rule::Size, "", error.to_string())];
+        let files = bundle::read_folder(path).map_err(invalid)?;
+        let (hash, _) = bundle::pack(&files).map_err(invalid)?;
+        let before = self
+            .before
+            .folders
+            .get(folder)
+            .filter(|before| before.hash() == hash);
+        let template = match before {
+            Some(before) => Arc::clone(before),
+            None => Arc::new(compile(&files)?),
+        };
+        let manifest = &template.manifest;
+        let (name, version) = (&manifest.name, manifest.version);
+        if folder.split('@').next() != Some(name) {
+            return Err(refused(format!(
+                "holds the template `{name}`: name the folder so, or `{name}@{version}`"
+            )));
         }
+        let is_same =
+            |other: &&Arc<Template>| (&other.manifest.name, other.manifest.version) == (name, version);
+        if self.catalog.folders.values().find(is_same).is_some() {
+            return Err(refused(format!("version {version} of `{name}` is there twice")));
+        }
+        if !self.makes_links && manifest.category.is_some() {
+            return Err(refused(
+                "has a category, but no links to unsubscribe are made here".to_owned(),
+            ));
+        }
+        Ok(template)
+    }
+
+    /// A template whose fallbacks are not as they must be is broken, too.
+    fn check_fallbacks(&mut self) {
+        for ((name, version), finding) in fallbacks::check(&versions(&self.catalog.folders)) {
+            let is_it = |(_, template): &(&String, &Arc<Template>)| {
+                (&template.manifest.name, template.manifest.version) == (&name, version)
+            };
+            let Some((folder, _)) = self.catalog.folders.iter().find(is_it) else {
+                continue;
+            };
+            let folder = folder.clone();
+            match self.before.folders.get(&folder) {
+                Some(before) => self.catalog.folders.insert(folder.clone(), Arc::clone(before)),
+                None => self.catalog.folders.remove(&folder),
+            };
+            self.findings.push((folder, finding));
+        }
+    }
+}
+
+fn compile(files: &Files) -> Result<Template, Vec<Finding>> {
+    let template = Template::from_files(files).map_err(|error| match error {
+        BundleError::Invalid(error) => vec![Finding::new(Rule::Size, "", error.to_string())],
+        BundleError::Findings(findings) => findings,
+    })?;
+    match check::check_examples(&template) {
+        findings if findings.is_empty() => Ok(template),
+        findings => Err(findings),
     }
 }

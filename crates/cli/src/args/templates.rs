@@ -5,8 +5,33 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use paceline_domain::lane::Lane;
 
+#[derive(Args)]
+pub(crate) struct TemplatesOptions {
+    #[command(flatten)]
+    pub(crate) asked: AskedRenderer,
+    /// Without one: as `stats`.
+    #[command(subcommand)]
+    pub(crate) command: Option<TemplatesCommand>,
+}
+
+/// Which renderer to ask.
+#[derive(Args)]
+pub(crate) struct AskedRenderer {
+    /// Where a renderer listens.
+    #[arg(
+        long,
+        global = true,
+        env = "PACELINE_RENDERER",
+        default_value = "http://127.0.0.1:7072",
+        value_name = "URL"
+    )]
+    pub(crate) renderer: String,
+}
+
 #[derive(Subcommand)]
 pub(crate) enum TemplatesCommand {
+    /// Shows a renderer's templates, how often each was rendered or failed since its start, and its cache.
+    Stats,
     /// Checks every bundle below a directory, without a server: exit code 0 if all may be published, 1 if not, 2 if the
     /// directory can't be read.
     Check(CheckBundlesOptions),

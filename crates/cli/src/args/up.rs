@@ -25,6 +25,9 @@ pub(crate) struct UpOptions {
     /// Where feedback listens, which answers from the ledger; port 0 lets the system choose.
     #[arg(long, default_value = "127.0.0.1:7074", value_name = "ADDR")]
     pub(crate) feedback: SocketAddr,
+    /// Where the renderer listens, for `paceline templates`; port 0 lets the system choose.
+    #[arg(long, default_value = "127.0.0.1:7072", value_name = "ADDR")]
+    pub(crate) renderer: SocketAddr,
     /// Where links to unsubscribe lead, and the look-alike's events; with port 0 they lead nowhere after the next start.
     #[arg(long, default_value = "127.0.0.1:8074", value_name = "ADDR")]
     pub(crate) web: SocketAddr,

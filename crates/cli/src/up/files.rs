@@ -39,6 +39,7 @@ pub(super) struct Files {
     templates: PathBuf,
     listen: SocketAddr,
     coordinator: SocketAddr,
+    renderer: SocketAddr,
     feedback: SocketAddr,
     web: SocketAddr,
     ledger: PathBuf,
@@ -64,6 +65,7 @@ impl Files {
             templates,
             listen: options.listen,
             coordinator: options.coordinator,
+            renderer: options.renderer,
             feedback: options.feedback,
             web: options.web,
             ledger: options.data.join("ledger.db"),
@@ -98,7 +100,7 @@ impl Files {
         let text = format!(
             "address_key = \"{}\"\n{}\n[unsubscribe]\nbase_url = \"http://{web}\"\n{}[templates]\ndirectory = {}\n",
             self.address_key,
-            self.common("127.0.0.1:0".parse()?),
+            self.common(self.renderer),
             self.link_keys(),
             quoted(&self.templates.display().to_string())
         );

@@ -18,7 +18,7 @@ use paceline_domain::time::Millis;
 use paceline_kit::address_key::AddressKey;
 use paceline_kit::identity::{IdentitySettings, SesIdentity};
 use paceline_kit::secret::Secret;
-use paceline_templates::Catalog;
+use paceline_templates::LiveCatalog;
 use paceline_testkit::ManualClock;
 use paceline_wire::convert::timestamp;
 use paceline_wire::status::InvalidFields;
@@ -98,7 +98,9 @@ pub(crate) fn admission_at(clock: ManualClock) -> Admission {
         &format!("{FROM}[headers]\n{headers}"),
     );
     Admission {
-        catalog: Arc::new(Catalog::load(directory.path()).unwrap_or_else(|error| panic!("{error}"))),
+        catalog: Arc::new(
+            LiveCatalog::load(directory.path(), true).unwrap_or_else(|error| panic!("{error}")),
+        ),
         identities: vec![
             identity("main", "example.com", "shop"),
             identity("other", "other.example", "other"),

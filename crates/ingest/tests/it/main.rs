@@ -11,6 +11,7 @@ mod links;
 mod messages;
 mod operator;
 mod pressure;
+mod reload;
 mod running;
 mod slow_store;
 mod stream;

@@ -51,7 +51,7 @@ pub(crate) struct Running {
     pub(crate) bound: Bound,
     pub(crate) shutdown: Shutdown,
     task: JoinHandle<anyhow::Result<()>>,
-    _templates: TempDir,
+    templates: TempDir,
 }
 
 impl Running {
@@ -108,8 +108,27 @@ impl Running {
             bound,
             shutdown,
             task,
-            _templates: templates,
+            templates,
         })
+    }
+
+    /// Puts a template of one body in place of what stands there, at once.
+    pub(crate) fn replace_template(&self, name: &str, version: u32, text: &str) {
+        let aside = tempfile::tempdir().expect("a temporary directory");
+        let texts = [("Hello", text), ("{\"order\": \"integer\"}", "{\"order\": 1}")];
+        write_template(aside.path(), (name, TRANSACTIONAL), texts);
+        let manifest = aside.path().join(name).join("template.toml");
+        let lines = std::fs::read_to_string(&manifest).expect("readable");
+        let lines = lines.replace("version = 1", &format!("version = {version}"));
+        std::fs::write(&manifest, lines).expect("writable");
+        let (place, before) = (self.templates.path().join(name), aside.path().join("before"));
+        std::fs::rename(&place, before).expect("one file system");
+        std::fs::rename(aside.path().join(name), place).expect("one file system");
+    }
+
+    /// What `/readyz` says.
+    pub(crate) async fn readiness(&self) -> String {
+        http_get(self.bound.admin, "/readyz").await
     }
 
     pub(crate) async fn enqueue(

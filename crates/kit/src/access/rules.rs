@@ -53,6 +53,7 @@ impl Rule {
             | "/paceline.v1.ThrottleService/Journal" => Self::AllTenants(Scope::Read),
             "/paceline.v1.TemplatesService/List"
             | "/paceline.v1.TemplatesService/Preview"
+            | "/paceline.v1.TemplatesService/TemplateStats"
             | "/paceline.v1.TemplatesService/Check" => Self::Scope(Scope::Templates),
             "/paceline.v1.ThrottleService/Refresh"
             | "/paceline.v1.ThrottleService/Release"

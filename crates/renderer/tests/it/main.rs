@@ -2,6 +2,7 @@
 
 mod bounds;
 mod fairness;
+mod fallbacks;
 mod fates;
 mod links;
 mod promote;

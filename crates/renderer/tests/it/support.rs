@@ -12,8 +12,8 @@ use paceline_kit::telemetry::{Telemetry, TelemetrySettings};
 use paceline_kit::{Context, Shutdown, settings};
 use paceline_renderer::{Config, DEFAULTS};
 use paceline_store::{
-    ClaimItem, Claimant, Claimed, Durability, Enqueued, Entry, EntryBody, NewMessage, Stage, Store,
-    StoreConfig, StreamKey, Verdict,
+    ClaimItem, Claimant, Claimed, Durability, Enqueued, Entry, EntryBody, LogMode, LogUse, NewMessage, Stage,
+    Store, StoreConfig, StreamKey, Verdict,
 };
 use paceline_templates::{Files, Template};
 use paceline_testkit::{TestRedis, eventually};
@@ -35,6 +35,11 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn start() -> Self {
+        Self::start_with(LogMode::Ring).await
+    }
+
+    /// With a log that is kept for the ledger, or a ring; the renderers' settings must say the same.
+    pub(crate) async fn start_with(mode: LogMode) -> Self {
         let redis = TestRedis::start().await;
         let config = StoreConfig {
             url: redis.url().to_owned(),
@@ -45,7 +50,7 @@ impl Bench {
             allow_unsafe: true,
             tls: None,
             allow_plaintext_password: false,
-            log: paceline_store::LogUse::default(),
+            log: LogUse { mode, change: false },
             log_entries_max: 1_000,
         };
         let store = Store::connect(&config).await.expect("a safe redis");

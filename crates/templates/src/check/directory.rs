@@ -1,6 +1,7 @@
 //! All bundles below a directory, for people and CI.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -71,19 +72,19 @@ impl Set {
         };
         let (name, version) = (template.manifest.name.clone(), template.manifest.version);
         let folder = path.file_name().unwrap_or_default().to_string_lossy();
-        if folder.split('@').next() != Some(&name) {
-            let text = format!("holds the template `{name}`: name the folder so, or `{name}@{version}`");
-            findings.push(Finding::new(Rule::Folder, MANIFEST, text));
-        } else if self.places.contains_key(&(name.clone(), version)) {
-            let text = format!("version {version} of `{name}` is there twice");
-            findings.push(Finding::new(Rule::Folder, MANIFEST, text));
-        } else {
-            self.places.insert((name.clone(), version), place);
+        let wrong = if folder.split('@').next() != Some(&name) {
+            format!("holds the template `{name}`: name the folder so, or `{name}@{version}`")
+        } else if let Entry::Vacant(free) = self.places.entry((name.clone(), version)) {
+            free.insert(place);
             self.versions
                 .entry(name)
                 .or_default()
                 .insert(version, Arc::new(template));
-        }
+            return findings;
+        } else {
+            format!("version {version} of `{name}` is there twice")
+        };
+        findings.push(Finding::new(Rule::Folder, MANIFEST, wrong));
         findings
     }
 }

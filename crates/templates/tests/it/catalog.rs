@@ -154,6 +154,9 @@ fn the_cache_forgets_what_was_used_longest_ago() {
     cache.insert(Arc::clone(&c));
     assert!(cache.get(&a.hash()).is_some() && cache.get(&c.hash()).is_some());
     assert!(cache.get(&b.hash()).is_none());
+    let usage = cache.usage();
+    assert_eq!((usage.templates, usage.source_bytes_max), (2, 100_000));
+    assert!((80_000..81_000).contains(&usage.source_bytes), "{usage:?}");
     let tiny = BundleCache::new(1);
     tiny.insert(Arc::clone(&a));
     assert!(tiny.get(&a.hash()).is_some());

@@ -6,6 +6,7 @@ mod checks;
 mod examples;
 mod handlebars_js;
 mod helpers;
+mod live;
 mod partials;
 mod rendering;
 mod rules;

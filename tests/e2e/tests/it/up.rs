@@ -27,6 +27,7 @@ struct Up {
     lines: Lines<BufReader<ChildStdout>>,
     ingest: String,
     ledger: String,
+    templates: String,
     inbox: String,
     sent: Vec<String>,
     data: TempDir,
@@ -49,6 +50,8 @@ impl Up {
                 "127.0.0.1:0",
                 "--coordinator",
                 "127.0.0.1:0",
+                "--renderer",
+                "127.0.0.1:0",
                 "--feedback",
                 "127.0.0.1:0",
                 "--web",
@@ -63,7 +66,7 @@ impl Up {
             .spawn()?;
         let stdout = child.stdout.take().context("no standard output")?;
         let mut lines = BufReader::new(stdout).lines();
-        let (mut ingest, mut ledger, mut inbox) = (String::new(), String::new(), String::new());
+        let [mut ingest, mut ledger, mut templates, mut inbox] = [const { String::new() }; 4];
         let mut sent = Vec::new();
         loop {
             let line = tokio::time::timeout(PATIENCE, lines.next_line()).await??;
@@ -71,6 +74,9 @@ impl Up {
             let mut words = line.split_whitespace();
             match words.next() {
                 Some("ingest") => ingest = format!("http://{}", words.next().unwrap_or_default()),
+                Some("templates") => {
+                    templates = format!("http://{}", words.next().unwrap_or_default());
+                }
                 Some("ledger") => ledger = format!("http://{}", words.next().unwrap_or_default()),
                 Some("inbox") => inbox = words.next().unwrap_or_default().to_owned(),
                 Some("sent") => sent.push(words.next_back().unwrap_or_default().to_owned()),
@@ -83,6 +89,7 @@ impl Up {
             lines,
             ingest,
             ledger,
+            templates,
             inbox,
             sent,
             data,
@@ -273,6 +280,11 @@ async fn messages_are_sent_cancelled_and_counted_from_the_command_line() -> anyh
         sent.lines().last().is_some_and(|line| line.ends_with("accepted")),
         "{sent}"
     );
+    let renders = up.paceline(&["templates", "--renderer", &up.templates]).await?;
+    let welcome = renders.lines().find(|line| line.starts_with("welcome "));
+    let counts: Vec<_> = welcome.unwrap_or_default().split_whitespace().skip(1).collect();
+    // The example, and this one.
+    ensure!(counts == ["2", "0", "0", "1"], "{renders}");
     let again = up.paceline(&[&["send", "welcome"], &to[..]].concat()).await?;
     ensure!(again.contains("a duplicate: accepted"), "{again}");
 

@@ -24,7 +24,7 @@ fn a_good_request_becomes_a_message() {
     assert!(record.digests.is_empty());
     let stored = v1::StoredRequest::decode(admitted.message.request.clone()).expect("our own");
     assert_eq!(stored.recipient, Some(mailbox("Ada@example.org", "Ada")));
-    let newest = a.catalog.get("receipt", None).expect("there");
+    let newest = a.catalog.current().get("receipt", None).expect("there");
     assert_eq!(stored.bundle_hash.as_ref(), newest.hash().0.as_slice());
     assert_eq!(
         (stored.attachments.len(), stored.tags.len(), stored.headers.len()),

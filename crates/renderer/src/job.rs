@@ -1,0 +1,66 @@
+//! A queued entry that is a message, and what it turns into.
+
+use paceline_domain::id::MessageId;
+use paceline_domain::reason::Reason;
+use paceline_domain::record::Ticket;
+use paceline_domain::stop::StopMode;
+use paceline_domain::time::Millis;
+use paceline_store::{HandOff, Stopped, StreamKey, Unrendered};
+
+use crate::kept::Packed;
+
+/// A message of the batch.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) stream: StreamKey,
+    pub(crate) entry_id: String,
+    pub(crate) id: MessageId,
+    pub(crate) ticket: Ticket,
+}
+
+impl Job {
+    pub(crate) fn stopped(self, mode: StopMode) -> Stopped {
+        Stopped {
+            stream: self.stream,
+            entry_id: self.entry_id,
+            id: self.id,
+            ticket: self.ticket,
+            cancel: mode == StopMode::Cancel,
+        }
+    }
+
+    pub(crate) fn unrendered(self, reason: Reason) -> Unrendered {
+        let Self {
+            stream,
+            entry_id,
+            id,
+            ticket,
+        } = self;
+        Unrendered {
+            stream,
+            entry_id,
+            id,
+            ticket,
+            reason,
+        }
+    }
+
+    pub(crate) fn hand_off(self, packed: Packed, rendered_at: Millis) -> HandOff {
+        let Self {
+            stream,
+            entry_id,
+            id,
+            ticket,
+        } = self;
+        HandOff {
+            stream,
+            entry_id,
+            id,
+            ticket,
+            rendered: packed.parts,
+            to: packed.to,
+            kept: packed.kept,
+            rendered_at,
+        }
+    }
+}
