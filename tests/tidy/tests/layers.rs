@@ -26,7 +26,7 @@ const RANKS: &[&[&str]] = &[
     ],
     &["cli"],
     &["testkit"],
-    &["chaos", "e2e", "formats", "pacing", "tidy"],
+    &["chaos", "e2e", "formats", "fuzz", "pacing", "tidy"],
 ];
 
 /// Crates of others that only one of ours may name.
