@@ -12,6 +12,8 @@ use std::path::Path;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use crate::shared;
+
 /// The bytes of one file.
 pub const FILE_BYTES_MAX: usize = 50 * 1024;
 /// The files of one bundle.
@@ -150,10 +152,12 @@ fn decode(encoded: &[u8]) -> Option<Files> {
     (rest.is_empty() && files.len() == count).then_some(files)
 }
 
-/// Reads the files of a folder: those at its top and those of `examples/`. Hidden files and editors' backups are not seen.
+/// Reads the files of a folder: those at its top, those of `examples/` and `partials/`, and what they use of the partials that are
+/// shared. Hidden files and editors' backups are not seen.
 pub(crate) fn read_folder(folder: &Path) -> Result<Files, InvalidBundle> {
     let mut files = Files::new();
     read_into(folder, "", &mut files)?;
+    shared::add(folder, &mut files)?;
     check_bounds(&files)?;
     Ok(files)
 }
@@ -182,13 +186,21 @@ fn read_into(folder: &Path, prefix: &str, files: &mut Files) -> Result<(), Inval
         if files.len() == FILES_MAX {
             return Err(InvalidBundle::TooManyFiles { files: FILES_MAX + 1 });
         }
-        let mut content = Vec::new();
-        std::fs::File::open(&path)
-            .and_then(|file| file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut content))
-            .map_err(unreadable(&path))?;
-        files.insert(inside, content);
+        files.insert(inside, read_file(&path)?);
     }
     Ok(())
+}
+
+/// A file, up to what is too much.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, InvalidBundle> {
+    let mut content = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut content))
+        .map_err(|source| InvalidBundle::Unreadable {
+            path: path.display().to_string(),
+            source,
+        })?;
+    Ok(content)
 }
 
 #[cfg(test)]

@@ -132,8 +132,8 @@ fn folders(directory: &Path) -> Result<Vec<String>, String> {
     for entry in std::fs::read_dir(directory).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        // Hidden ones are those of git, and of Kubernetes' mounts.
-        if entry.path().is_dir() && !name.starts_with('.') {
+        // Hidden ones are those of git, and of Kubernetes' mounts; `_shared` is no template.
+        if entry.path().is_dir() && !name.starts_with(['.', '_']) {
             folders.push(name);
         }
     }

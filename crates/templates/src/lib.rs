@@ -18,6 +18,7 @@ mod manifest;
 mod plain;
 mod reader;
 mod schema;
+mod shared;
 mod template;
 
 pub use bundle::{BUNDLE_BYTES_MAX, BundleHash, FILE_BYTES_MAX, FILES_MAX, Files, InvalidBundle};

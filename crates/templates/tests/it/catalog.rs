@@ -76,6 +76,64 @@ fn a_directory_with_a_broken_template_is_not_used() {
 }
 
 #[test]
+fn a_bundle_has_in_it_what_it_uses_of_the_shared_partials() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let share = |name: &str, source: &str| {
+        let folder = directory.path().join("_shared");
+        std::fs::create_dir_all(&folder).expect("writable");
+        std::fs::write(folder.join(format!("{name}.hbs")), source).expect("writable");
+    };
+    let of = |name: &str, html: &str| {
+        let mut files = version(name, 1);
+        files.insert("body.html.hbs".to_owned(), html.as_bytes().to_vec());
+        write(directory.path(), name, &files);
+    };
+    share("layout", "<main>{{> @partial-block}}{{> footer}}</main>");
+    share("footer", "<p>first footer</p>");
+    share("unused", "{{broken");
+    of("framed", "{{#> layout}}<p>framed</p>{{/layout}}");
+    of("alone", "<p>alone</p>");
+    of("own", "{{> footer}}");
+    std::fs::create_dir(directory.path().join("own/partials")).expect("writable");
+    std::fs::write(
+        directory.path().join("own/partials/footer.hbs"),
+        "<p>own footer</p>",
+    )
+    .expect("writable");
+    let load = || {
+        let catalog = Catalog::load(directory.path()).unwrap_or_else(|error| panic!("{error}"));
+        ["framed", "alone", "own"].map(|name| catalog.get(name, None).expect("there"))
+    };
+    let html = |template: &Template| {
+        let example = &template.examples()[0];
+        template
+            .render_example(example)
+            .unwrap_or_else(|error| panic!("{error}"))
+            .html
+    };
+    let before = load();
+    assert_eq!(html(&before[0]), "<main><p>framed</p><p>first footer</p></main>");
+    assert_eq!(html(&before[2]), "<p>own footer</p>");
+    share("footer", "<p>second footer</p>");
+    let after = load();
+    assert_ne!(after[0].hash(), before[0].hash());
+    assert_eq!(
+        [after[1].hash(), after[2].hash()],
+        [before[1].hash(), before[2].hash()]
+    );
+    assert_eq!(html(&after[0]), "<main><p>framed</p><p>second footer</p></main>");
+    // What is pinned has all that it needs.
+    let pinned = Template::from_bundle_bytes(&before[0].bundle_bytes()).expect("a bundle");
+    assert_eq!(html(&pinned), "<main><p>framed</p><p>first footer</p></main>");
+    std::fs::remove_file(directory.path().join("_shared/footer.hbs")).expect("removable");
+    assert!(
+        refusal(directory.path()).contains("framed: body.html.hbs line 1"),
+        "{}",
+        refusal(directory.path())
+    );
+}
+
+#[test]
 fn every_bundle_below_a_directory_is_checked() {
     let directory = tempfile::tempdir().expect("a directory");
     let linked = |name: &str, number: u32| {

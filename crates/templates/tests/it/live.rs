@@ -144,6 +144,24 @@ fn git_sync_s_swap_is_a_change() {
 }
 
 #[test]
+fn an_edit_of_a_shared_partial_is_a_change() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut files = version(1);
+    files.insert("body.html.hbs".to_owned(), b"{{> footer}}".to_vec());
+    write(folder.path(), "a", &files);
+    let share = |text: &str| {
+        let footer = [("footer.hbs".to_owned(), text.as_bytes().to_vec())];
+        write(folder.path(), "_shared", &footer.into());
+    };
+    share("<p>one</p>");
+    let live = load(folder.path());
+    let before = live.current().get("a", None).expect("there").hash();
+    share("<p>two, longer</p>");
+    taken(&live);
+    assert_ne!(live.current().get("a", None).expect("there").hash(), before);
+}
+
+#[test]
 fn without_links_no_template_with_a_category_is_taken() {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), "a", &version(1));
