@@ -123,7 +123,7 @@ const MUTATIONS: &[Mutation] = &[
         file: "crates/domain/src/aimd/noise.rs",
         from: "if self.cut_at.is_some_and(|sent| rate <= BELOW * sent) {",
         to: "if self.cut_at.is_some_and(|sent| rate <= 9.0 * sent) {",
-        told_by: &["of a limit alone is taken for noise"],
+        told_by: &["of a limit alone is taken for noise", "of all calls were refused"],
     },
     Mutation {
         invariant: 5,
