@@ -127,7 +127,7 @@ impl Lexer {
                 self.attribute = UNKNOWN.to_string();
                 self.state = State::Name;
             }
-            State::Name => self.attribute.push(UNKNOWN),
+            State::Name if !self.attribute.contains(UNKNOWN) => self.attribute.push(UNKNOWN),
             _ => {}
         }
         Ok(())

@@ -5,6 +5,7 @@
 //! message renders, nothing can call itself, and all bounds hold for the whole. What grows without end is refused while it grows.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use handlebars::Template as Parsed;
 use handlebars::template::{
@@ -60,8 +61,11 @@ struct Around<'a> {
     partials: Vec<&'a str>,
     block: Option<&'a Parsed>,
     /// What `{{#*inline "name"}}` defines there, the innermost last.
-    inline: Vec<(String, Parsed)>,
+    inline: Vec<Defined>,
 }
+
+/// A name and what is defined by it.
+type Defined = (String, Rc<Parsed>);
 
 type Done = Result<(), Vec<SourceError>>;
 
@@ -161,7 +165,7 @@ impl Include<'_> {
         &mut self,
         name: &str,
         block: Option<&Parsed>,
-        inline: &[(String, Parsed)],
+        inline: &[Defined],
         around: &Around<'_>,
     ) -> Result<Parsed, Vec<SourceError>> {
         if around.partials.contains(&name) {
@@ -176,7 +180,7 @@ impl Include<'_> {
                 None => return self.refuse(format!("`{BLOCK}` stands outside of a layout")),
             }
         } else if let Some((_, defined)) = inline.iter().rev().find(|(defined, _)| defined == name) {
-            defined.clone()
+            Parsed::clone(defined)
         } else {
             match block.filter(|_| !around.partials.is_empty() && !self.sources.contains_key(name)) {
                 Some(block) => block.clone(),
@@ -238,7 +242,7 @@ impl Include<'_> {
 }
 
 /// Takes what `{{#*inline "name"}}` defines out of a list of elements.
-fn take_inline(template: &mut Parsed) -> Vec<(String, Parsed)> {
+fn take_inline(template: &mut Parsed) -> Vec<Defined> {
     let mut defined = Vec::new();
     for element in &mut template.elements {
         let TemplateElement::DecoratorBlock(decorator) = element else {
@@ -247,7 +251,10 @@ fn take_inline(template: &mut Parsed) -> Vec<(String, Parsed)> {
         if let (Some("inline"), [Parameter::Literal(Value::String(name))]) =
             (decorator.name.as_name(), &decorator.params[..])
         {
-            defined.push((name.clone(), decorator.template.take().unwrap_or_default()));
+            defined.push((
+                name.clone(),
+                Rc::new(decorator.template.take().unwrap_or_default()),
+            ));
             *element = TemplateElement::Comment(String::new());
         }
     }

@@ -20,7 +20,7 @@ pub(super) struct Place {
 }
 
 pub(super) enum Node {
-    Text(Box<str>),
+    Text(String),
     Print(Box<Print>),
     If(Box<If>),
     With(Box<Block>),

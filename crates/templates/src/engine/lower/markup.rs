@@ -38,8 +38,8 @@ impl Lower {
             return;
         }
         match self.nodes.last_mut() {
-            Some(Node::Text(last)) => *last = [&**last, text].concat().into(),
-            _ => self.nodes.push(Node::Text(text.into())),
+            Some(Node::Text(last)) => last.push_str(text),
+            _ => self.nodes.push(Node::Text(text.to_owned())),
         }
     }
 
