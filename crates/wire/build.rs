@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "ledger",
         "suppression",
         "audit",
+        "replay",
         "stored",
     ]
     .map(|name| root.join(format!("paceline/v1/{name}.proto")));

@@ -5,6 +5,7 @@ mod check;
 mod new;
 mod page;
 mod preview;
+mod replay;
 mod report;
 mod stats;
 
@@ -15,6 +16,7 @@ pub(crate) async fn run(target: &Target, options: TemplatesOptions) -> anyhow::R
         None | Some(TemplatesCommand::Stats) => stats::run(target, &options.asked).await,
         Some(TemplatesCommand::Check(options)) => check::run(&options),
         Some(TemplatesCommand::New(options)) => new::run(&options),
+        Some(TemplatesCommand::Replay(options)) => replay::run(target, options).await,
         Some(TemplatesCommand::Preview(options)) => preview::run(&options).await,
     }
 }

@@ -14,6 +14,7 @@ mod ledger_service;
 mod mailgun_signature;
 mod people;
 mod queue;
+mod replay;
 mod retention;
 mod run;
 pub mod sns;

@@ -12,6 +12,7 @@ use paceline_store::Store;
 use paceline_wire::v1::audit_service_server::AuditServiceServer;
 use paceline_wire::v1::events_service_server::EventsServiceServer;
 use paceline_wire::v1::ledger_service_server::LedgerServiceServer;
+use paceline_wire::v1::replay_service_server::ReplayServiceServer;
 use paceline_wire::v1::stats_service_server::StatsServiceServer;
 use paceline_wire::v1::suppression_service_server::SuppressionServiceServer;
 
@@ -21,6 +22,7 @@ use crate::config::Config;
 use crate::event_metrics::Metrics;
 use crate::ledger_service::LedgerOf;
 use crate::people::People;
+use crate::replay::ReplayOf;
 use crate::stats::StatsOf;
 use crate::subscribe::EventsOf;
 use crate::suppression_service::SuppressionsOf;
@@ -29,12 +31,13 @@ use crate::tasks::{Parts, Tasks};
 use crate::{health, retention};
 
 /// What reflection lists beside health: the services that this process serves.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "paceline.v1.EventsService",
     "paceline.v1.LedgerService",
     "paceline.v1.StatsService",
     "paceline.v1.SuppressionService",
     "paceline.v1.AuditService",
+    "paceline.v1.ReplayService",
 ];
 
 /// Under which meter its instruments are.
@@ -82,12 +85,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let mut tasks = Tasks::new(&supervisor, &stop);
     let routes = parts.start(&mut tasks).await?;
     tasks.until_shutdown("web", web.serve(routes, context.shutdown.clone()));
-    let looking = health::look_after(
-        parts.store.clone(),
-        parts.ledger.clone(),
-        health,
-        context.shutdown.clone(),
-    );
+    let until = context.shutdown.clone();
+    let looking = health::look_after(parts.store.clone(), parts.ledger.clone(), health, until);
     tasks.until_stop("health", looking);
     let events = EventsOf::new(parts.ledger.clone(), context.shutdown.clone());
     let suppressing = SuppressionsOf::new(parts.suppressions.clone());
@@ -100,6 +99,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         .add_service(EventsServiceServer::new(events))
         .add_service(SuppressionServiceServer::new(suppressing))
         .add_service(AuditServiceServer::new(auditing))
+        .add_service(ReplayServiceServer::new(ReplayOf::new(parts.ledger.clone())))
         .add_service(LedgerServiceServer::new(histories(&parts)?))
         .add_service(StatsServiceServer::new(StatsOf(parts.ledger.clone())));
     context.serves_web(web_address);

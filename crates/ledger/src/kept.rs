@@ -2,6 +2,7 @@
 
 use paceline_domain::id::MessageId;
 use paceline_domain::time::Millis;
+use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row as _, Transaction};
 
 use crate::ledger::connection;
@@ -55,17 +56,32 @@ impl Ledger {
         self.within(async {
             let query = sqlx::query(sql).bind(id.0.to_vec()).bind(tenant.to_owned());
             let rows = query.bind(SHOWN_MAX).fetch_all(&self.pool).await?;
-            rows.iter()
-                .map(|row| {
-                    Ok(Kept {
-                        id: message_id(row, 0)?,
-                        accepted_at: millis(row, 1)?,
-                        generation: u32::try_from(row.try_get::<i64, _>(2)?).unwrap_or(0),
-                        until: millis(row, 3)?,
-                        content: row.try_get(4)?,
-                    })
-                })
-                .collect()
+            rows.iter().map(row).collect()
+        })
+        .await
+    }
+
+    /// The newest `count` messages of a template whose payloads are kept, the newest first: of each the payload, then what was
+    /// rendered of it last, if it is there.
+    ///
+    /// # Errors
+    /// If the database refuses or does not answer.
+    pub async fn newest_kept(
+        &self,
+        tenant: &str,
+        template: &str,
+        count: u32,
+    ) -> Result<Vec<Kept>, LedgerError> {
+        let sql = "SELECT k.message_id, k.accepted_at, k.generation, k.kept_until, k.content FROM kept k JOIN (SELECT p.message_id, \
+                   p.accepted_at FROM kept p JOIN messages m ON m.id = p.message_id AND m.accepted_at = p.accepted_at WHERE \
+                   p.generation = 0 AND m.tenant = $1 AND m.template = $2 ORDER BY p.accepted_at DESC, p.message_id LIMIT $3) n \
+                   ON n.message_id = k.message_id AND n.accepted_at = k.accepted_at WHERE k.generation = 0 OR k.generation = \
+                   (SELECT MAX(l.generation) FROM kept l WHERE l.message_id = k.message_id AND l.accepted_at = k.accepted_at) \
+                   ORDER BY k.accepted_at DESC, k.message_id, k.generation";
+        self.within(async {
+            let query = sqlx::query(sql).bind(tenant.to_owned()).bind(template.to_owned());
+            let rows = query.bind(i64::from(count)).fetch_all(&self.pool).await?;
+            rows.iter().map(row).collect()
         })
         .await
     }
@@ -84,6 +100,16 @@ impl Ledger {
         })
         .await
     }
+}
+
+fn row(row: &AnyRow) -> Result<Kept, LedgerError> {
+    Ok(Kept {
+        id: message_id(row, 0)?,
+        accepted_at: millis(row, 1)?,
+        generation: u32::try_from(row.try_get::<i64, _>(2)?).unwrap_or(0),
+        until: millis(row, 3)?,
+        content: row.try_get(4)?,
+    })
 }
 
 async fn write(writing: &mut Transaction<'static, sqlx::Any>, kept: &[Kept]) -> Result<(), LedgerError> {

@@ -154,7 +154,10 @@ fn decode(encoded: &[u8]) -> Option<Files> {
 
 /// Reads the files of a folder: those at its top, those of `examples/` and `partials/`, and what they use of the partials that are
 /// shared. Hidden files and editors' backups are not seen.
-pub(crate) fn read_folder(folder: &Path) -> Result<Files, InvalidBundle> {
+///
+/// # Errors
+/// If they can't be read, or are past a bound.
+pub fn read_folder(folder: &Path) -> Result<Files, InvalidBundle> {
     let mut files = Files::new();
     read_into(folder, "", &mut files)?;
     shared::add(folder, &mut files)?;

@@ -21,7 +21,9 @@ mod schema;
 mod shared;
 mod template;
 
-pub use bundle::{BUNDLE_BYTES_MAX, BundleHash, FILE_BYTES_MAX, FILES_MAX, Files, InvalidBundle};
+pub use bundle::{
+    BUNDLE_BYTES_MAX, BundleHash, FILE_BYTES_MAX, FILES_MAX, Files, InvalidBundle, read_folder,
+};
 pub use cache::{BundleCache, CacheUsage};
 pub use catalog::{Catalog, CatalogError};
 pub use check::{CheckedBundle, check, check_directory};

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use paceline_domain::lane::Lane;
 
+use super::AskedFeedback;
+
 #[derive(Args)]
 pub(crate) struct TemplatesOptions {
     #[command(flatten)]
@@ -37,6 +39,9 @@ pub(crate) enum TemplatesCommand {
     Check(CheckBundlesOptions),
     /// Begins a bundle that passes the check.
     New(NewOptions),
+    /// Renders the newest payloads that the ledger keeps of a template by a candidate, and tells which would fail or be others than what
+    /// was sent: exit code 1 if any fails.
+    Replay(ReplayOptions),
     /// Renders an example on this machine and shows it in the browser, at desktop and phone width.
     Preview(PreviewOptions),
 }
@@ -72,6 +77,21 @@ pub(crate) struct NewOptions {
     /// For mail that someone waits for, or for mail to many, which needs a link to unsubscribe.
     #[arg(long, default_value = "transactional")]
     pub(crate) lane: Lane,
+}
+
+#[derive(Args)]
+pub(crate) struct ReplayOptions {
+    #[command(flatten)]
+    pub(crate) asked: AskedFeedback,
+    /// The candidate's folder.
+    #[arg(value_name = "BUNDLE")]
+    pub(crate) bundle: PathBuf,
+    /// Whose payloads; of the candidate's own name by default.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) template: Option<String>,
+    /// How many messages, the newest first; at most 200.
+    #[arg(long, default_value_t = 50, value_name = "COUNT")]
+    pub(crate) messages: u32,
 }
 
 #[derive(Args)]

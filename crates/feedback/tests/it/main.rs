@@ -5,6 +5,7 @@ mod copy;
 mod failover;
 mod ledger;
 mod look_alike;
+mod replay;
 mod running;
 mod sns;
 mod subscribe;

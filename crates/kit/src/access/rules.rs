@@ -54,7 +54,8 @@ impl Rule {
             "/paceline.v1.TemplatesService/List"
             | "/paceline.v1.TemplatesService/Preview"
             | "/paceline.v1.TemplatesService/TemplateStats"
-            | "/paceline.v1.TemplatesService/Check" => Self::Scope(Scope::Templates),
+            | "/paceline.v1.TemplatesService/Check"
+            | "/paceline.v1.ReplayService/Replay" => Self::Scope(Scope::Templates),
             "/paceline.v1.ThrottleService/Refresh"
             | "/paceline.v1.ThrottleService/Release"
             | "/paceline.v1.ThrottleService/Feedback" => Self::AllTenants(Scope::Throttle),

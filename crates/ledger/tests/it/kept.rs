@@ -45,6 +45,44 @@ async fn it_is_shown_to_its_tenant_until_its_time_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_newest_of_a_template_come_with_what_was_rendered_last() {
+    for fresh in both().await {
+        let ledger = &fresh.ledger;
+        let messages = [message(1), message(2), message(3)];
+        ledger.append(&messages, &[], &[]).await.expect("written");
+        let later = |mut kept: Kept, seconds| {
+            kept.accepted_at = NOW + Duration::from_secs(seconds);
+            kept
+        };
+        let template = messages[0].template.clone();
+        let all = [
+            kept(1, 0, "{}"),
+            kept(1, 1, "first"),
+            kept(1, 2, "last"),
+            kept(2, 0, "{}"),
+        ];
+        ledger.keep(&all).await.expect("written");
+        // Of an acceptance that the ledger does not know, and of a message without a payload.
+        ledger
+            .keep(&[later(kept(2, 0, "{}"), 5), kept(3, 1, "parts")])
+            .await
+            .expect("written");
+        let newest = |count| ledger.newest_kept("shop", &template, count);
+        let expected = [all[0].clone(), all[2].clone(), all[3].clone()];
+        assert_eq!(newest(10).await.expect("answers"), expected);
+        assert_eq!(newest(1).await.expect("answers"), expected[..2]);
+        assert_eq!(
+            ledger.newest_kept("other", &template, 10).await.expect("answers"),
+            []
+        );
+        assert_eq!(
+            ledger.newest_kept("shop", "nothing", 10).await.expect("answers"),
+            []
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_its_person_it_is_erased_and_comes_back_by_no_repetition() {
     for fresh in both().await {
         let ledger = &fresh.ledger;
