@@ -176,7 +176,7 @@ impl Link {
         let answer = command.await;
         match &answer {
             Err(error) if *error.kind() == ErrorKind::Timeout => {
-                if self.silence.timed_out(client) {
+                if self.silence.timed_out(client) && self.is_silent() {
                     tracing::warn!(timeouts = TIMEOUTS_MAX, "redis does not answer, reconnecting");
                     self.connect_anew();
                 }
@@ -190,6 +190,12 @@ impl Link {
             _ => self.silence.answered(client),
         }
         answer
+    }
+
+    /// Whether nobody misses the answers but us. A connection that fred knows to be gone it makes anew by itself; two clients that
+    /// tried would be a storm.
+    fn is_silent(&self) -> bool {
+        self.topology == Topology::Cluster || self.client.borrow().is_connected()
     }
 
     /// Runs a script. A script that Redis does not know (after a restart) is sent whole: nothing of it was done.
