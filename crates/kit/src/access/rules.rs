@@ -47,15 +47,15 @@ impl Rule {
             | "/paceline.v1.DoubtService/SettleDoubts"
             | "/paceline.v1.SuppressionService/AddSuppressions"
             | "/paceline.v1.SuppressionService/RemoveSuppression"
-            | "/paceline.v1.SuppressionService/ImportSuppressions" => Self::Scope(Scope::Operate),
+            | "/paceline.v1.SuppressionService/ImportSuppressions"
+            | "/paceline.v1.ReplayService/Replay" => Self::Scope(Scope::Operate),
             "/paceline.v1.MessagesService/Queue"
             | "/paceline.v1.ThrottleService/Describe"
             | "/paceline.v1.ThrottleService/Journal" => Self::AllTenants(Scope::Read),
             "/paceline.v1.TemplatesService/List"
             | "/paceline.v1.TemplatesService/Preview"
             | "/paceline.v1.TemplatesService/TemplateStats"
-            | "/paceline.v1.TemplatesService/Check"
-            | "/paceline.v1.ReplayService/Replay" => Self::Scope(Scope::Templates),
+            | "/paceline.v1.TemplatesService/Check" => Self::Scope(Scope::Templates),
             "/paceline.v1.ThrottleService/Refresh"
             | "/paceline.v1.ThrottleService/Release"
             | "/paceline.v1.ThrottleService/Feedback" => Self::AllTenants(Scope::Throttle),
