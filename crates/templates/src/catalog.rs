@@ -108,8 +108,8 @@ impl Catalog {
     /// The hashes of what is rendered instead of the template where it can't be, in order, one behind the other.
     #[must_use]
     pub fn fallback_hashes(&self, template: &Template) -> Vec<u8> {
-        let chain = fallbacks::chain(&self.templates, template);
-        chain.into_iter().flat_map(|fallback| fallback.hash().0).collect()
+        let fit = fallbacks::fit(&self.templates, template);
+        fit.flat_map(|fallback| fallback.hash().0).collect()
     }
 
     /// The names, in order, of those whose mail has a link to unsubscribe in every lane; once for each version.

@@ -39,6 +39,21 @@ pub(crate) fn chain<'a>(versions: &'a Versions, template: &Template) -> Vec<&'a 
     found
 }
 
+/// The fallbacks that may be sent in its place. A set that was found broken has the template as it was good last, and its fallback as it is
+/// now: that one may have become one that its people did not ask for.
+pub(crate) fn fit<'a>(
+    versions: &'a Versions,
+    template: &Template,
+) -> impl Iterator<Item = &'a Arc<Template>> {
+    let chain = chain(versions, template).into_iter();
+    chain.take_while(move |fallback| goes_with(template, fallback))
+}
+
+fn goes_with(template: &Template, fallback: &Template) -> bool {
+    let (own, other) = (&template.manifest, &fallback.manifest);
+    (own.lane, &own.category, own.despite_complaint) == (other.lane, &other.category, other.despite_complaint)
+}
+
 /// What is wrong with the fallbacks, by name and version of the template that has them.
 pub(crate) fn check(versions: &Versions) -> Vec<((String, u32), Finding)> {
     let templates = versions.values().flat_map(BTreeMap::values);
@@ -62,12 +77,7 @@ fn problem(versions: &Versions, template: &Template) -> Option<String> {
             Some(_) => format!("fallbacks lead to `{name}`: in a circle, or over more than {FALLBACKS_MAX}"),
         });
     }
-    let same = |other: &&Arc<Template>| {
-        let (own, other) = (&template.manifest, &other.manifest);
-        (own.lane, &own.category, own.despite_complaint)
-            == (other.lane, &other.category, other.despite_complaint)
-    };
-    let other = chain.iter().find(|fallback| !same(fallback))?;
+    let other = chain.iter().find(|fallback| !goes_with(template, fallback))?;
     let name = &other.manifest.name;
     Some(format!(
         "the fallback `{name}` has another lane, category or despite_complaint"

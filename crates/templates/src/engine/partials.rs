@@ -24,6 +24,9 @@ const ELEMENTS_MAX: usize = 16_000;
 /// Partials within each other.
 const DEPTH_MAX: usize = 16;
 
+/// Definitions by `{{#*inline}}` that one place sees: each block within another has a list of them.
+const INLINE_MAX: usize = 64;
+
 /// Begins the names of the blocks that stand for partials; no author can write it.
 const MARK: &str = "> ";
 /// What a layout calls the block that it is put around.
@@ -77,6 +80,9 @@ impl Include<'_> {
 
     fn template(&mut self, template: &mut Parsed, around: &Around<'_>) -> Done {
         let defined = take_inline(template);
+        if around.inline.len() + defined.len() > INLINE_MAX {
+            return self.refuse(format!("more than {INLINE_MAX} inline partials in one place"));
+        }
         let around = &Around {
             inline: [around.inline.clone(), defined].concat(),
             ..around.clone()

@@ -3,9 +3,6 @@
 /// Schemes that data may not bring into an attribute.
 const REFUSED: &[&str] = &["javascript", "vbscript", "data"];
 
-/// How much of a URL is read in search of its scheme's end.
-const READ_BYTES_MAX: usize = 4 * 1024;
-
 /// How often entities are taken for what they stand for. A browser does it once, what writes html anew on the way may do it again, and
 /// escaping has added one layer.
 const DECODINGS: usize = 3;
@@ -43,11 +40,7 @@ fn refused_name(scheme: &str) -> Option<&'static str> {
 
 /// The same with entities, and with characters that don't show.
 fn refused_in_disguise(url: &str) -> Option<&'static str> {
-    let mut end = url.len().min(READ_BYTES_MAX);
-    while !url.is_char_boundary(end) {
-        end -= 1;
-    }
-    let decoded = decoded(&url[..end]);
+    let decoded = decoded(url);
     let (scheme, _) = decoded.split_once(':')?;
     refused_name(scheme)
 }

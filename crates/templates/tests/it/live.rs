@@ -89,6 +89,27 @@ fn a_broken_bundle_keeps_its_last_good_version_and_the_others_go_on() {
 }
 
 #[test]
+fn a_fallback_that_became_one_for_others_stands_in_for_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let named = |name: &str, more: &str| {
+        let manifest = format!("name = \"{name}\"\nversion = 1\nlane = \"transactional\"\n{more}");
+        files_with(&[("template.toml", Some(&manifest))])
+    };
+    write(folder.path(), "a", &named("a", "fallback = \"b\"\n"));
+    write(folder.path(), "b", &named("b", ""));
+    let live = load(folder.path());
+    let pinned = || {
+        let catalog = live.current();
+        let template = catalog.get("a", None).expect("there");
+        catalog.fallback_hashes(&template)
+    };
+    assert_eq!(pinned().len(), 32);
+    write(folder.path(), "b", &named("b", "despite_complaint = true\n"));
+    assert_eq!(taken(&live).broken.len(), 1);
+    assert!(pinned().is_empty(), "the last good `a`, and no `b`");
+}
+
+#[test]
 fn a_directory_that_is_gone_or_empty_takes_nothing_away() {
     let parent = tempfile::tempdir().expect("a folder");
     let folder = parent.path().join("templates");

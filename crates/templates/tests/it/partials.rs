@@ -242,3 +242,19 @@ fn the_check_looks_into_partials() {
         "{found:?}"
     );
 }
+
+#[test]
+fn a_place_sees_so_many_inline_partials_and_no_more() {
+    let defined = |count: usize| -> String {
+        (0..count)
+            .map(|number| format!("{{{{#*inline \"p{number}\"}}}}x{{{{/inline}}}}"))
+            .collect()
+    };
+    compile(&with_partials(&defined(64), &[]));
+    let told = problem(&defined(65), &[]);
+    assert!(told.contains("more than 64 inline partials"), "{told}");
+    // Those around are seen, too.
+    let inside = format!("{}{{{{#> layout}}}}{}{{{{/layout}}}}", defined(40), defined(30));
+    let told = problem(&inside, &[("layout", "{{> @partial-block}}")]);
+    assert!(told.contains("more than 64 inline partials"), "{told}");
+}

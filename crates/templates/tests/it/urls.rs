@@ -53,6 +53,14 @@ fn a_url_from_data_has_no_scheme_that_runs() {
             );
         }
     }
+    for hidden_by in [" ", "\t", "&#9;", "\u{200b}"] {
+        let url = format!("{}javascript:alert(1)", hidden_by.repeat(5_000));
+        let error = render("<a href=\"{{u}}\">x</a>", &json!({ "u": url }));
+        assert!(
+            matches!(error, Err(error) if matches!(error.fault, RenderFault::RefusedUrl { .. })),
+            "{hidden_by:?}"
+        );
+    }
     let told = refusal(
         "<p>\n<a href=\"{{shop.url}}\">",
         &json!({ "shop": { "url": "javascript:1" } }),
