@@ -192,10 +192,11 @@ impl Link {
         answer
     }
 
-    /// Whether nobody misses the answers but us. A connection that fred knows to be gone it makes anew by itself; two clients that
-    /// tried would be a storm.
+    /// Whether nobody makes the connection anew but us. One that fred knows to be gone it makes anew by itself, while the task that drives it
+    /// runs; two clients that tried would be a storm.
     fn is_silent(&self) -> bool {
-        self.topology == Topology::Cluster || self.client.borrow().is_connected()
+        let has_ended = || self.driver.try_lock().is_ok_and(|driver| driver.is_finished());
+        self.topology == Topology::Cluster || self.client.borrow().is_connected() || has_ended()
     }
 
     /// Runs a script. A script that Redis does not know (after a restart) is sent whole: nothing of it was done.
@@ -252,10 +253,10 @@ impl Link {
             tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
             pause = (pause * 2).min(CONNECT_PAUSE_MAX);
         }
-        if self.closed.load(Ordering::SeqCst) {
-            return end(&self.client(), &driver).await;
-        }
         tokio::time::sleep(CONNECT_PAUSE_MAX).await;
+        if self.closed.load(Ordering::SeqCst) {
+            end(&self.client(), &driver).await;
+        }
     }
 }
 
