@@ -30,33 +30,21 @@ impl Job {
     }
 
     pub(crate) fn unrendered(self, reason: Reason) -> Unrendered {
-        let Self {
-            stream,
-            entry_id,
-            id,
-            ticket,
-        } = self;
         Unrendered {
-            stream,
-            entry_id,
-            id,
-            ticket,
+            stream: self.stream,
+            entry_id: self.entry_id,
+            id: self.id,
+            ticket: self.ticket,
             reason,
         }
     }
 
     pub(crate) fn hand_off(self, packed: Packed, rendered_at: Millis) -> HandOff {
-        let Self {
-            stream,
-            entry_id,
-            id,
-            ticket,
-        } = self;
         HandOff {
-            stream,
-            entry_id,
-            id,
-            ticket,
+            stream: self.stream,
+            entry_id: self.entry_id,
+            id: self.id,
+            ticket: self.ticket,
             rendered: packed.parts,
             to: packed.to,
             kept: packed.kept,
