@@ -60,6 +60,14 @@ pub(crate) enum Why {
     Failed(RenderFailure),
 }
 
+/// What follows where a template did not do.
+pub(crate) enum Next {
+    Task(Box<Task>),
+    /// The bundle that stands in is not to be had now.
+    Missing,
+    Nothing,
+}
+
 impl Why {
     pub(crate) const fn reason(&self) -> Reason {
         match self {
@@ -98,14 +106,16 @@ impl Attempt {
         tracing::warn!(%message_id, tenant, error, fallbacks = self.rest.len(), "message can't be rendered");
     }
 
-    /// The next fallback that is to be had; `None` if there is none.
+    /// The next fallback. One that is not to be had is waited for, until it is `late`.
     ///
     /// # Errors
     /// If Redis does not answer.
-    pub(crate) async fn next(&self, bundles: &Bundles, why: &Why) -> Result<Option<Task>, StoreError> {
+    pub(crate) async fn next(&self, bundles: &Bundles, why: &Why, late: bool) -> Result<Next, StoreError> {
         for (index, hash) in self.rest.iter().enumerate() {
-            let Some(template) = bundles.get(*hash).await? else {
-                continue;
+            let template = match bundles.get(*hash).await? {
+                Some(template) => template,
+                None if late => continue,
+                None => return Ok(Next::Missing),
             };
             let mut attempt = self.clone();
             attempt.rest.drain(..=index);
@@ -113,9 +123,9 @@ impl Attempt {
             let name = format!("{} {}", manifest.name, manifest.version);
             let first = self.instead.as_ref().map(|(first, _)| first.clone());
             attempt.instead = Some((first.unwrap_or_else(|| why.text()), name));
-            return Ok(Some(Task { attempt, template }));
+            return Ok(Next::Task(Box::new(Task { attempt, template })));
         }
-        Ok(None)
+        Ok(Next::Nothing)
     }
 
     /// What the log says of a message that a fallback rendered.

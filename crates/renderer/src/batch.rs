@@ -21,7 +21,7 @@ use paceline_wire::stops::subject_of_request;
 use paceline_wire::v1::StoredRequest;
 use prost::Message as _;
 
-use crate::attempt::{self, Attempt, Done, Task, Why};
+use crate::attempt::{self, Attempt, Done, Next, Task, Why};
 use crate::job::Job;
 use crate::render;
 use crate::shared::{Shared, pause_after_error};
@@ -39,8 +39,6 @@ struct Fates {
     bury: Vec<Unrendered>,
     put_off: Vec<Unrendered>,
     stop: Met,
-    /// `LoggedAct`s of what was rendered by a fallback.
-    acts: Vec<Bytes>,
     /// Entries of no queued message.
     drop: Vec<(StreamKey, String)>,
 }
@@ -209,12 +207,14 @@ impl Batch {
         while !tasks.is_empty() || !failed.is_empty() {
             for (attempt, why) in std::mem::take(&mut failed) {
                 attempt.log(&why);
-                match self
-                    .persist("bundles", || attempt.next(&self.shared.bundles, &why))
-                    .await
-                {
-                    Some(Some(task)) => tasks.push(task),
-                    Some(None) => fates.bury.push(attempt.job.unrendered(why.reason())),
+                let late = self.is_late(&attempt.job);
+                let next = || attempt.next(&self.shared.bundles, &why, late);
+                match self.persist("bundles", next).await {
+                    Some(Next::Task(task)) => tasks.push(*task),
+                    Some(Next::Missing) => {
+                        fates.put_off.push(attempt.job.unrendered(Reason::BundleMissing));
+                    }
+                    Some(Next::Nothing) => fates.bury.push(attempt.job.unrendered(why.reason())),
                     // Its entry stays pending.
                     None => {}
                 }
@@ -225,8 +225,10 @@ impl Batch {
             for Done { attempt, outcome, at } in done {
                 match outcome {
                     Ok(packed) => {
-                        fates.acts.extend(attempt.act(&self.shared.name, at));
-                        fates.hand_off.push(attempt.job.hand_off(packed, at));
+                        let logs = self.shared.store.log_mode() == LogMode::Ledger;
+                        let act = logs.then(|| attempt.act(&self.shared.name, at)).flatten();
+                        let act = act.unwrap_or_default();
+                        fates.hand_off.push(attempt.job.hand_off(packed, act, at));
                     }
                     Err(error) => failed.push((attempt, Why::Failed(error))),
                 }
@@ -241,10 +243,9 @@ impl Batch {
         templates: &HashMap<BundleHash, Arc<Template>>,
         fates: &mut Fates,
     ) -> (Vec<Task>, Vec<(Attempt, Why)>) {
-        let now = self.shared.clock.wall();
         let (mut tasks, mut failed) = (Vec::with_capacity(asked.len()), Vec::new());
         for (job, request) in asked {
-            let late = now.since(job.ticket.accepted_at) > self.shared.templates.missing_max;
+            let late = self.is_late(&job);
             let template = attempt::bundle_hash(&request).and_then(|hash| templates.get(&hash));
             match template {
                 Some(template) if render::lacks_link(&request, template, &self.shared.people) => {
@@ -257,6 +258,12 @@ impl Batch {
             }
         }
         (tasks, failed)
+    }
+
+    /// True if the message has waited long enough for what is missing.
+    fn is_late(&self, job: &Job) -> bool {
+        let waited = self.shared.clock.wall().since(job.ticket.accepted_at);
+        waited > self.shared.templates.missing_max
     }
 
     /// Rendering is work for a processor: not on the runtime's own threads, and no more at a time than there are cores. `None` if it
@@ -281,16 +288,8 @@ impl Batch {
             bury,
             put_off,
             stop,
-            acts,
             drop,
         } = fates;
-        for act in acts
-            .into_iter()
-            .filter(|_| self.shared.store.log_mode() == LogMode::Ledger)
-        {
-            self.persist("log", || self.shared.store.log_act(self.shard, act.clone()))
-                .await;
-        }
         self.hand_off(hand_off).await;
         for (stopped, act) in stop.batches(STOPPED_MAX) {
             let store = &self.shared.store;

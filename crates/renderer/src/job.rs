@@ -1,5 +1,6 @@
 //! A queued entry that is a message, and what it turns into.
 
+use bytes::Bytes;
 use paceline_domain::id::MessageId;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::Ticket;
@@ -39,7 +40,8 @@ impl Job {
         }
     }
 
-    pub(crate) fn hand_off(self, packed: Packed, rendered_at: Millis) -> HandOff {
+    /// With the `act` that the log is to have, or nothing.
+    pub(crate) fn hand_off(self, packed: Packed, act: Bytes, rendered_at: Millis) -> HandOff {
         HandOff {
             stream: self.stream,
             entry_id: self.entry_id,
@@ -48,6 +50,7 @@ impl Job {
             rendered: packed.parts,
             to: packed.to,
             kept: packed.kept,
+            act,
             rendered_at,
         }
     }

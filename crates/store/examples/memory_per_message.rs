@@ -218,6 +218,7 @@ fn hand_off(entry: &Entry) -> HandOff {
         rendered: incompressible(RENDERED_BYTES),
         to: None,
         kept: Bytes::new(),
+        act: Bytes::new(),
         rendered_at: Millis(0),
     }
 }

@@ -68,37 +68,21 @@ impl Store {
         .await
     }
 
-    /// Logs what the ledger is to keep before it can be sent: at least once, as the hand-off itself.
-    async fn log_kept(&self, shard: u16, item: &HandOff) -> Result<(), StoreError> {
-        if item.kept.is_empty() {
-            return Ok(());
+    /// Logs what the ledger is to know before the message can be sent: at least once, as the hand-off itself.
+    async fn log_before(&self, shard: u16, item: &HandOff) -> Result<(), StoreError> {
+        for (field, value) in [("k", &item.kept), ("a", &item.act)] {
+            if !value.is_empty() {
+                let (client, log) = (self.commands.client(), self.keys.log(shard));
+                let entry = vec![(field, value.clone())];
+                let add = client.xadd::<Value, _, _, _, _>(log, false, None, "*", entry);
+                self.commands.ask(add).await?;
+            }
         }
-        self.log_alone(shard, "k", item.kept.clone()).await
-    }
-
-    /// Logs a `LoggedAct` that changes no message's state. Called again it is there twice.
-    ///
-    /// # Errors
-    /// If Redis refuses or does not answer.
-    pub async fn log_act(&self, shard: u16, act: bytes::Bytes) -> Result<(), StoreError> {
-        self.log_alone(shard, "a", act).await
-    }
-
-    /// An entry without transitions.
-    async fn log_alone(
-        &self,
-        shard: u16,
-        field: &'static str,
-        value: bytes::Bytes,
-    ) -> Result<(), StoreError> {
-        let (client, log) = (self.commands.client(), self.keys.log(shard));
-        let add = client.xadd::<Value, _, _, _, _>(log, false, None, "*", vec![(field, value)]);
-        self.commands.ask(add).await?;
         Ok(())
     }
 
     async fn add_ready(&self, shard: u16, item: &HandOff) -> Result<(), StoreError> {
-        self.log_kept(shard, item).await?;
+        self.log_before(shard, item).await?;
         let ticket = bytes::Bytes::copy_from_slice(&pack_ticket(item.id, item.ticket));
         let rendered_at = bytes::Bytes::copy_from_slice(&millis(item.rendered_at));
         let mut fields = vec![("e", ticket), ("z", item.rendered.clone()), ("t", rendered_at)];

@@ -107,6 +107,8 @@ pub struct HandOff {
     pub to: Option<Addressee>,
     /// `KeptParts` for the log, where the template keeps them; else empty.
     pub kept: Bytes,
+    /// A `LoggedAct` for the log, of a message that a fallback rendered; else empty.
+    pub act: Bytes,
     /// By the renderer's clock.
     pub rendered_at: Millis,
 }

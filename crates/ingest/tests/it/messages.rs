@@ -70,6 +70,7 @@ pub(crate) async fn claim(store: &Store, id: MessageId) -> Fence {
         rendered,
         to: None,
         kept: Bytes::new(),
+        act: Bytes::new(),
         rendered_at: Millis(0),
     };
     store

@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use paceline_domain::keyed::key_fingerprint;
 use paceline_domain::lane::Lane;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::State;
 use paceline_store::{Claimed, Stage};
 use paceline_testkit::eventually;
 
-use crate::support::{ADDRESS_KEY, Bench, PATIENCE, message, rendered};
+use crate::support::{Bench, PATIENCE, message, rendered};
 
 const ADA: &str = "{\"name\": \"Ada\"}";
 
@@ -55,13 +54,7 @@ async fn what_a_full_redis_does_not_take_waits_as_a_request() {
     bench.put_bundle().await;
     let sent = message(1, ADA);
     bench.accept(sent.clone()).await;
-    // As it is from the deployment's first start on: a full Redis takes no setting.
-    let fingerprint = key_fingerprint(ADDRESS_KEY.as_bytes());
-    bench
-        .store
-        .check_address_key(&fingerprint)
-        .await
-        .expect("there is none yet");
+    bench.knows_address_key().await;
     bench.redis.configure("maxmemory", "1").await;
     let renderer = bench.renderer("[work]\nfull_wait = \"1s\"\n");
     let waiting = bench.becomes(sent.id, State::Deferred).await;

@@ -47,23 +47,59 @@ async fn the_first_fallback_that_takes_the_data_and_renders_is_sent() {
     let unfit = named("unfit", "{\"n\": \"string\"}", "");
     let broken_too = named("broken-too", "{\"n\": \"integer\"}", "{{missing}}");
     let good = named("good", "{\"n\": \"integer\"}", "{{n}}");
-    let never_put = named("never-put", "{}", "");
     for template in [&broken, &unfit, &broken_too, &good] {
         bench.put(template).await;
     }
     bench
         .accept(with_fallbacks(1, &broken, &[&unfit, &broken_too, &good]))
         .await;
+    let renderer = bench.renderer("");
+    let parts = rendered(&bench.ready(1).await[0]);
+    assert_eq!(parts.subject, "From good 7");
+    assert_eq!(parts.from.expect("a From").address, "good@example.com");
+    assert_eq!(parts.template, "broken", "whose mail it is stays");
+    renderer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fallback_that_is_missing_is_waited_for() {
+    let bench = Bench::start().await;
+    let (broken, good) = (named("broken", "{}", "{{missing}}"), named("good", "{}", ""));
+    let (late, never_put) = (named("late", "{}", ""), named("never-put", "{}", ""));
+    bench.put(&broken).await;
+    bench.put(&good).await;
+    let waiting = with_fallbacks(1, &broken, &[&late, &good]);
+    bench.accept(waiting.clone()).await;
+    let renderer = bench.renderer("templates.missing_max = \"20s\"");
+    let record = bench.becomes(waiting.id, State::Deferred).await;
+    assert_eq!(record.reason, Reason::BundleMissing);
+    bench.put(&late).await;
+    assert_eq!(rendered(&bench.ready(1).await[0]).subject, "From late ");
+    renderer.stop().await;
+
     bench
         .accept(with_fallbacks(2, &broken, &[&never_put, &good]))
         .await;
-    let renderer = bench.renderer("");
-    for entry in bench.ready(2).await {
-        let parts = rendered(&entry);
-        assert_eq!(parts.subject, "From good 7");
-        assert_eq!(parts.from.expect("a From").address, "good@example.com");
-        assert_eq!(parts.template, "broken", "whose mail it is stays");
-    }
+    let renderer = bench.renderer("templates.missing_max = \"1s\"");
+    assert_eq!(rendered(&bench.ready(1).await[0]).subject, "From good ");
+    renderer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_redis_lets_it_wait() {
+    let bench = Bench::start_with(LogMode::Ledger).await;
+    let (broken, good) = (named("broken", "{}", "{{missing}}"), named("good", "{}", ""));
+    bench.put(&broken).await;
+    bench.put(&good).await;
+    let sent = with_fallbacks(1, &broken, &[&good]);
+    bench.accept(sent.clone()).await;
+    bench.knows_address_key().await;
+    bench.redis.configure("maxmemory", "1").await;
+    let renderer = bench.renderer("redis.log = \"ledger\"\nwork.full_wait = \"1s\"");
+    let record = bench.becomes(sent.id, State::Deferred).await;
+    assert_eq!(record.reason, Reason::StoreFull);
+    bench.redis.configure("maxmemory", "0").await;
+    assert_eq!(rendered(&bench.ready(1).await[0]).subject, "From good ");
     renderer.stop().await;
 }
 

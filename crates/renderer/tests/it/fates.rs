@@ -70,6 +70,7 @@ async fn what_a_dead_renderer_handed_on_without_an_acknowledgement_is_claimed_on
         rendered: bytes::Bytes::from_static(b"the first copy"),
         to: None,
         kept: bytes::Bytes::new(),
+        act: bytes::Bytes::new(),
         rendered_at: Millis(0),
     };
     bench

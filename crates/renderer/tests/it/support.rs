@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use paceline_domain::id::MessageId;
+use paceline_domain::keyed::key_fingerprint;
 use paceline_domain::lane::Lane;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::{DoubtPolicy, Nonce, Provider, Record, State};
@@ -93,6 +94,13 @@ impl Bench {
             shutdown,
             task: tokio::spawn(paceline_renderer::run(config, context)),
         }
+    }
+
+    /// The deployment's first start is over: a full Redis takes no setting.
+    pub(crate) async fn knows_address_key(&self) {
+        let fingerprint = key_fingerprint(ADDRESS_KEY.as_bytes());
+        let checked = self.store.check_address_key(&fingerprint).await;
+        checked.expect("there is none yet");
     }
 
     /// Accepts a message; its bundle is put into Redis first unless the test wants it to be missing.

@@ -216,6 +216,7 @@ impl<R> World<R> {
                     rendered: (rendering.rendered)(id),
                     to: (rendering.to)(id),
                     kept: Bytes::new(),
+                    act: Bytes::new(),
                     rendered_at: RENDERED_AT,
                 }
             });

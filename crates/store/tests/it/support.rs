@@ -331,6 +331,7 @@ pub(crate) fn hand_off_of(entry: &Entry) -> HandOff {
         rendered: Bytes::from_static(b"rendered \xff\x00 parts"),
         to: None,
         kept: Bytes::new(),
+        act: Bytes::new(),
         rendered_at: RENDERED_AT,
     }
 }

@@ -97,6 +97,7 @@ impl Mail {
                 rendered: Bytes::from_static(b"parts"),
                 to: None,
                 kept: Bytes::new(),
+                act: Bytes::new(),
                 rendered_at: Millis(0),
             }
         });

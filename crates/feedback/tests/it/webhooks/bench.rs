@@ -264,6 +264,7 @@ impl Beside {
             rendered: Bytes::from_static(b"parts"),
             to: None,
             kept: Bytes::new(),
+            act: Bytes::new(),
             rendered_at: Millis(0),
         };
         let handed = self

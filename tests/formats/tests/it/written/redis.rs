@@ -291,6 +291,7 @@ fn hand_off(entry: &Entry) -> anyhow::Result<HandOff> {
             despite_complaint: true,
         }),
         kept: Bytes::from(kept.encode_to_vec()),
+        act: Bytes::new(),
         rendered_at: START,
     })
 }
