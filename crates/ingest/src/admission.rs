@@ -27,7 +27,7 @@ use paceline_kit::clock::Clock;
 use paceline_kit::identity::{IdentitySettings, is_name};
 use paceline_kit::secret::Secret;
 use paceline_store::{Durability, NewMessage};
-use paceline_templates::{LiveCatalog, Template};
+use paceline_templates::{Catalog, LiveCatalog, Template};
 use paceline_wire::status::{InvalidFields, Violation};
 use paceline_wire::{convert, v1};
 use prost::Message as _;
@@ -65,6 +65,8 @@ pub(crate) struct Admitted {
 
 /// The parts of a request that passed their checks.
 struct Parts<'a> {
+    /// As it stood when the template was found in it.
+    catalog: Arc<Catalog>,
     template: Arc<Template>,
     identity: &'a IdentitySettings,
     recipient: Mailbox,
@@ -94,7 +96,8 @@ impl Admission {
         let recipient = required_mailbox("recipient", request.recipient.as_ref(), &mut wrong);
         let from = mailbox("from", request.from.as_ref(), &mut wrong);
         let reply_to = mailbox("reply_to", request.reply_to.as_ref(), &mut wrong);
-        let template = self.template(request, &mut wrong);
+        let catalog = self.catalog.current();
+        let template = find_template(&catalog, request, &mut wrong);
         let data = read_data(&request.data, &mut wrong);
         if let (Some(template), Some(data)) = (&template, &data) {
             check_data(template, data, &mut wrong);
@@ -121,6 +124,7 @@ impl Admission {
                 if wrong.is_empty() =>
             {
                 Ok(Parts {
+                    catalog,
                     template,
                     identity,
                     recipient,
@@ -134,18 +138,6 @@ impl Admission {
             }
             _ => Err(wrong),
         }
-    }
-
-    fn template(&self, request: &v1::EnqueueRequest, wrong: &mut InvalidFields) -> Option<Arc<Template>> {
-        let version = Some(request.template_version.as_str()).filter(|version| !version.is_empty());
-        let catalog = self.catalog.current();
-        let found = catalog.get(&request.template, version);
-        if found.is_none() && version.is_some() && catalog.get(&request.template, None).is_some() {
-            wrong.add("template_version", "is no version of this template here");
-        } else if found.is_none() {
-            wrong.add("template", "is no template here");
-        }
-        found
     }
 
     /// The lane that the request asks for, else the template's.
@@ -242,7 +234,7 @@ impl Admission {
             .address_key
             .as_ref()
             .map(|key| logged::encode(key, id, &request, &parts, of_content.unwrap_or_default()));
-        let fallbacks = self.catalog.current().fallback_hashes(&parts.template);
+        let fallbacks = parts.catalog.fallback_hashes(&parts.template);
         let packed = digests
             .as_ref()
             .map(|digests| digests.to_bytes())
@@ -278,6 +270,21 @@ fn durability(number: i32, wrong: &mut InvalidFields) -> Option<Durability> {
             None
         }
     }
+}
+
+fn find_template(
+    catalog: &Catalog,
+    request: &v1::EnqueueRequest,
+    wrong: &mut InvalidFields,
+) -> Option<Arc<Template>> {
+    let version = Some(request.template_version.as_str()).filter(|version| !version.is_empty());
+    let found = catalog.get(&request.template, version);
+    if found.is_none() && version.is_some() && catalog.get(&request.template, None).is_some() {
+        wrong.add("template_version", "is no version of this template here");
+    } else if found.is_none() {
+        wrong.add("template", "is no template here");
+    }
+    found
 }
 
 fn check_names(request: &v1::EnqueueRequest, wrong: &mut InvalidFields) {
