@@ -70,7 +70,7 @@ impl Schema {
         let mut violations: Vec<_> = self
             .validator
             .iter_errors(data)
-            .flat_map(|error| describe::violations(&error))
+            .flat_map(|error| describe::violations(&error, data))
             .take(VIOLATIONS_MAX)
             .collect();
         if violations.is_empty() {

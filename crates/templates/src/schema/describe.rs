@@ -3,6 +3,7 @@
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::paths::LocationSegment;
+use serde_json::Value;
 
 use super::Violation;
 
@@ -12,8 +13,8 @@ const NAME_CHARS_MAX: usize = 64;
 const FIELDS_MAX: usize = 32;
 
 /// The violations that one error stands for.
-pub(super) fn violations(error: &ValidationError<'_>) -> Vec<Violation> {
-    let path = path_of(error);
+pub(super) fn violations(error: &ValidationError<'_>, data: &Value) -> Vec<Violation> {
+    let path = path_of(error, data);
     let of_field = |name: &str, description: &str| Violation {
         path: format!("{path}.{}", shown(name)),
         description: description.to_owned(),
@@ -35,25 +36,41 @@ pub(super) fn violations(error: &ValidationError<'_>) -> Vec<Violation> {
     }
 }
 
-fn path_of(error: &ValidationError<'_>) -> String {
+fn path_of(error: &ValidationError<'_>, data: &Value) -> String {
     let mut path = "data".to_owned();
+    let mut here = Some(data);
     for segment in error.instance_path() {
-        match segment {
-            LocationSegment::Property(name) => {
+        let name = match segment {
+            LocationSegment::Property(name) => name.into_owned(),
+            LocationSegment::Index(index) => index.to_string(),
+        };
+        // An object's name of digits alone, such as a telephone number, is given as an index, too.
+        here = match here {
+            Some(Value::Array(items)) => {
+                path.push_str(&format!("[{name}]"));
+                name.parse().ok().and_then(|index: usize| items.get(index))
+            }
+            other => {
                 path.push('.');
                 path.push_str(&shown(&name));
+                other.and_then(|object| object.get(&name))
             }
-            LocationSegment::Index(index) => path.push_str(&format!("[{index}]")),
-        }
+        };
     }
     path
 }
 
+/// A name as it is, if it is one that people give to fields. Any other may be a person's: an address or a number as a key.
 fn shown(name: &str) -> String {
-    name.chars()
-        .take(NAME_CHARS_MAX)
-        .map(|char| if char.is_control() { '\u{fffd}' } else { char })
-        .collect()
+    let mut chars = name.chars();
+    let begins = chars
+        .next()
+        .is_some_and(|char| char.is_ascii_alphabetic() || char == '_');
+    if begins && chars.all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-')) {
+        name.chars().take(NAME_CHARS_MAX).collect()
+    } else {
+        format!("(a name of {} characters)", name.chars().count())
+    }
 }
 
 /// The rule, in the schema's own terms: its limits are the template author's.

@@ -203,3 +203,27 @@ fn a_pattern_that_would_backtrack_is_matched_at_once() {
     let backreference = json!({ "properties": { "a": { "pattern": "(a)\\1" } } });
     assert!(Schema::parse(backreference.to_string().as_bytes()).is_err());
 }
+
+#[test]
+fn a_name_that_may_be_a_persons_is_not_told() {
+    let numbers =
+        schema(&json!({"type": "object", "additionalProperties": {"type": "integer"}, "properties": {}}));
+    check(
+        &numbers,
+        &json!({"ada@example.com": "x", "+4930123": "x", "total-2": "x"}),
+        &[
+            ("data.(a name of 15 characters)", "must be of type integer"),
+            ("data.(a name of 7 characters)", "must be of type integer"),
+            ("data.total-2", "must be of type integer"),
+        ],
+    );
+    let closed = schema(&json!({"type": "object", "additionalProperties": false, "properties": {}}));
+    check(
+        &closed,
+        &json!({"Ada Lovelace": 1}),
+        &[(
+            "data.(a name of 12 characters)",
+            "is not a field of this template",
+        )],
+    );
+}
