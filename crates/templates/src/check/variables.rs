@@ -29,11 +29,12 @@ fn unknown(uses: &[Use], file: &str, shape: &Shape) -> Vec<Finding> {
     let mut told = BTreeSet::new();
     let mut findings = Vec::new();
     for used in uses {
-        let known = match used.place.first() {
-            Some(Step::Field(name)) if name == RESERVED_NAME => is_own(&used.place),
-            _ => shape.knows(&used.place),
+        let is_known = |place: &Vec<Step>| match place.first() {
+            Some(Step::Field(name)) if name == RESERVED_NAME => is_own(place),
+            _ => shape.knows(place),
         };
-        let place = path(&used.place);
+        let known = used.places.iter().any(is_known);
+        let place = path(&used.places[0]);
         if known || !told.insert((used.line, place.clone())) {
             continue;
         }
@@ -81,8 +82,11 @@ fn unused(uses: &[Use], shape: &Shape, schema: &str) -> Vec<Finding> {
 /// True if what is used is the place, is inside of it, or may be it.
 fn covers(used: &Use, place: &[Step]) -> bool {
     let fits = |(used, wanted): (&Step, &Step)| used == wanted || used == &Step::Item;
-    let along = used.place.iter().zip(place).all(fits);
-    along && (used.place.len() >= place.len() || used.whole)
+    let is_along = |at: &Vec<Step>| {
+        let along = at.iter().zip(place).all(fits);
+        along && (at.len() >= place.len() || used.whole)
+    };
+    used.places.iter().any(is_along)
 }
 
 /// The line of the schema where the field's name stands first.

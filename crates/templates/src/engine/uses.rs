@@ -20,7 +20,8 @@ pub(crate) enum Step {
 /// A place of the data that a source uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Use {
-    pub(crate) place: Vec<Step>,
+    /// Never empty; several where only the data knows which of them it is.
+    pub(crate) places: Vec<Vec<Step>>,
     pub(crate) line: Option<usize>,
     /// As it is written.
     pub(crate) written: String,
@@ -35,7 +36,7 @@ impl Compiled {
             uses: Vec::new(),
             line: None,
             partials: 0,
-            scopes: vec![Some(Vec::new())],
+            scopes: vec![vec![Vec::new()]],
             names: Vec::new(),
         };
         walk.template(&self.template);
@@ -43,8 +44,11 @@ impl Compiled {
     }
 }
 
-/// A place; `None` for what a helper made.
-type Place = Option<Vec<Step>>;
+/// The places that something may be; none for what a helper made.
+type Places = Vec<Vec<Step>>;
+
+/// Sections within each other may be ever more places: past so many they count as made by a helper.
+const PLACES_MAX: usize = 32;
 
 /// The depth of what it walks over is bounded by the scan.
 struct Walk {
@@ -52,9 +56,9 @@ struct Walk {
     line: Option<usize>,
     /// So many partials are around. What they use is told by the line that includes them.
     partials: usize,
-    scopes: Vec<Place>,
+    scopes: Vec<Places>,
     /// Block parameters, the innermost last.
-    names: Vec<(String, Place)>,
+    names: Vec<(String, Places)>,
 }
 
 impl Walk {
@@ -84,14 +88,14 @@ impl Walk {
     }
 
     /// Notes what a helper is given, and tells where its first parameter is.
-    fn parameters(&mut self, helper: &HelperTemplate) -> Place {
-        let mut first = None;
+    fn parameters(&mut self, helper: &HelperTemplate) -> Places {
+        let mut first = Places::new();
         let is_lookup = helper.name.as_name() == Some("lookup");
         for (index, parameter) in helper.params.iter().enumerate() {
             let noted = self.uses.len();
-            let place = self.parameter(parameter);
+            let places = self.parameter(parameter);
             if index == 0 {
-                first = place;
+                first = places;
                 self.uses[noted..]
                     .iter_mut()
                     .for_each(|used| used.whole |= is_lookup);
@@ -109,7 +113,7 @@ impl Walk {
         }
         let name = helper.name.as_name().unwrap_or_default();
         let is_section = super::lower::is_section(name, helper);
-        let mut place = if is_section {
+        let mut places = if is_section {
             self.section(&helper.name)
         } else {
             self.parameters(helper)
@@ -118,18 +122,18 @@ impl Walk {
         let scoped = each || name == "with" || is_section;
         let named = self.names.len();
         if scoped {
-            if each && let Some(place) = &mut place {
-                place.push(Step::Item);
+            if each {
+                places.iter_mut().for_each(|place| place.push(Step::Item));
             }
             match &helper.block_param {
-                Some(BlockParam::Single(item)) => self.name(item, place.clone()),
+                Some(BlockParam::Single(item)) => self.name(item, places.clone()),
                 Some(BlockParam::Pair((item, key))) => {
-                    self.name(item, place.clone());
-                    self.name(key, None);
+                    self.name(item, places.clone());
+                    self.name(key, Places::new());
                 }
                 _ => {}
             }
-            self.scopes.push(place);
+            self.scopes.push(places);
         }
         if let Some(inner) = &helper.template {
             self.template(inner);
@@ -146,13 +150,13 @@ impl Walk {
     /// A partial's scope is what it is given, or the one around; what it is given by name has a name there.
     fn partial(&mut self, helper: &HelperTemplate) {
         let named = self.names.len();
-        let mut scope = self.scopes.last().cloned().flatten();
+        let mut scope = self.scopes.last().cloned().unwrap_or_default();
         if let Some(given) = helper.params.first() {
             scope = self.parameter(given);
         }
         for (name, given) in &helper.hash {
-            let place = self.parameter(given);
-            self.names.push((name.clone(), place));
+            let places = self.parameter(given);
+            self.names.push((name.clone(), places));
         }
         let is_scoped = !helper.params.is_empty() || !helper.hash.is_empty();
         self.scopes.extend(is_scoped.then_some(scope));
@@ -165,46 +169,58 @@ impl Walk {
         self.names.truncate(named);
     }
 
-    /// Only the data knows whether it is of each item or of the value itself.
-    fn section(&mut self, name: &Parameter) -> Place {
-        let noted = self.uses.len();
-        self.parameter(name);
-        self.uses[noted..].iter_mut().for_each(|used| used.whole = true);
-        None
+    /// Only the data knows whether it is of each item, of the value itself, or, where that is `true`, of what is around.
+    fn section(&mut self, name: &Parameter) -> Places {
+        let mut places = self.parameter(name);
+        if places.is_empty() {
+            return places;
+        }
+        let items = places.clone().into_iter().map(|mut place| {
+            place.push(Step::Item);
+            place
+        });
+        let around = self.scopes.last().cloned().unwrap_or_default();
+        places.extend(items.chain(around).collect::<Vec<_>>());
+        if places.len() > PLACES_MAX {
+            places.clear();
+        }
+        places
     }
 
-    fn name(&mut self, parameter: &Parameter, place: Place) {
+    fn name(&mut self, parameter: &Parameter, places: Places) {
         if let Some(name) = parameter.as_name() {
-            self.names.push((name.to_owned(), place));
+            self.names.push((name.to_owned(), places));
         }
     }
 
-    fn parameter(&mut self, parameter: &Parameter) -> Place {
-        let (place, written) = match parameter {
-            Parameter::Path(Path::Relative((segments, raw))) => (self.resolve(segments, raw)?, raw),
+    fn parameter(&mut self, parameter: &Parameter) -> Places {
+        let (places, written) = match parameter {
+            Parameter::Path(Path::Relative((segments, raw))) => (self.resolve(segments, raw), raw),
             Parameter::Name(name) => match Path::parse(name) {
-                Ok(Path::Relative((segments, _))) => (self.resolve(&segments, name)?, name),
-                _ => return None,
+                Ok(Path::Relative((segments, _))) => (self.resolve(&segments, name), name),
+                _ => return Places::new(),
             },
             Parameter::Subexpression(sub) => {
                 if let TemplateElement::Expression(helper) = sub.as_element() {
                     self.expression(helper);
                 }
-                return None;
+                return Places::new();
             }
-            _ => return None,
+            _ => return Places::new(),
         };
-        self.uses.push(Use {
-            place: place.clone(),
-            line: self.line,
-            written: written.clone(),
-            whole: false,
-        });
-        Some(place)
+        if !places.is_empty() {
+            self.uses.push(Use {
+                places: places.clone(),
+                line: self.line,
+                written: written.clone(),
+                whole: false,
+            });
+        }
+        places
     }
 
     /// As handlebars finds its way: block parameters first, then `@root`, then as many scopes up as there are `../`.
-    fn resolve(&self, segments: &[PathSeg], raw: &str) -> Place {
+    fn resolve(&self, segments: &[PathSeg], raw: &str) -> Places {
         let named: Vec<&String> = segments
             .iter()
             .filter_map(|segment| match segment {
@@ -213,21 +229,26 @@ impl Walk {
             })
             .collect();
         let up = segments.len() - named.len();
-        let by_name = |(name, _): &&(String, Place)| Some(&name) == named.first();
-        let (base, rest) = if raw.starts_with("@root") {
-            (Vec::new(), &named[..])
-        } else if let Some((_, place)) = self.names.iter().rev().find(by_name).filter(|_| up == 0) {
-            (place.clone()?, &named[1..])
+        let by_name = |(name, _): &&(String, Places)| Some(&name) == named.first();
+        let (bases, rest) = if raw.starts_with("@root") {
+            (vec![Vec::new()], &named[..])
+        } else if let Some((_, places)) = self.names.iter().rev().find(by_name).filter(|_| up == 0) {
+            (places.clone(), &named[1..])
         } else {
             let scope = self.scopes.len().saturating_sub(up + 1);
-            (self.scopes[scope].clone()?, &named[..])
+            (self.scopes[scope].clone(), &named[..])
         };
-        // The length is a list's or a text's, no field of it.
-        let rest = match rest {
-            [inside @ .., last] if !(base.is_empty() && inside.is_empty()) && *last == "length" => inside,
-            rest => rest,
+        let inside = |mut place: Vec<Step>| {
+            // The length is a list's or a text's, no field of it.
+            let rest = match rest {
+                [inside @ .., last] if !(place.is_empty() && inside.is_empty()) && *last == "length" => {
+                    inside
+                }
+                rest => rest,
+            };
+            place.extend(rest.iter().map(|name| Step::Field((*name).clone())));
+            place
         };
-        let steps = rest.iter().map(|name| Step::Field((*name).clone()));
-        Some(base.into_iter().chain(steps).collect())
+        bases.into_iter().map(inside).collect()
     }
 }

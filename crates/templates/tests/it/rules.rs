@@ -60,7 +60,8 @@ fn a_variable_is_a_field_of_the_schema_through_every_scope() {
         "{{#with order as |it|}}{{it.total}}{{/with}}{{#with (lookup order.items 0)}}{{title}}{{/with}}",
         "{{#if (and name (gt order.total 0))}}{{len order.items}}{{else}}{{name}}{{/if}}",
         "{{#unless name}}x{{else if order}}{{order.total}}{{/unless}}",
-        "{{#with order}}{{#items}}{{title}} {{#if anything}}{{/if}}{{/items}}{{total}}{{items.length}} {{../name.length}}{{/with}}",
+        "{{#with order}}{{#items}}{{title}} {{../total}}{{/items}}{{total}}{{items.length}} {{../name.length}}{{/with}}",
+        "{{#order}}{{total}} {{../name}}{{/order}}{{#name}}{{this}}{{/name}}",
         "{{paceline.message_id}} {{paceline.lane}} {{@root.paceline.template}}",
     ] {
         assert_eq!(in_html(&format!("<p>{html}</p>")), [""; 0], "{html}");
@@ -91,6 +92,11 @@ fn a_variable_that_the_schema_does_not_name_is_told_with_its_line() {
             "title",
         ),
         ("{{#each nam}}{{else}}{{/each}}", "nam"),
+        ("{{#order}}{{#if titel}}{{/if}}{{/order}}", "order.titel"),
+        (
+            "{{#with order}}{{#items}}{{#if titel}}{{/if}}{{/items}}{{/with}}",
+            "order.items.titel",
+        ),
         ("{{#if paceline.tenant}}{{/if}}", "paceline.tenant"),
     ] {
         let files = bundle(
