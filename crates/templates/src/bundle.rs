@@ -61,6 +61,8 @@ pub enum InvalidBundle {
     Encoding,
     #[error("the bundle can't be unpacked")]
     Compression(#[source] io::Error),
+    #[error("{path} is no file, or leads out of the directory that its bundle stands in")]
+    Outside { path: String },
     #[error("{path} can't be read")]
     Unreadable {
         path: String,
@@ -153,23 +155,27 @@ fn decode(encoded: &[u8]) -> Option<Files> {
 }
 
 /// Reads the files of a folder: those at its top, those of `examples/` and `partials/`, and what they use of the partials that are
-/// shared. Hidden files and editors' backups are not seen.
+/// shared. Hidden files and editors' backups are not seen. Links are followed as far as the directory that the folder stands in.
 ///
 /// # Errors
-/// If they can't be read, or are past a bound.
+/// If they can't be read, are no files, lead out of that directory, or are past a bound.
 pub fn read_folder(folder: &Path) -> Result<Files, InvalidBundle> {
+    // Where the folder is a link, its directory is that of what it leads to: a swap of links changes both at once.
+    let home = folder.canonicalize().map_err(unreadable(folder))?;
+    let directory = home.parent().unwrap_or(&home);
     let mut files = Files::new();
-    read_into(folder, "", &mut files)?;
-    shared::add(folder, &mut files)?;
+    read_into(directory, folder, "", &mut files)?;
+    shared::add(directory, &mut files)?;
     check_bounds(&files)?;
     Ok(files)
 }
 
-fn read_into(folder: &Path, prefix: &str, files: &mut Files) -> Result<(), InvalidBundle> {
-    let unreadable = |path: &Path| {
-        let path = path.display().to_string();
-        move |source| InvalidBundle::Unreadable { path, source }
-    };
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> InvalidBundle {
+    let path = path.display().to_string();
+    move |source| InvalidBundle::Unreadable { path, source }
+}
+
+fn read_into(directory: &Path, folder: &Path, prefix: &str, files: &mut Files) -> Result<(), InvalidBundle> {
     for entry in std::fs::read_dir(folder).map_err(unreadable(folder))? {
         let path = entry.map_err(unreadable(folder))?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
@@ -182,27 +188,29 @@ fn read_into(folder: &Path, prefix: &str, files: &mut Files) -> Result<(), Inval
         if path.is_dir() {
             // One level is all that a bundle has; a deeper folder is named by the check as a file that is not part of it.
             if prefix.is_empty() {
-                read_into(&path, &format!("{name}/"), files)?;
+                read_into(directory, &path, &format!("{name}/"), files)?;
             }
             continue;
         }
         if files.len() == FILES_MAX {
             return Err(InvalidBundle::TooManyFiles { files: FILES_MAX + 1 });
         }
-        files.insert(inside, read_file(&path)?);
+        files.insert(inside, read_file(directory, &path)?);
     }
     Ok(())
 }
 
-/// A file, up to what is too much.
-pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, InvalidBundle> {
+/// A file below the directory, up to what is too much. A pipe would never end, and a link elsewhere would publish what it leads to.
+pub(crate) fn read_file(directory: &Path, path: &Path) -> Result<Vec<u8>, InvalidBundle> {
+    let real = path.canonicalize().map_err(unreadable(path))?;
+    if !real.starts_with(directory) || !real.is_file() {
+        let path = path.display().to_string();
+        return Err(InvalidBundle::Outside { path });
+    }
     let mut content = Vec::new();
-    std::fs::File::open(path)
+    std::fs::File::open(real)
         .and_then(|file| file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut content))
-        .map_err(|source| InvalidBundle::Unreadable {
-            path: path.display().to_string(),
-            source,
-        })?;
+        .map_err(unreadable(path))?;
     Ok(content)
 }
 

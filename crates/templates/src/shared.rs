@@ -11,20 +11,13 @@ use crate::bundle::{Files, InvalidBundle, read_file};
 use crate::reader::PARTIALS;
 
 /// The folder's name.
-const FOLDER: &str = "_shared";
+pub(crate) const FOLDER: &str = "_shared";
 /// A name's characters; a longer one is no file's.
 const NAME_BYTES_MAX: usize = 64;
 
 /// Adds to a bundle's files what they use of those that the bundles of their directory share.
-pub(crate) fn add(bundle: &Path, files: &mut Files) -> Result<(), InvalidBundle> {
-    // Where the folder is a link, what is shared stands beside what it leads to: a swap of links changes both at once.
-    let Some(shared) = bundle
-        .canonicalize()
-        .ok()
-        .and_then(|bundle| Some(bundle.parent()?.join(FOLDER)))
-    else {
-        return Ok(());
-    };
+pub(crate) fn add(directory: &Path, files: &mut Files) -> Result<(), InvalidBundle> {
+    let shared = directory.join(FOLDER);
     let sources = files.iter().filter(|(path, _)| path.ends_with(".hbs"));
     let mut wanted: BTreeSet<String> = sources.flat_map(|(_, source)| included(source)).collect();
     while let Some(name) = wanted.pop_first() {
@@ -33,7 +26,7 @@ pub(crate) fn add(bundle: &Path, files: &mut Files) -> Result<(), InvalidBundle>
             continue;
         }
         let path = shared.join(format!("{name}.hbs"));
-        let source = match read_file(&path) {
+        let source = match read_file(directory, &path) {
             // The compiler says where it is used and not there.
             Err(InvalidBundle::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 continue;

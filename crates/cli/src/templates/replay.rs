@@ -14,6 +14,8 @@ use crate::ended::Ended;
 
 /// At least one message would fail.
 const FAILS: u8 = 1;
+/// No payload is kept that it could be tried with.
+const UNTRIED: u8 = 2;
 
 pub(super) async fn run(target: &Target, options: ReplayOptions) -> anyhow::Result<()> {
     let bundle = options.bundle.display();
@@ -39,6 +41,12 @@ pub(super) async fn run(target: &Target, options: ReplayOptions) -> anyhow::Resu
     print!("{}", shown(&results));
     if results.iter().any(|result| result.outcome() == Outcome::Fails) {
         return Err(Ended(FAILS).into());
+    }
+    if results.is_empty() {
+        eprintln!(
+            "paceline: no payload of this template is kept, so nothing was tried: see `keep` in its template.toml"
+        );
+        return Err(Ended(UNTRIED).into());
     }
     Ok(())
 }

@@ -25,7 +25,7 @@ pub struct CheckedBundle {
 }
 
 /// Checks every bundle below a directory, or the one that it is, by their folders. Folders whose names begin with a point or an
-/// underscore are passed over.
+/// underscore are passed over; any other that stands beside a bundle must be one, as for a service that loads them.
 ///
 /// # Errors
 /// If a folder can't be read, or there are more than 2,000 bundles or 8 folders within each other.
@@ -36,7 +36,7 @@ pub fn check_directory(directory: &Path) -> io::Result<Vec<CheckedBundle>> {
     let mut sets: BTreeMap<PathBuf, Set> = BTreeMap::new();
     let mut checked = Vec::with_capacity(folders.len());
     for folder in folders {
-        let path = directory.join(&folder).canonicalize()?;
+        let path = named(&directory.join(&folder))?;
         let set = path.parent().map(Path::to_owned).unwrap_or_default();
         let findings = match bundle::read_folder(&path) {
             Ok(files) => sets.entry(set).or_default().add(&path, &files, checked.len()),
@@ -89,24 +89,47 @@ impl Set {
     }
 }
 
+/// A bundle's path, by the name that its folder or the link to it has, in a directory that has one name.
+fn named(path: &Path) -> io::Result<PathBuf> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return path.canonicalize();
+    };
+    let parent = if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    };
+    Ok(parent.canonicalize()?.join(name))
+}
+
 fn find(directory: &Path, folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<()> {
     let path = directory.join(folder);
-    if [MANIFEST, SUBJECT, HTML, SCHEMA]
-        .iter()
-        .any(|file| path.join(file).exists())
-    {
+    if is_bundle(&path) {
         found.push(folder.to_owned());
         return bound(found.len(), BUNDLES_MAX, "bundles");
     }
     bound(depth, DEPTH_MAX, "folders within each other")?;
+    let mut folders = Vec::new();
     for entry in std::fs::read_dir(&path)? {
         let name = entry?.file_name();
         let hidden = name.to_string_lossy().starts_with(['.', '_']);
         if !hidden && path.join(&name).is_dir() {
-            find(directory, &folder.join(name), depth + 1, found)?;
+            folders.push(folder.join(name));
         }
     }
+    if folders.iter().any(|folder| is_bundle(&directory.join(folder))) {
+        found.extend(folders);
+        return bound(found.len(), BUNDLES_MAX, "bundles");
+    }
+    for folder in folders {
+        find(directory, &folder, depth + 1, found)?;
+    }
     Ok(())
+}
+
+fn is_bundle(path: &Path) -> bool {
+    let files = [MANIFEST, SUBJECT, HTML, SCHEMA];
+    files.iter().any(|file| path.join(file).exists())
 }
 
 fn bound(count: usize, most: usize, what: &str) -> io::Result<()> {

@@ -32,7 +32,9 @@ const URL_ATTRIBUTES: &[&str] = &[
 ];
 
 /// Elements whose content is no markup.
-const RAW_TEXT: &[&str] = &["script", "style", "textarea", "title"];
+const RAW_TEXT: &[&str] = &[
+    "iframe", "noembed", "noframes", "script", "style", "textarea", "title", "xmp",
+];
 
 /// An attribute's name that data has a part in: it may be any.
 const UNKNOWN: char = '?';
@@ -49,6 +51,8 @@ pub(super) struct Lexer {
     attribute: String,
     /// In the value of an attribute of [`URL_ATTRIBUTES`].
     in_url: bool,
+    /// The `type` of a script.
+    kind: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +69,9 @@ enum State {
     Unquoted,
     /// Up to `>`: `<!doctype>`, `<?xml?>`, and the two ends of a conditional comment, whose content Outlook reads as markup.
     Declaration,
-    /// So many characters of `<!--` were seen, or of `-->`.
+    /// So many characters of `<!--` were seen, or of `<!---`.
     CommentOpen(u8),
+    /// So many characters of `-->` or `--!>` were seen.
     Comment(u8),
     /// In an element of [`RAW_TEXT`]; so many characters of its end tag were seen.
     RawText(usize),
@@ -84,6 +89,10 @@ pub(super) enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Misplaced {
     Unquoted,
+    /// A tag's name, or the beginning of an attribute's.
+    Named,
+    /// Where a script is read: escaping does not keep data from being part of it.
+    Script,
 }
 
 impl Lexer {
@@ -93,6 +102,7 @@ impl Lexer {
             tag: String::new(),
             attribute: String::new(),
             in_url: false,
+            kind: String::new(),
         }
     }
 
@@ -119,18 +129,41 @@ impl Lexer {
         }
     }
 
-    /// Something that is not known stands here, escaped.
-    pub(super) fn value(&mut self) -> Result<(), Misplaced> {
+    /// Something that is not known stands here: escaped, or `trusted` to be html.
+    pub(super) fn value(&mut self, trusted: bool) -> Result<(), Misplaced> {
         match self.state {
             State::BeforeValue | State::Unquoted => return Err(Misplaced::Unquoted),
+            State::Open => return Err(Misplaced::Named),
+            // Of a name that begins so no element does harm: `<h{{level}}>`.
+            State::TagName if !matches!(self.tag.as_str(), "h" | "/h") => return Err(Misplaced::Named),
+            State::BeforeName | State::AfterName if !trusted => return Err(Misplaced::Named),
             State::BeforeName | State::AfterName => {
                 self.attribute = UNKNOWN.to_string();
                 self.state = State::Name;
             }
             State::Name if !self.attribute.contains(UNKNOWN) => self.attribute.push(UNKNOWN),
+            State::Quoted(_) if self.runs() => return Err(Misplaced::Script),
+            State::Quoted(_) if self.is_kind() => self.kind.push(UNKNOWN),
+            // JSON, such as what Gmail reads of an order, is no script.
+            State::RawText(_)
+                if self.tag == "script" && (!self.kind.ends_with("json") || self.kind.contains(UNKNOWN)) =>
+            {
+                return Err(Misplaced::Script);
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    /// True in an attribute that may be one of an event, such as `onclick`.
+    fn runs(&self) -> bool {
+        let known = self.attribute.split(UNKNOWN).next().unwrap_or_default();
+        known.starts_with("on")
+            || (known.len() < 2 && self.attribute.contains(UNKNOWN) && "on".starts_with(known))
+    }
+
+    fn is_kind(&self) -> bool {
+        self.tag == "script" && self.attribute == "type"
     }
 
     /// Two ways lead here. `None` if they end in different parts of the markup, so that nobody knows what follows.
@@ -152,9 +185,9 @@ impl Lexer {
                 ..self
             });
         }
-        let in_comment = |state| matches!(state, State::CommentOpen(2) | State::Comment(_));
+        let in_comment = |state| matches!(state, State::CommentOpen(2 | 3) | State::Comment(_));
         let alike = match (self.state, other.state) {
-            (State::RawText(_), State::RawText(_)) => self.tag == other.tag,
+            (State::RawText(_), State::RawText(_)) => self.tag == other.tag && self.kind == other.kind,
             (State::Text, State::Text) => true,
             (one, other) => in_comment(one) && in_comment(other),
         };
@@ -220,7 +253,12 @@ impl Lexer {
                 _ => State::Unquoted,
             },
             State::Quoted(quote) if char == quote => State::BeforeName,
-            State::Quoted(quote) => State::Quoted(quote),
+            State::Quoted(quote) => {
+                if self.is_kind() {
+                    keep(&mut self.kind, char);
+                }
+                State::Quoted(quote)
+            }
             State::Unquoted if space => State::BeforeName,
             State::Unquoted if char == '>' => self.close(),
             State::Unquoted => State::Unquoted,
@@ -229,6 +267,7 @@ impl Lexer {
 
     fn open(&mut self, char: char) -> State {
         self.tag.clear();
+        self.kind.clear();
         match char {
             'a'..='z' | 'A'..='Z' | '/' => {
                 keep(&mut self.tag, char);
@@ -285,20 +324,23 @@ fn comment_open(dashes: u8, char: char) -> State {
     match (dashes, char) {
         (0, '-') => State::CommentOpen(1),
         (1, '-') => State::CommentOpen(2),
-        // `<!-->` is an empty comment; `<!--[if mso]>` leaves what follows to be read.
-        (2, '>') => State::Text,
+        // `<!-->` and `<!--->` are empty comments; `<!--[if mso]>` leaves what follows to be read.
+        (2 | 3, '>') => State::Text,
         (2, '[') => State::Declaration,
-        (2, '-') => State::Comment(1),
-        (2, _) => State::Comment(0),
+        (2, '-') => State::CommentOpen(3),
+        (3, '-') => State::Comment(2),
+        (2 | 3, _) => State::Comment(0),
         (_, '>') => State::Text,
         _ => State::Declaration,
     }
 }
 
-fn comment(dashes: u8, char: char) -> State {
-    match char {
-        '-' => State::Comment((dashes + 1).min(2)),
-        '>' if dashes == 2 => State::Text,
+fn comment(seen: u8, char: char) -> State {
+    match (seen, char) {
+        (3, '-') => State::Comment(1),
+        (_, '-') => State::Comment((seen + 1).min(2)),
+        (2, '!') => State::Comment(3),
+        (2 | 3, '>') => State::Text,
         _ => State::Comment(0),
     }
 }

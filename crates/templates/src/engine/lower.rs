@@ -168,7 +168,7 @@ impl Lower {
             Some(at) if trusted => Escape::Trusted(at.clone()),
             Some(_) => Escape::Html,
         };
-        self.value_in_markup();
+        self.value_in_markup(trusted);
         if let Some(value) = value {
             let place = self.place;
             let print = Print { value, place, escape };
@@ -249,7 +249,8 @@ impl Lower {
         let place = self.place;
         let is_if = matches!(name, "if" | "unless");
         let frame = (!is_if).then(|| named_frame(helper, origin));
-        let (body, inverse) = self.branches(helper, frame, depth);
+        let repeats = !is_if && name != "with";
+        let (body, inverse) = self.branches(helper, frame, repeats, depth);
         let block = Block {
             value,
             body,
@@ -302,11 +303,12 @@ impl Lower {
         include_zero
     }
 
-    /// Both sides of a block; the first in a scope of its own, if it makes one.
+    /// Both sides of a block; the first, which a loop `repeats`, in a scope of its own, if it makes one.
     fn branches(
         &mut self,
         helper: &HelperTemplate,
         frame: Option<Frame>,
+        repeats: bool,
         depth: usize,
     ) -> (Vec<Node>, Vec<Node>) {
         let before = self.markup.clone();
@@ -314,6 +316,9 @@ impl Lower {
         self.frames.extend(frame);
         let body = self.list(helper.template.as_ref(), depth + 1);
         self.frames.truncate(scopes);
+        if repeats {
+            self.join_again(before.as_ref());
+        }
         let after_body = std::mem::replace(&mut self.markup, before);
         let inverse = self.list(helper.inverse.as_ref(), depth + 1);
         self.join_markup(after_body);

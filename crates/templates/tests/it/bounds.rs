@@ -225,6 +225,35 @@ fn html_that_means_harm_is_bounded_when_text_is_derived() {
 }
 
 #[test]
+fn unicode_costs_its_bytes() {
+    let template = compile(&files_with(&[
+        ("body.html.hbs", Some("<p>{{u}}</p>")),
+        ("subject.hbs", Some("{{s}}")),
+        ("body.txt.hbs", None),
+    ]));
+    for bomb in [
+        // Marks on one letter, families of one glyph, directions within each other, a letter that decomposes into eighteen, no character at all.
+        "\u{301}",
+        "\u{1f468}\u{200d}",
+        "\u{202e}\u{2066}",
+        "\u{fdfa}",
+        "\u{10ffff}",
+    ] {
+        let text = format!("a{}", bomb.repeat(200_000 / bomb.len()));
+        let rendered = template
+            .render_within(input(&json!({ "u": text, "s": "Hello" })), &patient())
+            .unwrap_or_else(|error| panic!("{bomb:?}: {error}"));
+        assert!(rendered.html == format!("<p>{text}</p>"), "{bomb:?}");
+        assert!(rendered.text.len() < 2 * text.len(), "{bomb:?}");
+        let error = template
+            .render_within(input(&json!({ "u": "x", "s": text })), &patient())
+            .err()
+            .expect("a long subject");
+        assert_eq!(error.fault, RenderFault::SubjectTooLong { max: 998 }, "{bomb:?}");
+    }
+}
+
+#[test]
 fn hostile_bundles_are_findings_of_the_check() {
     for source in [
         nested("{{#if a}}", "x", "{{/if}}", 999),

@@ -1,6 +1,8 @@
 //! Directories of templates, and bundles on their way through Redis.
 
+use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use paceline_templates::{BundleCache, Catalog, Files, Template, check_directory};
@@ -181,7 +183,63 @@ fn every_bundle_below_a_directory_is_checked() {
         ]
     );
     assert_eq!(check(&directory.path().join("shop/a@2")), [""]);
+    // What stands beside a bundle must be one: a service that loads them refuses it.
+    for nested in ["shop/empty", "shop/group/a"] {
+        std::fs::create_dir_all(directory.path().join(nested)).expect("writable");
+    }
+    let shop = directory.path().join("shop");
+    symlink("a", shop.join("alias")).expect("writable");
+    assert_eq!(
+        check(&shop),
+        [
+            "a",
+            "a@2",
+            "again@2 folder",
+            "alias folder",
+            "empty missing-file missing-file missing-file missing-file",
+            "group missing-file missing-file missing-file missing-file",
+        ]
+    );
+    let text = refusal(&shop);
+    for folder in ["alias: ", "empty: ", "group: "] {
+        assert!(text.contains(folder), "{folder}\n---\n{text}");
+    }
     assert!(check_directory(&directory.path().join("missing")).is_err());
+}
+
+#[test]
+fn links_and_pipes_lead_nowhere_else() {
+    let outside = tempfile::tempdir().expect("a directory");
+    let secret = outside.path().join("secret");
+    std::fs::write(&secret, "a secret").expect("writable");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path();
+    write(path, "a", &version("a", 1));
+    // A ConfigMap's mount: links to what a hidden folder holds.
+    std::fs::create_dir(path.join("a/..data")).expect("writable");
+    std::fs::rename(path.join("a/subject.hbs"), path.join("a/..data/subject.hbs")).expect("there");
+    symlink("..data/subject.hbs", path.join("a/subject.hbs")).expect("writable");
+    assert!(Template::from_folder(&path.join("a")).is_ok());
+
+    let refused = |file: &str| {
+        let error = Template::from_folder(&path.join("a")).err().expect("refused");
+        let text = error.to_string();
+        assert!(text.contains(file) && text.contains("leads out of"), "{text}");
+        std::fs::remove_file(path.join(file)).expect("there");
+    };
+    symlink(&secret, path.join("a/examples/leak.json")).expect("writable");
+    refused("a/examples/leak.json");
+    symlink(outside.path(), path.join("a/partials")).expect("writable");
+    refused("a/partials");
+    std::fs::remove_file(path.join("a/body.txt.hbs")).expect("there");
+    let pipe = path.join("a/body.txt.hbs");
+    let made = Command::new("mkfifo").arg(pipe).status();
+    assert!(made.expect("mkfifo is there").success());
+    refused("a/body.txt.hbs");
+    std::fs::create_dir(path.join("_shared")).expect("writable");
+    symlink(&secret, path.join("_shared/foot.hbs")).expect("writable");
+    std::fs::write(path.join("a/body.txt.hbs"), "{{> foot}}").expect("writable");
+    refused("_shared/foot.hbs");
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn problem(html: &str, partials: &[(&str, &str)]) -> String {
 fn a_partial_sees_the_scope_around_or_what_it_is_given() {
     let data = json!({ "name": "Ada", "shop": { "name": "S" }, "rows": [{ "name": "a" }, { "name": "b" }] });
     let partials = [
-        ("line", "<{{name}}>"),
+        ("line", "({{name}})"),
         ("titled", "{{title}}:{{name}}:{{this.name}}"),
         ("up", "{{name}}{{../name}}"),
         ("outer", "[{{> line}}{{> titled title=\"t\"}}]"),
@@ -46,16 +46,16 @@ fn a_partial_sees_the_scope_around_or_what_it_is_given() {
         ),
     ];
     for (html, expected) in [
-        ("{{> line}}", "<Ada>"),
-        ("{{> line shop}}", "<S>"),
-        ("{{#each rows}}{{> line}}{{/each}}", "<a><b>"),
-        ("{{#each rows}}{{> line ..}}{{/each}}", "<Ada><Ada>"),
-        ("{{#each rows as |row|}}{{> line row}}{{/each}}", "<a><b>"),
+        ("{{> line}}", "(Ada)"),
+        ("{{> line shop}}", "(S)"),
+        ("{{#each rows}}{{> line}}{{/each}}", "(a)(b)"),
+        ("{{#each rows}}{{> line ..}}{{/each}}", "(Ada)(Ada)"),
+        ("{{#each rows as |row|}}{{> line row}}{{/each}}", "(a)(b)"),
         ("{{> titled title=\"x\"}}", "x:Ada:Ada"),
         ("{{> titled shop title=name}}", "Ada:S:S"),
         ("{{> titled name=\"n\" title=shop.name}}", "S:n:Ada"),
         ("{{> up shop}}", "SAda"),
-        ("{{> outer}}", "[<Ada>t:Ada:Ada]"),
+        ("{{> outer}}", "[(Ada)t:Ada:Ada]"),
         (
             "{{#> layout title=\"T\"}}{{name}}{{/layout}}",
             "<h1>T</h1>Ada<hr>Ada",

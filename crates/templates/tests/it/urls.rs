@@ -31,15 +31,19 @@ fn a_url_from_data_has_no_scheme_that_runs() {
             "<img src=\"{{u}}\"/>",
             "<td background=\"{{u}}\">",
             "<form action=\"{{u}}\">",
-            "<a {{x}}=\"{{u}}\">",
+            "<a hr{{x}}=\"{{u}}\">",
             "<a {{#if u}}href=\"{{u}}\"{{/if}}>",
             "<a href=\"{{#if u}}{{u}}{{else}}https://example.com{{/if}}\">",
             "<a href=\"{{#with o}}{{v}}{{/with}}\">",
             "<a href=\"{{default u 1}}\">",
             "<!--[if mso]><a href=\"{{u}}\"><![endif]-->",
             "<!--[if !mso]><!--><a href=\"{{u}}\"><!--<![endif]-->",
+            // Comments that browsers end here.
+            "<!---><a href=\"{{u}}\">-->",
+            "<!-- x --!><a href=\"{{u}}\">-->",
+            "<iframe><!--</iframe><a href=\"{{u}}\">-->",
         ] {
-            let data = json!({ "u": url, "x": "href", "o": { "v": url } });
+            let data = json!({ "u": url, "x": "ef", "o": { "v": url } });
             let error = render(source, &data)
                 .err()
                 .unwrap_or_else(|| panic!("{source} with {url:?}"));
@@ -99,6 +103,8 @@ fn other_urls_are_left_alone() {
         ("<img alt=\"{{u}}\">", "javascript:1"),
         ("<p>{{u}}</p>", "javascript:1"),
         ("<!-- <a href=\"{{u}}\"> -->", "javascript:1"),
+        ("<!-- -!> --! > <a href=\"{{u}}\"> -->", "javascript:1"),
+        ("<xmp><a href=\"{{u}}\"></xmp>", "javascript:1"),
         (
             "<style>a:before { content: '<a href=\"{{u}}\">' }</style>",
             "javascript:1",
@@ -160,6 +166,33 @@ fn data_stands_where_it_can_be_told_from_markup() {
         assert!(problem(source).contains("must stand in quotes"), "{source}");
     }
     for source in [
+        "<{{u}}>",
+        "</{{u}}>",
+        "<s{{u}}>",
+        "<{{{u}}}>",
+        "<a {{u}}>",
+        "<a {{u}}=\"x\">",
+        "<a title {{u}}>",
+    ] {
+        assert!(problem(source).contains("data can't be a tag's name"), "{source}");
+    }
+    for source in [
+        "<script>let name = '{{u}}'</script>",
+        "<SCRIPT type=\"text/javascript\">{{u}}</SCRIPT>",
+        "<script type=\"{{u}}json\">{{u}}</script>",
+        "<b onclick=\"go('{{u}}')\">",
+        "<b on{{u}}=\"{{u}}\">",
+        "<b o{{u}}=\"{{u}}\">",
+        "<b {{{u}}}=\"{{u}}\">",
+    ] {
+        assert!(
+            problem(source).contains("data can't stand in a script"),
+            "{source}"
+        );
+    }
+    for source in [
+        "{{#each u}}<a title=\"{{else}}<a title=\"{{/each}}\">",
+        "{{#u}}<a {{else}}<a {{/u}}>",
         "{{#if u}}<a href=\"{{/if}}x\">",
         "<a href=\"{{#if u}}\">{{/if}}",
         "{{#each u}}<a {{/each}}",
@@ -183,6 +216,12 @@ fn data_stands_where_it_can_be_told_from_markup() {
         ),
         ("<h{{#if u}}1{{else}}2{{/if}}>", "<h1>"),
         ("<b data-{{u}}=\"x\">", "<b data-c=\"x\">"),
+        ("<h{{l.0}}></h{{l.0}}>", "<h1></h1>"),
+        (
+            "<script type=\"application/ld+json\">{\"a\": \"{{u}}\"}</script>",
+            "<script type=\"application/ld+json\">{\"a\": \"c\"}</script>",
+        ),
+        ("<td {{{u}}}>", "<td c>"),
         ("<!--{{#if u}}-{{/if}}-->", "<!----->"),
         ("{{#each l}}<b>{{else}}<i>{{/each}}", "<b><b>"),
     ] {

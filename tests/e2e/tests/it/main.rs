@@ -22,6 +22,7 @@ mod slow_store;
 mod stack;
 mod stops;
 mod suppression;
+mod templates;
 mod throttle_command;
 mod times;
 mod unsubscribe;

@@ -1,6 +1,7 @@
 //! `paceline up`: three emails in the inbox, commands that answer, and no process left behind.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -22,12 +23,12 @@ const FOLDER: &str = "my data, 100 % José";
 const STOP_MAX: Duration = Duration::from_secs(90);
 
 /// A running `paceline up`.
-struct Up {
+pub(crate) struct Up {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
-    ingest: String,
-    ledger: String,
-    templates: String,
+    pub(crate) ingest: String,
+    pub(crate) ledger: String,
+    pub(crate) templates: String,
     inbox: String,
     sent: Vec<String>,
     data: TempDir,
@@ -40,10 +41,24 @@ impl Up {
 
     /// With the data that another one may have left.
     async fn on(data: TempDir, options: &[&str]) -> anyhow::Result<Self> {
+        let templates = example_templates();
+        Self::launch(
+            data,
+            &[&["--examples", "--templates", &templates], options].concat(),
+        )
+        .await
+    }
+
+    /// With templates of one's own, and without examples.
+    pub(crate) async fn with_templates(templates: &Path) -> anyhow::Result<Self> {
+        let templates = templates.to_str().context("a path in UTF-8")?;
+        Self::launch(tempfile::tempdir()?, &["--templates", templates]).await
+    }
+
+    async fn launch(data: TempDir, options: &[&str]) -> anyhow::Result<Self> {
         let mut child = Command::new(binary("paceline"))
             .args([
                 "up",
-                "--examples",
                 "--listen",
                 "127.0.0.1:0",
                 "--inbox",
@@ -57,7 +72,7 @@ impl Up {
                 "--web",
                 "127.0.0.1:0",
             ])
-            .args(["--templates", &example_templates(), "--data"])
+            .arg("--data")
             .arg(data.path().join(FOLDER))
             .args(options)
             .process_group(0)
@@ -97,7 +112,7 @@ impl Up {
     }
 
     /// Runs `paceline` against it and returns what it printed.
-    async fn paceline(&self, arguments: &[&str]) -> anyhow::Result<String> {
+    pub(crate) async fn paceline(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let output = Command::new(binary("paceline"))
             .args(["--ingest", &self.ingest])
             .args(arguments)
@@ -157,7 +172,7 @@ impl Up {
     }
 
     /// Ends it as Ctrl-C does, and checks that none of its processes is left.
-    async fn stop(self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.end().await.map(drop)
     }
 

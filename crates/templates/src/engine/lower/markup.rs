@@ -1,6 +1,6 @@
 //! The texts of a source, and where in html its tags stand.
 
-use super::super::html::{self, Event, Lexer};
+use super::super::html::{self, Event, Lexer, Misplaced};
 use super::super::program::{Node, Place, Url};
 use super::super::url;
 use super::Lower;
@@ -74,11 +74,26 @@ impl Lower {
     }
 
     /// A tag that prints stands here.
-    pub(super) fn value_in_markup(&mut self) {
-        if let Some(markup) = &mut self.markup
-            && markup.value().is_err()
-        {
-            self.refuse("an attribute's value that data goes into must stand in quotes");
+    pub(super) fn value_in_markup(&mut self, trusted: bool) {
+        let Some(Err(misplaced)) = self.markup.as_mut().map(|markup| markup.value(trusted)) else {
+            return;
+        };
+        self.refuse(match misplaced {
+            Misplaced::Unquoted => "an attribute's value that data goes into must stand in quotes",
+            Misplaced::Named => {
+                "data can't be a tag's name, but for that of <h1> to <h6>, nor begin an attribute's"
+            }
+            Misplaced::Script => "data can't stand in a script, nor in an attribute such as onclick",
+        });
+    }
+
+    /// What is gone through again begins where it ended.
+    pub(super) fn join_again(&mut self, before: Option<&Lexer>) {
+        let (Some(after), Some(before)) = (&self.markup, before) else {
+            return;
+        };
+        if after.clone().join(before.clone()).is_none() {
+            self.refuse("what a block repeats must end in the part of a tag in which it begins");
         }
     }
 
