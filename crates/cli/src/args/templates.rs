@@ -40,7 +40,7 @@ pub(crate) enum TemplatesCommand {
     /// Begins a bundle that passes the check.
     New(NewOptions),
     /// Renders the newest payloads that the ledger keeps of a template by a candidate, and tells which would fail or be others than what
-    /// was sent: exit code 1 if any fails.
+    /// was sent: exit code 1 if any fails, 2 if none is kept.
     Replay(ReplayOptions),
     /// Renders an example on this machine and shows it in the browser, at desktop and phone width.
     Preview(PreviewOptions),
