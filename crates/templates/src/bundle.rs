@@ -14,8 +14,10 @@ use sha2::{Digest, Sha256};
 
 use crate::shared;
 
-/// The bytes of one file.
+/// The bytes of one file as it is written.
 pub const FILE_BYTES_MAX: usize = 50 * 1024;
+/// The bytes of one source once it is built: MJML and CSS grow.
+pub const BUILT_BYTES_MAX: usize = 200 * 1024;
 /// The files of one bundle.
 pub const FILES_MAX: usize = 64;
 /// The bytes of all files of a bundle.
@@ -51,8 +53,8 @@ impl fmt::Debug for BundleHash {
 pub enum InvalidBundle {
     #[error("{files} files; at most {FILES_MAX} are allowed")]
     TooManyFiles { files: usize },
-    #[error("{file} has {bytes} bytes; at most {FILE_BYTES_MAX} are allowed")]
-    FileTooLarge { file: String, bytes: u64 },
+    #[error("{file} has {bytes} bytes; at most {max} are allowed")]
+    FileTooLarge { file: String, bytes: u64, max: usize },
     #[error("the files have {bytes} bytes; at most {BUNDLE_BYTES_MAX} are allowed together")]
     TooLarge { bytes: usize },
     #[error("a path is empty, longer than {PATH_BYTES_MAX} bytes, or leads out of the folder")]
@@ -71,8 +73,23 @@ pub enum InvalidBundle {
     },
 }
 
-/// Holds files to the bounds of a bundle.
+/// Holds files as they are written to the bounds of a bundle.
 pub(crate) fn check_bounds(files: &Files) -> Result<(), InvalidBundle> {
+    check_within(files, |_| FILE_BYTES_MAX)
+}
+
+/// Holds built files to the bounds of a bundle.
+fn check_built_bounds(files: &Files) -> Result<(), InvalidBundle> {
+    check_within(files, |path| {
+        if path.ends_with(".hbs") {
+            BUILT_BYTES_MAX
+        } else {
+            FILE_BYTES_MAX
+        }
+    })
+}
+
+fn check_within(files: &Files, max: impl Fn(&str) -> usize) -> Result<(), InvalidBundle> {
     if files.len() > FILES_MAX {
         return Err(InvalidBundle::TooManyFiles { files: files.len() });
     }
@@ -82,10 +99,12 @@ pub(crate) fn check_bounds(files: &Files) -> Result<(), InvalidBundle> {
         if path.len() > PATH_BYTES_MAX || path.split('/').any(strange) {
             return Err(InvalidBundle::Path);
         }
-        if content.len() > FILE_BYTES_MAX {
+        let max = max(path);
+        if content.len() > max {
             return Err(InvalidBundle::FileTooLarge {
                 file: path.clone(),
                 bytes: content.len() as u64,
+                max,
             });
         }
         bytes += content.len();
@@ -96,20 +115,25 @@ pub(crate) fn check_bounds(files: &Files) -> Result<(), InvalidBundle> {
     Ok(())
 }
 
-/// The hash of the files' encoding, and the encoding under zstd.
+/// The hash of the files' encoding.
+pub(crate) fn hash(files: &Files) -> BundleHash {
+    BundleHash(Sha256::digest(encode(files)).into())
+}
+
+/// The hash of built files' encoding, and the encoding under zstd.
 pub(crate) fn pack(files: &Files) -> Result<(BundleHash, Bytes), InvalidBundle> {
-    check_bounds(files)?;
+    check_built_bounds(files)?;
     let encoded = encode(files);
     let hash = BundleHash(Sha256::digest(&encoded).into());
     let packed = zstd::bulk::compress(&encoded, COMPRESSION_LEVEL).map_err(InvalidBundle::Compression)?;
     Ok((hash, packed.into()))
 }
 
-/// The files of a packed bundle. They are held to the same bounds: who wrote to Redis may not have been us.
+/// The files of a packed bundle, which are built. They are held to the same bounds: who wrote to Redis may not have been us.
 pub(crate) fn unpack(packed: &[u8]) -> Result<Files, InvalidBundle> {
     let encoded = zstd::bulk::decompress(packed, ENCODED_BYTES_MAX).map_err(InvalidBundle::Compression)?;
     let files = decode(&encoded).ok_or(InvalidBundle::Encoding)?;
-    check_bounds(&files)?;
+    check_built_bounds(&files)?;
     Ok(files)
 }
 

@@ -195,12 +195,12 @@ impl Loading<'_> {
         let refused = |text: String| vec![Finding::new(Rule::Folder, "", text)];
         let invalid = |error: InvalidBundle| vec![Finding::new(Rule::Size, "", error.to_string())];
         let files = bundle::read_folder(path).map_err(invalid)?;
-        let (hash, _) = bundle::pack(&files).map_err(invalid)?;
+        let hash = bundle::hash(&files);
         let before = self
             .before
             .folders
             .get(folder)
-            .filter(|before| before.hash() == hash);
+            .filter(|before| before.authored == hash);
         let template = match before {
             Some(before) => Arc::clone(before),
             None => Arc::new(compile(&files)?),

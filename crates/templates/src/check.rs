@@ -6,13 +6,15 @@
 mod directory;
 mod examples;
 mod html;
+mod preheader;
 mod variables;
 
-use crate::bundle::{self, Files};
+use crate::build;
+use crate::bundle::{self, Files, InvalidBundle};
 use crate::finding::{Finding, Rule};
-use crate::reader::{self, SCHEMA};
+use crate::reader::SCHEMA;
 use crate::schema::{self, Shape};
-use crate::template::Template;
+use crate::template::{BundleError, Template};
 
 pub use directory::{CheckedBundle, check_directory};
 pub(crate) use examples::check_examples;
@@ -25,13 +27,17 @@ pub fn check(files: &Files) -> Vec<Finding> {
 
 /// The template, if the files are one, and everything that is wrong with it.
 fn compile_and_check(files: &Files) -> (Option<Template>, Vec<Finding>) {
-    let (template, mut findings) = match compile(files) {
-        Ok((template, shape)) => {
-            let findings = ask_rules(&template, &shape, files);
-            (Some(template), findings)
-        }
-        Err(findings) => (None, findings),
-    };
+    let (template, mut findings) = compile(files);
+    let template = template.map(|(template, shape)| {
+        let mut found = ask_rules(&template, &shape, files);
+        preheader::check(&template, &shape, files, &mut found);
+        let of_source = |finding: Finding| match &template.origin {
+            Some(origin) => origin.of(finding),
+            None => finding,
+        };
+        findings.extend(found.into_iter().map(of_source));
+        template
+    });
     sort(&mut findings);
     (template, findings)
 }
@@ -40,13 +46,30 @@ fn sort(findings: &mut [Finding]) {
     findings.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
 }
 
-fn compile(files: &Files) -> Result<(Template, Shape), Vec<Finding>> {
-    let (hash, packed) =
-        bundle::pack(files).map_err(|error| vec![Finding::new(Rule::Size, "", error.to_string())])?;
-    let template = reader::compile(files, hash, packed)?;
-    let shape = schema::shape(schema_of(files))
-        .map_err(|problem| vec![Finding::new(Rule::Schema, SCHEMA, problem)])?;
-    Ok((template, shape))
+/// Builds and compiles what is written; also everything that is to be said of that.
+fn compile(files: &Files) -> (Option<(Template, Shape)>, Vec<Finding>) {
+    let size = |error: InvalidBundle| vec![Finding::new(Rule::Size, "", error.to_string())];
+    if let Err(error) = bundle::check_bounds(files) {
+        return (None, size(error));
+    }
+    let (template, mut findings) = Template::from_built(build::run(files), bundle::hash(files));
+    let template = match template {
+        Ok(template) => template,
+        Err(error) => {
+            findings.extend(match error {
+                BundleError::Invalid(error) => size(error),
+                BundleError::Findings(wrong) => wrong,
+            });
+            return (None, findings);
+        }
+    };
+    match schema::shape(schema_of(files)) {
+        Ok(shape) => (Some((template, shape)), findings),
+        Err(problem) => {
+            findings.push(Finding::new(Rule::Schema, SCHEMA, problem));
+            (None, findings)
+        }
+    }
 }
 
 fn ask_rules(template: &Template, shape: &Shape, files: &Files) -> Vec<Finding> {

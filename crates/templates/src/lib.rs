@@ -5,6 +5,7 @@
 //! helpers, partials) is refused when it is compiled; what can't (loops, output, time) is bounded while it renders. A
 //! missing variable is an error, never a blank. No error names a value.
 
+mod build;
 mod bundle;
 mod cache;
 mod catalog;
@@ -16,13 +17,16 @@ mod finding;
 mod live;
 mod manifest;
 mod plain;
+mod preheader;
 mod reader;
 mod schema;
 mod shared;
 mod template;
 
+pub use build::build;
 pub use bundle::{
-    BUNDLE_BYTES_MAX, BundleHash, FILE_BYTES_MAX, FILES_MAX, Files, InvalidBundle, read_folder,
+    BUILT_BYTES_MAX, BUNDLE_BYTES_MAX, BundleHash, FILE_BYTES_MAX, FILES_MAX, Files, InvalidBundle,
+    read_folder,
 };
 pub use cache::{BundleCache, CacheUsage};
 pub use catalog::{Catalog, CatalogError};
@@ -32,6 +36,6 @@ pub use fallbacks::FALLBACKS_MAX;
 pub use fields::Field;
 pub use finding::{Finding, Rule, Severity};
 pub use live::{Change, LiveCatalog};
-pub use manifest::Manifest;
+pub use manifest::{Authoring, Manifest};
 pub use schema::Violation;
 pub use template::{BundleError, Example, RenderInput, Rendered, Template, UNSUBSCRIBE_HEADERS};

@@ -84,7 +84,45 @@ pub struct Manifest {
     pub despite_complaint: bool,
     /// The template that is rendered instead where this one can't be.
     pub fallback: Option<String>,
+    /// What is put into the html when the bundle is built; a built manifest asks for nothing.
+    pub authoring: Authoring,
 }
+
+/// What a manifest asks to have done with its html.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authoring {
+    /// A line of handlebars that lists of mails show beside the subject.
+    pub preheader: Option<String>,
+    /// The value of the html's `color-scheme`.
+    pub color_scheme: Option<String>,
+    /// Whether CSS goes into the elements that it is for.
+    pub inlines_css: bool,
+    /// True if any of this is said.
+    pub(crate) is_said: bool,
+}
+
+impl Default for Authoring {
+    fn default() -> Self {
+        Self {
+            preheader: None,
+            color_scheme: None,
+            inlines_css: true,
+            is_said: false,
+        }
+    }
+}
+
+/// The fields that ask for it.
+pub(crate) const AUTHORING_FIELDS: &[&str] = &["color_scheme", "inline_css", "preheader"];
+const PREHEADER_BYTES_MAX: usize = 1_000;
+const COLOR_SCHEMES: &[&str] = &[
+    "dark",
+    "dark light",
+    "light",
+    "light dark",
+    "only dark",
+    "only light",
+];
 
 /// The file as it is written.
 #[derive(Deserialize)]
@@ -131,6 +169,12 @@ struct File {
     /// The name of the template that is rendered instead where this one can't be. Of the same lane and category; its schema must
     /// accept the same data. Without one such a message becomes a dead letter.
     fallback: Option<String>,
+    /// A line of handlebars, put out of sight at the top of the html: lists of mails show it beside the subject.
+    preheader: Option<String>,
+    /// "light dark" for html that is made for both; "light", "dark", "dark light", "only light" or "only dark".
+    color_scheme: Option<String>,
+    /// True by default: the CSS of the html's `<style>` goes into its elements.
+    inline_css: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -172,6 +216,12 @@ impl Manifest {
                 .or_else(|| (file.lane == Lane::Bulk).then(|| BULK_CATEGORY.to_owned())),
             despite_complaint: file.despite_complaint,
             fallback: file.fallback,
+            authoring: Authoring {
+                is_said: file.preheader.is_some() || file.color_scheme.is_some() || file.inline_css.is_some(),
+                preheader: file.preheader,
+                color_scheme: file.color_scheme,
+                inlines_css: file.inline_css.unwrap_or(true),
+            },
         })
     }
 
@@ -238,6 +288,7 @@ impl File {
                     .to_owned(),
             );
         }
+        wrong.extend(self.authoring_problems());
         let keep = self.keep.unwrap_or_default();
         if !keep.is_zero() && !(DAY..=365 * DAY).contains(&keep) {
             wrong.push("keep must be 1d to 365d, or 0s for not at all".to_owned());
@@ -266,6 +317,29 @@ impl File {
             } else if self.headers.keys().take(index).any(same) {
                 wrong.push(format!("header number {}: its name is there twice", index + 1));
             }
+        }
+        wrong
+    }
+}
+
+impl File {
+    fn authoring_problems(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if let Some(preheader) = &self.preheader {
+            let bytes = preheader.len();
+            if preheader.trim().is_empty() || bytes > PREHEADER_BYTES_MAX || preheader.contains(['\n', '\r'])
+            {
+                wrong.push(format!(
+                    "preheader must be one line of 1 to {PREHEADER_BYTES_MAX} bytes; it has {bytes}"
+                ));
+            }
+        }
+        let scheme = self.color_scheme.as_deref();
+        if scheme.is_some_and(|scheme| !COLOR_SCHEMES.contains(&scheme)) {
+            wrong.push(format!(
+                "color_scheme must be one of: {}",
+                COLOR_SCHEMES.join(", ")
+            ));
         }
         wrong
     }

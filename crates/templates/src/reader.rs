@@ -15,12 +15,14 @@ use crate::template::{Example, Template};
 pub(crate) const MANIFEST: &str = "template.toml";
 pub(crate) const SUBJECT: &str = "subject.hbs";
 pub(crate) const HTML: &str = "body.html.hbs";
+/// Instead of the html, which is made of it.
+pub(crate) const MJML: &str = "body.mjml.hbs";
 pub(crate) const TEXT: &str = "body.txt.hbs";
 pub(crate) const SCHEMA: &str = "schema.json";
 pub(crate) const EXAMPLES: &str = "examples/";
 pub(crate) const PARTIALS: &str = "partials/";
 
-/// Compiles the files of a bundle that is within its bounds.
+/// Compiles the built files of a bundle that is within its bounds.
 pub(crate) fn compile(files: &Files, hash: BundleHash, bundle: Bytes) -> Result<Template, Vec<Finding>> {
     let mut reader = Reader {
         files,
@@ -53,6 +55,8 @@ pub(crate) fn compile(files: &Files, hash: BundleHash, bundle: Bytes) -> Result<
                 html,
                 text: text.flatten(),
                 examples,
+                authored: hash,
+                origin: None,
             })
         }
         _ => Err(reader.findings),
@@ -184,7 +188,7 @@ fn example_name(path: &str) -> Option<&str> {
     (!name.is_empty() && !name.contains('/')).then_some(name)
 }
 
-fn partial_name(path: &str) -> Option<&str> {
+pub(crate) fn partial_name(path: &str) -> Option<&str> {
     let name = path.strip_prefix(PARTIALS)?.strip_suffix(".hbs")?;
     (!name.is_empty() && !name.contains('/')).then_some(name)
 }

@@ -9,12 +9,13 @@ use paceline_domain::id::MessageId;
 use paceline_domain::lane::Lane;
 use serde_json::{Map, Value, json};
 
+use crate::build::{self, Built, Origin};
 use crate::bundle::{self, BundleHash, Files, InvalidBundle};
 use crate::engine::{self, Compiled, Limits, Meter, RenderError, RenderFault};
-use crate::finding::Finding;
+use crate::finding::{Finding, Rule};
 use crate::manifest::Manifest;
 use crate::plain;
-use crate::reader;
+use crate::reader::{self, HTML, MJML};
 use crate::schema::{Schema, Violation};
 
 /// A subject's bytes: what one line of a header holds (RFC 5322, 2.1.1).
@@ -38,6 +39,10 @@ pub struct Template {
     /// Without it the text is derived from the html.
     pub(crate) text: Option<Compiled>,
     pub(crate) examples: Vec<Example>,
+    /// The hash of the files that it was built from: its own for a bundle that came built.
+    pub(crate) authored: BundleHash,
+    /// Where its html comes from, if that is known.
+    pub(crate) origin: Option<Origin>,
 }
 
 /// One of a template's examples.
@@ -80,16 +85,61 @@ fn describe(findings: &[Finding]) -> String {
 }
 
 impl Template {
-    /// Compiles the files of a bundle.
+    /// Builds and compiles the files of a bundle as they are written. Its hash and its bytes are those of the built files.
     ///
     /// # Errors
     /// Everything that is wrong with them, short of rendering the examples.
     pub fn from_files(files: &Files) -> Result<Self, BundleError> {
-        let (hash, bundle) = bundle::pack(files)?;
-        reader::compile(files, hash, bundle).map_err(BundleError::Findings)
+        bundle::check_bounds(files)?;
+        Self::from_built(build::run(files), bundle::hash(files)).0
     }
 
-    /// Compiles the bundle in a folder.
+    /// Compiles what was built of files with the hash `authored`; also tells what building had to say that forbids nothing.
+    pub(crate) fn from_built(
+        built: Built,
+        authored: BundleHash,
+    ) -> (Result<Self, BundleError>, Vec<Finding>) {
+        let Built {
+            files,
+            findings,
+            origin,
+        } = built;
+        let (mut wrong, warnings): (Vec<_>, Vec<_>) = findings.into_iter().partition(Finding::forbids);
+        let compiled = bundle::pack(&files).map(|(hash, bundle)| reader::compile(&files, hash, bundle));
+        let compiled = match compiled {
+            Ok(compiled) => compiled,
+            Err(error) => return (Err(error.into()), warnings),
+        };
+        // Html that could not be made is not missing.
+        let is_told = |finding: &Finding| {
+            let of_mjml = wrong.iter().any(|wrong| wrong.file == MJML);
+            of_mjml && finding.file == HTML && finding.rule == Rule::MissingFile
+        };
+        let of_source = |finding: Finding| match &origin {
+            Some(origin) => origin.of(finding),
+            None => finding,
+        };
+        let template = match compiled {
+            Ok(template) if wrong.is_empty() => Ok(Self {
+                authored,
+                origin,
+                ..template
+            }),
+            Ok(_) => Err(BundleError::Findings(wrong)),
+            Err(findings) => {
+                let findings: Vec<_> = findings
+                    .into_iter()
+                    .filter(|finding| !is_told(finding))
+                    .map(of_source)
+                    .collect();
+                wrong.extend(findings);
+                Err(BundleError::Findings(wrong))
+            }
+        };
+        (template, warnings)
+    }
+
+    /// Builds and compiles the bundle in a folder.
     ///
     /// # Errors
     /// As [`Template::from_files`], and if the folder can't be read.
@@ -97,12 +147,14 @@ impl Template {
         Self::from_files(&bundle::read_folder(folder)?)
     }
 
-    /// Compiles a bundle as [`Template::bundle_bytes`] gave it. The caller compares the hash with the one it asked for.
+    /// Compiles a bundle as [`Template::bundle_bytes`] gave it, which is built: nothing of it is built again. The caller compares the hash with the one it asked for.
     ///
     /// # Errors
     /// If the bytes are no bundle, or one that this release can't compile.
     pub fn from_bundle_bytes(packed: &[u8]) -> Result<Self, BundleError> {
-        Self::from_files(&bundle::unpack(packed)?)
+        let files = bundle::unpack(packed)?;
+        let (hash, bundle) = bundle::pack(&files)?;
+        reader::compile(&files, hash, bundle).map_err(BundleError::Findings)
     }
 
     #[must_use]
@@ -201,10 +253,27 @@ impl Template {
         Value::Object(data)
     }
 
+    /// Renders a line with one of the examples, within the default bounds.
+    pub(crate) fn render_line(&self, line: &Compiled, example: &Example) -> Option<String> {
+        let lane = self.manifest.lane;
+        let data = self.with_own_values(RenderInput {
+            data: example.data.clone(),
+            message_id: MessageId([0; 16]),
+            lane,
+            unsubscribe_url: self.sample_unsubscribe_url(lane),
+        });
+        engine::render(
+            &line.program,
+            &data,
+            &mut Meter::new(&Limits::default(), &engine::cpu_time),
+        )
+        .ok()
+    }
+
     fn render_parts(&self, data: &Value, meter: &mut Meter<'_>) -> Result<Rendered, RenderError> {
         let mut part = |compiled: &Compiled| {
             engine::render(&compiled.program, data, meter).map_err(|failure| RenderError {
-                line: failure.line,
+                line: self.authored_line(compiled, failure.line),
                 field: failure.field,
                 partial: failure.partial.map(Box::new),
                 ..self.error(compiled.file, failure.fault)
@@ -221,10 +290,19 @@ impl Template {
         Ok(Rendered { subject, html, text })
     }
 
+    /// The line of what its author wrote.
+    fn authored_line(&self, compiled: &Compiled, line: Option<usize>) -> Option<usize> {
+        match &self.origin {
+            Some(origin) if compiled.file == HTML => origin.line(line),
+            _ => line,
+        }
+    }
+
     fn error(&self, file: &'static str, fault: RenderFault) -> RenderError {
+        let origin = self.origin.as_ref().filter(|_| file == HTML);
         RenderError {
             template: format!("{} {}", self.manifest.name, self.manifest.version),
-            file,
+            file: origin.map_or(file, |origin| origin.file),
             line: None,
             field: None,
             partial: None,

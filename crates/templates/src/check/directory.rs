@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::bundle::{self, Files};
 use crate::fallbacks::{self, Versions};
 use crate::finding::{Finding, Rule};
-use crate::reader::{HTML, MANIFEST, SCHEMA, SUBJECT};
+use crate::reader::{HTML, MANIFEST, MJML, SCHEMA, SUBJECT};
 
 /// Folders within each other.
 const DEPTH_MAX: usize = 8;
@@ -128,7 +128,7 @@ fn find(directory: &Path, folder: &Path, depth: usize, found: &mut Vec<PathBuf>)
 }
 
 fn is_bundle(path: &Path) -> bool {
-    let files = [MANIFEST, SUBJECT, HTML, SCHEMA];
+    let files = [MANIFEST, SUBJECT, HTML, MJML, SCHEMA];
     files.iter().any(|file| path.join(file).exists())
 }
 

@@ -25,7 +25,7 @@ pub(super) fn check(template: &Template, shape: &Shape, schema: &[u8]) -> Vec<Fi
 }
 
 /// What is used and not there, once for each place and line.
-fn unknown(uses: &[Use], file: &str, shape: &Shape) -> Vec<Finding> {
+pub(super) fn unknown(uses: &[Use], file: &str, shape: &Shape) -> Vec<Finding> {
     let mut told = BTreeSet::new();
     let mut findings = Vec::new();
     for used in uses {

@@ -1,11 +1,13 @@
 //! Templates through their public interface: strictness, bounds, checks, the examples of the repository.
 
+mod authoring;
 mod bounds;
 mod catalog;
 mod checks;
 mod examples;
 mod handlebars_js;
 mod helpers;
+mod inlining;
 mod live;
 mod partials;
 mod rendering;

@@ -1,0 +1,463 @@
+//! What building puts into elements is what their style sheet says: held against css-inline on what is rendered, which knows no
+//! handlebars, for templates by hand and by chance.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use paceline_templates::{Files, Rule, build, check};
+use serde_json::{Value, json};
+
+use super::{MANIFEST, compile, files_with, input, patient};
+
+/// An element of a page: its name, its attributes without `style`, what its `style` comes to, and its depth.
+type Element = (usize, String, BTreeMap<String, String>);
+
+fn with(html: &str, partials: &[(&str, &str)], lines: &str) -> Files {
+    let manifest = format!("{MANIFEST}{lines}");
+    let mut files = files_with(&[("template.toml", Some(&manifest)), ("body.html.hbs", Some(html))]);
+    for (name, source) in partials {
+        files.insert(format!("partials/{name}.hbs"), source.as_bytes().to_vec());
+    }
+    files
+}
+
+fn rendered(files: &Files, data: &Value) -> String {
+    let rendered = compile(files).render_within(input(data), &patient());
+    rendered.unwrap_or_else(|error| panic!("{error}")).html
+}
+
+/// The page as a parser of html sees it.
+fn parsed(html: &str, inlines: bool) -> String {
+    let options = css_inline::InlineOptions::default()
+        .inline_style_tags(inlines)
+        .keep_style_tags(!inlines)
+        .load_remote_stylesheets(false);
+    options.build().inline(html).expect("inlines")
+}
+
+/// The elements of a serialized page.
+fn elements(page: &str) -> Vec<Element> {
+    let mut depth = 0_usize;
+    let mut elements = Vec::new();
+    for part in page.split('<').skip(1) {
+        let (tag, _) = part.split_once('>').unwrap_or((part, ""));
+        if tag.starts_with('/') {
+            depth -= 1;
+        } else if !tag.starts_with('!') {
+            let (bare, style) = match tag.split_once(" style=\"") {
+                None => (tag.to_owned(), ""),
+                Some((before, after)) => {
+                    let (style, rest) = after.split_once('"').expect("quoted");
+                    (format!("{before}{rest}"), style)
+                }
+            };
+            let is_void = ["img", "br", "meta"]
+                .iter()
+                .any(|name| bare.split(' ').next() == Some(name));
+            elements.push((depth, bare, cascaded(style)));
+            depth += usize::from(!is_void);
+        }
+    }
+    elements
+}
+
+/// What the declarations of a `style` come to.
+fn cascaded(style: &str) -> BTreeMap<String, String> {
+    let mut values: BTreeMap<String, String> = BTreeMap::new();
+    for declaration in style.split(';').filter(|part| !part.trim().is_empty()) {
+        let (property, value) = declaration.split_once(':').unwrap_or_else(|| panic!("{style}"));
+        let (property, value) = (property.trim().to_owned(), value.trim().to_owned());
+        let wins = value.ends_with("!important")
+            || !values
+                .get(&property)
+                .is_some_and(|known| known.ends_with("!important"));
+        if wins {
+            values.insert(property, value);
+        }
+    }
+    values
+}
+
+/// The page without what inlining may change.
+fn without_styles(page: &str) -> Vec<(usize, String)> {
+    let is_style = |bare: &str| bare.split(' ').next() == Some("style");
+    let elements = elements(page).into_iter();
+    elements
+        .filter(|(_, bare, _)| !is_style(bare))
+        .map(|(depth, bare, _)| (depth, bare))
+        .collect()
+}
+
+/// Holds a template with its CSS inlined against the same without.
+fn hold(html: &str, partials: &[(&str, &str)], data: &Value, shown: &str) -> String {
+    let built = rendered(&with(html, partials, ""), data);
+    let plain = rendered(&with(html, partials, "inline_css = false\n"), data);
+    assert_eq!(
+        without_styles(&parsed(&built, false)),
+        without_styles(&parsed(&plain, false)),
+        "{shown}\n{html}\n{built}"
+    );
+    let (ours, theirs) = (elements(&parsed(&built, true)), elements(&parsed(&plain, true)));
+    assert_eq!(
+        ours, theirs,
+        "{shown}\n{html}\n{partials:?}\nbuilt: {built}\nplain: {plain}"
+    );
+    built
+}
+
+/// The warnings that a template gets for its CSS.
+fn warnings(html: &str, partials: &[(&str, &str)]) -> Vec<(Option<usize>, String)> {
+    let found = check(&with(html, partials, "")).into_iter();
+    found
+        .filter(|finding| finding.rule == Rule::NotInlined)
+        .map(|finding| (finding.line, finding.description))
+        .collect()
+}
+
+fn built_html(html: &str) -> String {
+    let built = build(&with(html, &[], "")).unwrap_or_else(|findings| panic!("{findings:?}"));
+    String::from_utf8(built["body.html.hbs"].clone()).expect("UTF-8")
+}
+
+const SHEET: &str = "<style>td{padding:1px}.odd,.even{color:red}table .name{color:blue}li>b{font-weight:900 !important}tr td{margin:0}</style>";
+
+#[test]
+fn loops_in_tables_rows_and_lists_are_as_they_were() {
+    let data = json!({ "rows": [{ "cells": [1, 2], "hot": true }, { "cells": [], "hot": false }, { "cells": [3], "hot": true }], "none": [] });
+    for body in [
+        "<table>{{#each rows}}<tr class=\"odd\"><td>{{@index}}</td></tr>{{/each}}</table>",
+        "<table><tr>{{#each rows}}<td class=name>{{hot}}</td>{{/each}}</tr></table>",
+        "<table>{{#each rows}}<tr>{{#each cells}}<td style=\"color:green\">{{this}}</td>{{else}}<td class=\"even\">-</td>{{/each}}</tr>{{/each}}</table>",
+        "<ul>{{#each rows}}<li>{{#if hot}}<b style='margin:1px'>hot</b>{{else}}<i>cold</i>{{/if}}</li>{{/each}}</ul>",
+        "<table><tbody>{{#each none}}<tr><td>x</td></tr>{{else}}<tr><td class='odd name'>none</td></tr>{{/each}}</tbody></table>",
+        "<table>{{#each rows}}{{#if hot}}<tr><td><table><tr><td class=name>{{#each cells}}<b>{{this}}</b>{{/each}}</td></tr></table></td></tr>{{/if}}{{/each}}</table>",
+        "<select>{{#each rows}}<option class=odd>{{@index}}</option>{{/each}}</select>",
+    ] {
+        let html = format!("<html><head>{SHEET}</head><body>{body}</body></html>");
+        assert_eq!(warnings(&html, &[]), [], "{body}");
+        let built = hold(&html, &[], &data, body);
+        assert!(built.contains("style="), "{built}");
+        assert!(
+            built_html(&html).contains(&body[body.find("{{#").expect("a loop")..][..12]),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn what_is_written_stays_byte_for_byte() {
+    let html = "<!DOCTYPE html>\n<!--[if mso]><table class=\"a\"><tr><td><![endif]-->\n<p CLASS='a' title=\"&amp;&nbsp;{{x}}\">&copy; {{x}}\n\
+                <img src=\"https://e.x/a\" alt=''/><br>\n<script type=\"application/ld+json\">{\"a\": \"</p>{{x}}\"}</script></P>\n<!--[if mso]></td></tr></table><![endif]-->\n";
+    assert_eq!(built_html(html), html, "no style: nothing changes");
+    let styled = format!("<style>\n.a {{ color: red }}\n.b {{ top: 0 }}\n</style>{html}");
+    let expected = html.replace("<p CLASS", "<p style=\"color:red\" CLASS");
+    assert_eq!(
+        built_html(&styled),
+        format!("<style>\n\n.b {{ top: 0 }}\n</style>{expected}")
+    );
+}
+
+#[test]
+fn the_cascade_is_that_of_the_sheet() {
+    for (html, expected) in [
+        (
+            "<style>p{color:red}</style><p style=\"color:blue\">",
+            "<p style=\"color:blue\">",
+        ),
+        (
+            "<style>p{color:red;top:0}</style><p style='color:blue'>",
+            "<p style='top:0;color:blue'>",
+        ),
+        (
+            "<style>p{color:red !important}</style><p style=color:blue>",
+            "<p style=\"color:red !important;color:blue\">",
+        ),
+        (
+            "<style>p{color:red}</style><p style=\"color:{{c}}\">",
+            "<p style=\"color:red;color:{{c}}\">",
+        ),
+        (
+            "<style>p{color:red}</style><p style=\"{{#if a}}color:blue{{/if}}\">",
+            "<p style=\"color:red;{{#if a}}color:blue{{/if}}\">",
+        ),
+        (
+            "<style>p{color:red}.a{color:blue}p{top:0}</style><p class=a>",
+            "<p style=\"top:0;color:blue\" class=a>",
+        ),
+        (
+            "<style>p{font-family:\"A B\",'C'}</style><p>",
+            "<p style=\"font-family:'A B','C'\">",
+        ),
+        (
+            "<style>p,a:hover{color:red}</style><p>",
+            "<style>a:hover{color:red}</style><p style=\"color:red\">",
+        ),
+        (
+            "<style>.x,p{color:red}#outlook a{top:0}</style><p>",
+            "<style>.x{color:red}#outlook a{top:0}</style><p style=\"color:red\">",
+        ),
+        (
+            "<style>p{color:red !important}</style><style>@media x{p{color:blue !important}}</style><p>",
+            "<style>@media x{p{color:blue !important}}</style><p style=\"color:red\">",
+        ),
+        (
+            "<style>@import url(https://e.x/a.css);p{color:red}</style><link rel=stylesheet href=\"/etc/passwd\"><p>",
+            "<style>@import url(https://e.x/a.css);</style><link rel=stylesheet href=\"/etc/passwd\"><p style=\"color:red\">",
+        ),
+    ] {
+        assert_eq!(built_html(html), expected, "{html}");
+    }
+}
+
+#[test]
+fn what_can_t_be_known_keeps_to_the_sheet() {
+    for (body, line, told) in [
+        (
+            "\n<p class=\"a {{k}}\"><b>x</b></p><p>y</p>",
+            2,
+            "only the data knows",
+        ),
+        (
+            "\n\n<p {{#if k}}class=\"a\"{{/if}}>x</p><p>y</p>",
+            3,
+            "only the data knows",
+        ),
+        ("<p>\n{{#if k}}<b>{{/if}}x</p><p>y</p>", 2, "must end within"),
+        (
+            "<div>{{#if k}}<p>x{{else}}<p class=a>{{/if}}</p></div><p>y</p>",
+            1,
+            "must end within",
+        ),
+        ("<div>{{#if k}}</div>{{/if}}<p>y</p>", 1, "must end within"),
+    ] {
+        let html = format!("<style>p{{color:red}}.a,p b{{top:0}}.a{{color:blue}}</style>{body}");
+        let warnings = warnings(&html, &[]);
+        assert!(
+            warnings
+                .iter()
+                .any(|(at, text)| *at == Some(line) && text.contains(told)),
+            "{body}: {warnings:?}"
+        );
+        for k in ["a", ""] {
+            hold(&html, &[], &json!({ "k": k }), body);
+        }
+        assert!(
+            built_html(&html).starts_with(&html[..html.find("</style>").expect("a style")]),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn what_the_data_may_make_otherwise_is_not_inlined() {
+    let html = "<style>p b{top:0}</style><p>{{#if k}}<div>x</div>{{/if}}<b>y</b></p>";
+    assert!(
+        warnings(html, &[])[0]
+            .1
+            .contains("do not nest as they are written"),
+        "{:?}",
+        warnings(html, &[])
+    );
+    hold(html, &[], &json!({ "k": false }), "a paragraph that a block ends");
+    let html = "<style>p+p{top:0}</style><div>{{#if k}}<p>a</p>{{/if}}<p>b</p></div>";
+    for k in [true, false] {
+        hold(html, &[], &json!({ "k": k }), "one beside another");
+    }
+    let html = "<style>p b{top:0}</style><b>x<p>y</b>z</p>";
+    assert!(
+        warnings(html, &[])[0].1.contains("is left as it is"),
+        "{:?}",
+        warnings(html, &[])
+    );
+    hold(html, &[], &json!({}), "an element of which a parser makes two");
+    for (html, told) in [
+        (
+            "<style>p{color:{{k}}}</style><p>x</p>",
+            "what handlebars writes in it",
+        ),
+        ("<style>@layer a{p{top:0}}</style><p>x</p>", "layers"),
+        (
+            "<style>p{top:0}@media x{p{top:1px}}</style><p>x</p>",
+            "top without !important",
+        ),
+    ] {
+        let warnings = warnings(html, &[]);
+        assert!(
+            warnings.len() == 1 && warnings[0].1.contains(told),
+            "{html}: {warnings:?}"
+        );
+    }
+    let raw = "<style>p{color:red}</style><p>x</p>{{{k}}}";
+    assert_eq!(warnings(raw, &[]), []);
+    assert!(built_html(raw).starts_with("<style>p{color:red}</style><p style=\"color:red\">"));
+}
+
+#[test]
+fn the_css_of_a_layout_reaches_what_is_put_into_it() {
+    let layout = "<html><head><style>.card b{color:red}td{padding:0}</style></head><body><table><tr><td class=\"card\">{{> @partial-block}}{{> foot}}</td></tr></table></body></html>";
+    let partials = [
+        ("layout", layout),
+        ("foot", "<p><b>{{k}}</b></p>"),
+        ("item", "<tr><td>{{this}}</td></tr>"),
+    ];
+    let html =
+        "{{#> layout}}<h1><b>{{k}}</b></h1><table>{{#each list}}{{> item}}{{/each}}</table>{{/layout}}";
+    let built = hold(html, &partials, &json!({ "k": "x", "list": [1, 2] }), "a layout");
+    assert_eq!(built.matches("<b style=\"color:red\">").count(), 2, "{built}");
+    assert_eq!(built.matches("<td style=\"padding:0\"").count(), 3, "{built}");
+    assert!(!built.contains("<style"), "{built}");
+    assert_eq!(warnings(html, &partials), []);
+    // The same partial within and without.
+    let twice = "{{#> layout}}{{/layout}}{{> foot}}";
+    assert!(
+        warnings(twice, &partials)[0]
+            .1
+            .contains("other CSS where the partial is used again")
+    );
+    hold(twice, &partials, &json!({ "k": "x" }), "twice");
+}
+
+/// A generator of numbers that everyone gets alike.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+
+    fn of<'a>(&mut self, list: &[&'a str]) -> &'a str {
+        let index = self.below(list.len() as u64);
+        list[usize::try_from(index).expect("an index")]
+    }
+
+    fn sheet(&mut self) -> String {
+        let mut sheet = String::new();
+        for _ in 0..1 + self.below(6) {
+            let simple = [
+                "p", "td", ".a", ".b", ".c", "b", "li", "#i", "div", "*", "[title]", ".a.b",
+            ];
+            let mut selectors = Vec::new();
+            for _ in 0..1 + self.below(2) {
+                let mut selector = self.of(&simple).to_owned();
+                if self.below(2) == 0 {
+                    let joint = self.of(&[" ", ">", " ", "+", "~"]);
+                    let last = self.of(&simple);
+                    write!(selector, "{joint}{last}").expect("a string");
+                }
+                selectors.push(selector);
+            }
+            let (property, value) = (
+                self.of(&["color", "margin", "top", "padding"]),
+                self.of(&["1px", "2px", "3px !important", "0"]),
+            );
+            write!(sheet, "{}{{{property}:{value}}}", selectors.join(",")).expect("a string");
+        }
+        sheet
+    }
+
+    fn attributes(&mut self) -> &'static str {
+        self.of(&[
+            "",
+            "",
+            " class=\"a\"",
+            " class='b'",
+            " class=\"a c\"",
+            " id=i",
+            " style=\"color:9px\"",
+            " style='top:{{n}}px'",
+            " title=\"{{t}}\"",
+            " class=\"{{k}}\"",
+            "{{#if f}} class=\"b\"{{/if}}",
+            " style=\"{{#if f}}margin:4px !important{{/if}}\"",
+        ])
+    }
+
+    fn children(&mut self, name: &str, depth: u64) -> String {
+        (0..self.below(4)).map(|_| self.child(name, depth)).collect()
+    }
+
+    fn child(&mut self, name: &str, depth: u64) -> String {
+        if depth == 0 {
+            return if matches!(name, "table" | "tr" | "ul") {
+                String::new()
+            } else {
+                "x{{t}}".to_owned()
+            };
+        }
+        match self.below(12) {
+            0 => format!("{{{{#each l}}}}{}{{{{/each}}}}", self.children(name, depth - 1)),
+            1 => format!(
+                "{{{{#if f}}}}{}{{{{else}}}}{}{{{{/if}}}}",
+                self.children(name, depth - 1),
+                self.children(name, depth - 1)
+            ),
+            2 => format!(
+                "{{{{#unless f}}}}{}{{{{/unless}}}}",
+                self.children(name, depth - 1)
+            ),
+            3 if !matches!(name, "table" | "tr" | "ul") => self
+                .of(&["{{> part}}", "{{> other}}", "{{#if f}}<b>{{/if}}"])
+                .to_owned(),
+            _ => {
+                let inside = match name {
+                    "table" => "tr",
+                    "tr" => "td",
+                    "ul" => "li",
+                    "p" => "b",
+                    _ => self.of(&["div", "p", "table", "ul", "b"]),
+                };
+                let attributes = self.attributes();
+                format!(
+                    "<{inside}{attributes}>{}</{inside}>",
+                    self.children(inside, depth - 1)
+                )
+            }
+        }
+    }
+}
+
+#[test]
+fn templates_by_chance_look_alike_with_and_without() {
+    let (mut inlined, mut left) = (0, 0);
+    for seed in 0..400 {
+        let mut chance = Chance(seed);
+        let sheet = chance.sheet();
+        let (body, part, other) = (
+            chance.children("div", 5),
+            chance.children("div", 2).replace("{{>", "{{!"),
+            "<p class=\"c\">{{t}}</p>",
+        );
+        let page = format!("<html><head><style>{sheet}</style></head><body>{body}</body></html>");
+        let partials = [("part", part.as_str()), ("other", other)];
+        for (f, l) in [
+            (true, json!([1, 2])),
+            (false, json!([])),
+            (true, json!([])),
+            (false, json!([3])),
+        ] {
+            let data = json!({ "f": f, "l": l, "n": 7, "t": "t", "k": "a b" });
+            // Within a loop a name is one of the item's, which has none.
+            let named = |text: &str| {
+                text.replace("{{t}}", "{{@root.t}}")
+                    .replace("{{k}}", "{{@root.k}}")
+                    .replace("{{n}}", "{{@root.n}}")
+                    .replace("if f", "if @root.f")
+                    .replace("unless f", "unless @root.f")
+                    .replace("each l", "each @root.l")
+            };
+            let partials = partials.map(|(name, text)| (name, named(text)));
+            let partials: Vec<_> = partials
+                .iter()
+                .map(|(name, text)| (*name, text.as_str()))
+                .collect();
+            let built = hold(&named(&page), &partials, &data, &format!("seed {seed}"));
+            inlined += usize::from(built.matches("style=").count() > page.matches("style=").count());
+            left += usize::from(built.contains(&sheet));
+        }
+    }
+    assert!(inlined > 100 && left > 100, "{inlined} {left}");
+}
