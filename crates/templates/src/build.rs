@@ -8,16 +8,18 @@
 //! author knows. Of MJML, a built line leads back by what handlebars prints there.
 
 mod css;
+mod flatten;
 mod head;
 mod inline;
 mod markup;
 mod mjml;
 mod mustache;
+mod text;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::bundle::{self, Files};
+use crate::bundle::{self, FILES_MAX, Files};
 use crate::finding::{Finding, Rule};
 use crate::manifest::{Authoring, Manifest};
 use crate::preheader;
@@ -41,6 +43,37 @@ pub fn build(files: &Files) -> Result<Files, Vec<Finding>> {
     } else {
         Err(wrong)
     }
+}
+
+/// What is left of a page for its text; `None` if it has more tags than that.
+pub(crate) fn flatten_page(html: &str, tags_max: usize) -> Option<String> {
+    let pieces = markup::scan(html, &[]);
+    let starts = pieces
+        .iter()
+        .filter(|piece| matches!(piece, markup::Piece::Start(_)))
+        .count();
+    let ends = pieces
+        .iter()
+        .filter(|piece| matches!(piece, markup::Piece::End { .. }))
+        .count();
+    if starts.max(ends) > tags_max {
+        return None;
+    }
+    let words = flatten::Words {
+        mustaches: &[],
+        word: &|_| None,
+        is_block: &|_| false,
+    };
+    flatten::flatten(html, &pieces, &words).ok()
+}
+
+/// The line of the first tag that has so many attributes that tokenizers, which hold each against all before it, take long.
+pub(crate) fn crowded_tag(html: &str) -> Option<usize> {
+    let is_crowded = |tag: &markup::Tag| tag.attributes.len() >= markup::ATTRIBUTES_MAX;
+    markup::scan(html, &[]).iter().find_map(|piece| match piece {
+        markup::Piece::Start(tag) if is_crowded(tag) => Some(mustache::line_at(html, tag.range.start)),
+        _ => None,
+    })
 }
 
 /// Built files, and what is to be said of how they were built.
@@ -129,6 +162,7 @@ impl<'a> Build<'a> {
         if asked.inlines_css {
             self.inline();
         }
+        self.text();
         self.head(&asked);
         self.built
     }
@@ -210,6 +244,20 @@ impl<'a> Build<'a> {
                 None => warning,
             };
             self.refuse(warning);
+        }
+    }
+
+    /// A text, where none is written and one can be derived for all data.
+    fn text(&mut self) {
+        if self.built.files.contains_key(TEXT) {
+            return;
+        }
+        let derived = self
+            .sources()
+            .and_then(|sources| text::derive(&sources))
+            .unwrap_or_default();
+        if self.built.files.len() + derived.len() <= FILES_MAX {
+            self.built.files.extend(derived);
         }
     }
 

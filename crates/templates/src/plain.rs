@@ -1,27 +1,45 @@
-//! Plain text from html, for templates without a `body.txt.hbs`.
+//! Plain text from html, for templates without a `body.txt.hbs` of which none could be derived when they were built.
 //!
-//! The parser's time grows with the tags that are open times the tags that come, and a template may let data write tags
-//! (`{{{raw}}}`): forty thousand unclosed ones took it most of a minute. So the tags are counted before it starts.
+//! A parser's time grows with the tags that are open times the tags that come, and a template may let data write tags (`{{{raw}}}`): forty
+//! thousand unclosed ones took one most of a minute. So what html has is counted first, and a parser sees it flattened: without
+//! attributes, and without ends of what was never begun.
 
-/// The columns of the text.
-const WIDTH: usize = 78;
+use crate::build;
+
+/// No line is broken: clients do that, at the width that they have.
+const WIDTH: usize = 1 << 20;
 const HTML_BYTES_MAX: usize = 256 * 1024;
-/// All opening tags nested within each other take some tens of milliseconds at this number.
+/// Opening tags, and closing ones: all nested within each other take some tens of milliseconds at this number.
 const TAGS_MAX: usize = 3_000;
 
-/// Derives the text; links become footnotes.
+/// Derives the text; a link's address stands behind what it reads.
 pub(crate) fn derive(html: &str) -> Result<String, &'static str> {
-    let opening = |pair: &&[u8]| pair[0] == b'<' && pair[1].is_ascii_alphabetic();
-    if html.len() > HTML_BYTES_MAX || html.as_bytes().windows(2).filter(opening).count() > TAGS_MAX {
-        return Err("it is too large for that; write a body.txt.hbs");
+    const TOO_LARGE: &str = "it is too large for that; write a body.txt.hbs";
+    if html.len() > HTML_BYTES_MAX {
+        return Err(TOO_LARGE);
     }
-    let text = html2text::config::plain()
-        .raw_mode(true)
-        .link_footnotes(true)
-        .string_from_read(html.as_bytes(), WIDTH)
-        .map_err(|_| "it can't be laid out as text; write a body.txt.hbs")?;
+    let flat = build::flatten_page(html, TAGS_MAX).ok_or(TOO_LARGE)?;
+    let text = lay_out(&flat).ok_or("it can't be laid out as text; write a body.txt.hbs")?;
     if text.trim().is_empty() {
         return Err("it has no text");
     }
     Ok(text)
+}
+
+/// Lays flattened html out as text.
+pub(crate) fn lay_out(flat: &str) -> Option<String> {
+    let text = html2text::config::plain()
+        .raw_mode(true)
+        .link_footnotes(false)
+        .string_from_read(flat.as_bytes(), WIDTH)
+        .ok()?;
+    let mut laid_out = String::with_capacity(text.len());
+    for line in text.trim_matches('\n').lines() {
+        let line = line.trim_end();
+        if !(line.is_empty() && (laid_out.is_empty() || laid_out.ends_with("\n\n"))) {
+            laid_out.push_str(line);
+            laid_out.push('\n');
+        }
+    }
+    Some(laid_out)
 }

@@ -19,6 +19,8 @@ const RAW_TEXT: [&str; 9] = [
     "title",
     "xmp",
 ];
+/// The attributes of a tag that are told: each is held against all before it.
+pub(super) const ATTRIBUTES_MAX: usize = 128;
 /// Elements that have no end.
 const VOID: [&str; 15] = [
     "area", "base", "basefont", "br", "col", "embed", "frame", "hr", "img", "input", "link", "meta",
@@ -264,7 +266,8 @@ impl Scanner<'_> {
                 _ => {
                     let (attribute, is_computed) = self.attribute();
                     tag.is_computed |= is_computed;
-                    if !is_computed && tag.attribute(&attribute.name).is_none() {
+                    let is_more = tag.attributes.len() == ATTRIBUTES_MAX;
+                    if !is_computed && !is_more && tag.attribute(&attribute.name).is_none() {
                         tag.attributes.push(attribute);
                     }
                 }

@@ -12,6 +12,7 @@ use html5ever::tokenizer::{
 };
 
 use super::examples::Rendering;
+use crate::build;
 use crate::engine::{Compiled, HOLE};
 use crate::finding::{Finding, Rule};
 use crate::template::Template;
@@ -19,12 +20,19 @@ use crate::template::Template;
 /// Gmail shows no more html than this, and hides the rest, the link to unsubscribe included, behind "View entire message".
 const CLIPPED_BYTES: usize = 102 * 1024;
 
+const CROWDED: &str = "a tag has more than 127 attributes";
+
 /// The attributes that lead to somewhere.
 const LINKS: [&str; 4] = ["action", "background", "href", "src"];
 
 pub(super) fn check(template: &Template, renderings: &[Rendering]) -> Vec<Finding> {
     let (mut findings, written) = check_source(&template.html);
     for rendering in renderings {
+        if let Some(line) = build::crowded_tag(&rendering.rendered.html) {
+            let text = format!("line {line} of its html: {CROWDED}");
+            findings.push(Finding::new(Rule::Markup, &rendering.file, text));
+            continue;
+        }
         if rendering.rendered.html.len() > CLIPPED_BYTES {
             findings.push(clipped(rendering));
             continue;
@@ -46,6 +54,11 @@ fn check_source(source: &Compiled) -> (Vec<Finding>, Vec<String>) {
     let mut findings = Vec::new();
     let mut written = Vec::new();
     for skeleton in source.skeletons() {
+        if let Some(line) = build::crowded_tag(&skeleton.text) {
+            let line = skeleton.source_line(line);
+            findings.push(Finding::new(Rule::Markup, source.file, CROWDED).at(line));
+            continue;
+        }
         for (tag, line) in tags(&skeleton.text) {
             let line = skeleton.source_line(line);
             let computed = tag
@@ -97,6 +110,9 @@ fn unsubscribe(template: &Template, renderings: &[Rendering]) -> Vec<Finding> {
         return Vec::new();
     };
     let lacks = |rendering: &Rendering| {
+        if build::crowded_tag(&rendering.rendered.html).is_some() {
+            return None;
+        }
         let links = tags(&rendering.rendered.html);
         let in_html = links.iter().any(|(tag, _)| value(tag, "href") == Some(&url));
         let part = match (in_html, rendering.rendered.text.contains(&url)) {

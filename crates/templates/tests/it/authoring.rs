@@ -332,6 +332,19 @@ fn hostile_sources_are_built_within_bounds() {
             "{found:?}"
         );
     }
+    let crowd: String = (0..5_000).map(|number| format!("a{number} ")).collect();
+    for html in [
+        format!("<p>x</p>\n<p {crowd}>x</p>"),
+        format!("<p {{{{#if a}}}}x{{{{/if}}}} {crowd}>x</p>"),
+    ] {
+        let found = check(&files_with(&[("body.html.hbs", Some(&html))]));
+        assert!(
+            found
+                .iter()
+                .any(|finding| finding.rule == Rule::Markup && finding.line.is_some()),
+            "{found:?}"
+        );
+    }
     let grown = styled(
         &format!("p{{background:url(https://e.x/{})}}", "x".repeat(2_000)),
         &nested("<p>x</p>", 500),

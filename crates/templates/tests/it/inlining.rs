@@ -318,7 +318,7 @@ fn the_css_of_a_layout_reaches_what_is_put_into_it() {
 }
 
 /// A generator of numbers that everyone gets alike.
-struct Chance(u64);
+pub(super) struct Chance(pub(super) u64);
 
 impl Chance {
     fn below(&mut self, bound: u64) -> u64 {
@@ -376,7 +376,7 @@ impl Chance {
         ])
     }
 
-    fn children(&mut self, name: &str, depth: u64) -> String {
+    pub(super) fn children(&mut self, name: &str, depth: u64) -> String {
         (0..self.below(4)).map(|_| self.child(name, depth)).collect()
     }
 
@@ -420,6 +420,16 @@ impl Chance {
     }
 }
 
+/// A template whose names are the data's own also within loops, whose items have none.
+pub(super) fn in_root(text: &str) -> String {
+    text.replace("{{t}}", "{{@root.t}}")
+        .replace("{{k}}", "{{@root.k}}")
+        .replace("{{n}}", "{{@root.n}}")
+        .replace("if f", "if @root.f")
+        .replace("unless f", "unless @root.f")
+        .replace("each l", "each @root.l")
+}
+
 #[test]
 fn templates_by_chance_look_alike_with_and_without() {
     let (mut inlined, mut left) = (0, 0);
@@ -440,21 +450,12 @@ fn templates_by_chance_look_alike_with_and_without() {
             (false, json!([3])),
         ] {
             let data = json!({ "f": f, "l": l, "n": 7, "t": "t", "k": "a b" });
-            // Within a loop a name is one of the item's, which has none.
-            let named = |text: &str| {
-                text.replace("{{t}}", "{{@root.t}}")
-                    .replace("{{k}}", "{{@root.k}}")
-                    .replace("{{n}}", "{{@root.n}}")
-                    .replace("if f", "if @root.f")
-                    .replace("unless f", "unless @root.f")
-                    .replace("each l", "each @root.l")
-            };
-            let partials = partials.map(|(name, text)| (name, named(text)));
+            let partials = partials.map(|(name, text)| (name, in_root(text)));
             let partials: Vec<_> = partials
                 .iter()
                 .map(|(name, text)| (*name, text.as_str()))
                 .collect();
-            let built = hold(&named(&page), &partials, &data, &format!("seed {seed}"));
+            let built = hold(&in_root(&page), &partials, &data, &format!("seed {seed}"));
             inlined += usize::from(built.matches("style=").count() > page.matches("style=").count());
             left += usize::from(built.contains(&sheet));
         }

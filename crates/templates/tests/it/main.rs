@@ -10,6 +10,7 @@ mod helpers;
 mod inlining;
 mod live;
 mod partials;
+mod plain_text;
 mod rendering;
 mod rules;
 mod urls;

@@ -1,0 +1,252 @@
+//! The text that is derived when a bundle is built says what one derived from each rendering says, and neither costs more than its bound.
+
+use paceline_templates::{Files, RenderFault, Template, build};
+use serde_json::{Value, json};
+
+use super::inlining::{Chance, in_root};
+use super::{compile, files_with, input, patient};
+
+fn with(html: &str, partials: &[(&str, &str)]) -> Files {
+    let mut files = files_with(&[("body.html.hbs", Some(html)), ("body.txt.hbs", None)]);
+    for (name, source) in partials {
+        files.insert(format!("partials/{name}.hbs"), source.as_bytes().to_vec());
+    }
+    files
+}
+
+/// The text of a page as it is derived from a rendering.
+fn derived(html: &str) -> String {
+    let template = compile(&with("{{{h}}}", &[]));
+    let rendered = template.render_within(input(&json!({ "h": html })), &patient());
+    rendered.unwrap_or_else(|error| panic!("{error}: {html}")).text
+}
+
+fn built_text(html: &str, partials: &[(&str, &str)]) -> Option<String> {
+    let built = build(&with(html, partials)).unwrap_or_else(|findings| panic!("{findings:?}"));
+    let text = built.get("body.txt.hbs").cloned();
+    text.map(|text| String::from_utf8(text).expect("UTF-8"))
+}
+
+fn words(text: &str) -> Vec<&str> {
+    text.split_whitespace().collect()
+}
+
+/// Holds the text of a template against what is derived from its html, and gives it.
+fn hold(html: &str, partials: &[(&str, &str)], data: &Value) -> String {
+    let rendered = compile(&with(html, partials)).render_within(input(data), &patient());
+    let rendered = rendered.unwrap_or_else(|error| panic!("{error}: {html}"));
+    let expected = derived(&rendered.html);
+    assert_eq!(
+        words(&rendered.text),
+        words(&expected),
+        "{html}\n{partials:?}\n{data}\nbuilt: {:?}\nhtml: {}",
+        built_text(html, partials),
+        rendered.html
+    );
+    rendered.text
+}
+
+#[test]
+fn a_text_is_derived_once_with_blocks_where_they_are() {
+    let data = json!({ "name": "Ada & <Bob>", "url": "https://e.x/?a=1&b=2", "rows": [{ "t": "Bell", "n": 1 }, { "t": "Lamp", "n": 2 }], "none": [], "gift": false });
+    for (html, expected) in [
+        (
+            "<h1>Hello {{name}}</h1><p>Two\n words&nbsp;&amp; &copy;</p>",
+            "# Hello Ada & <Bob>\n\nTwo words\u{a0}& ©\n",
+        ),
+        (
+            "<table><tr><th>what</th><th>how many</th></tr>{{#each rows}}<tr><td>{{t}}</td><td>{{n}}</td></tr>{{/each}}</table>",
+            "what how many\nBell 1\nLamp 2\n",
+        ),
+        (
+            "<ul>{{#each rows}}<li>{{t}}</li>{{else}}<li>nothing</li>{{/each}}</ul>",
+            "* Bell\n* Lamp\n",
+        ),
+        (
+            "<ul>{{#each none}}<li>{{t}}</li>{{else}}<li>nothing</li>{{/each}}</ul>",
+            "* nothing\n",
+        ),
+        (
+            "<p>a {{#if gift}}b {{/if}}c{{#unless gift}}<br>d{{/unless}}</p>",
+            "a c\nd\n",
+        ),
+        (
+            "<p><a href=\"{{url}}\">Go</a>, <a href=\"{{url}}\">{{url}}</a> <a href='mailto:a@e.x'>write</a> <a href=#top>up</a></p>",
+            "Go (https://e.x/?a=1&b=2), https://e.x/?a=1&b=2 write (a@e.x) up\n",
+        ),
+        (
+            "<p><a href=\"https://e.x/?a=1&copy=2\"><img src=x alt=\"Bell {{name}}\"></a></p>",
+            "Bell Ada & <Bob> (https://e.x/?a=1&copy=2)\n",
+        ),
+        (
+            "<a href=\"https://e.x/{{#if gift}}gift{{else}}buy{{/if}}\">Go</a>",
+            "Go (https://e.x/buy)\n",
+        ),
+        (
+            "<title>{{name}}</title><style>p{top:0}</style><div style=\"display:none\">{{name}}<div>x</div></div><p>y</p><!-- {{name}} -->{{! no }}",
+            "y\n",
+        ),
+        (
+            "<p>a</p><hr><pre>b\n  c</pre><ol><li>{{name}}</li><li>e</li></ol>",
+            "a\n\n---\n\nb\n  c\n\n1. Ada & <Bob>\n2. e\n",
+        ),
+    ] {
+        assert!(built_text(html, &[]).is_some(), "{html}");
+        let text = hold(html, &[], &data);
+        assert_eq!(words(&text), words(expected), "{html}");
+    }
+    let text = built_text(
+        "<p>Hi {{name}}</p><table>{{#each rows}}<tr><td>{{t}}</td><td>{{n}}</td></tr>{{/each}}</table>",
+        &[],
+    );
+    assert_eq!(
+        text.as_deref(),
+        Some("Hi {{name}}\n\n{{#each rows}}\n{{t}} {{n}}\n{{/each}}\n")
+    );
+}
+
+#[test]
+fn a_layout_s_text_has_what_is_put_into_it() {
+    let partials = [
+        (
+            "layout",
+            "<html><body><h1>{{title}}</h1><table><tr><td>{{> @partial-block}}</td></tr></table><p>{{> sign}}</p></body></html>",
+        ),
+        ("sign", "<b>the shop</b>"),
+        ("row", "<tr><td>{{this}}</td></tr>"),
+    ];
+    let html = "{{#> layout}}<p>Hello</p><table>{{#each rows}}{{> row}}{{/each}}</table>{{/layout}}";
+    let text = hold(html, &partials, &json!({ "title": "T", "rows": ["a", "b"] }));
+    assert_eq!(words(&text), ["#", "T", "Hello", "a", "b", "the", "shop"]);
+    let built = build(&with(html, &partials)).expect("builds");
+    assert!(
+        built.contains_key("partials/layout-as-text.hbs") && built.contains_key("partials/row-as-text.hbs"),
+        "{:?}",
+        built.keys()
+    );
+}
+
+#[test]
+fn where_the_data_decides_each_email_s_text_is_its_own() {
+    let data = json!({ "k": "<p>x</p>", "ends": "</div><p>x</p><div>", "on": true, "list": [1] });
+    for html in [
+        "<p>a</p>{{{k}}}",
+        "<p>a</p>{{&k}}",
+        "<p>a</p><div style=\"display:none\">{{{ends}}}</div>",
+        "<ol>{{#each list}}<li>{{this}}</li>{{/each}}</ol>",
+        "<div>{{#if on}}<p>a{{else}}<p>b{{/if}}</p></div>",
+        "<a {{#if on}}href=\"https://e.x\"{{/if}}>a</a>",
+        "<p style=\"display:{{#if on}}none{{else}}block{{/if}}\">a</p><p>b</p>",
+        "<p>&#123;&#123;k}}</p>",
+        "<p>&#92;{{on}}</p>",
+    ] {
+        assert_eq!(built_text(html, &[]), None, "{html}");
+        hold(html, &[], &data);
+    }
+    let files = with("<p>a</p>", &[]);
+    let written = files_with(&[("body.html.hbs", Some("<p>a</p>"))]);
+    assert_eq!(build(&written).expect("builds"), written, "a written text stays");
+    assert_eq!(build(&files).expect("builds")["body.txt.hbs"], b"a\n");
+}
+
+#[test]
+fn texts_by_chance_are_those_of_the_html() {
+    let mut texts = 0;
+    for seed in 0..400 {
+        let mut chance = Chance(seed);
+        let body = chance.children("div", 5);
+        let part = chance.children("div", 2).replace("{{>", "{{!");
+        let page = in_root(&format!("<html><body><h2>t</h2>{body}</body></html>"));
+        let part = in_root(&part);
+        let partials = [
+            ("part", part.as_str()),
+            ("other", "<p class=\"c\">{{@root.t}}</p>"),
+        ];
+        texts += usize::from(built_text(&page, &partials).is_some());
+        for (f, l) in [(true, json!([1, 2])), (false, json!([])), (false, json!([3]))] {
+            hold(
+                &page,
+                &partials,
+                &json!({ "f": f, "l": l, "n": 7, "t": "t & u", "k": "a" }),
+            );
+        }
+    }
+    assert!(texts > 150, "{texts}");
+}
+
+#[test]
+fn the_text_of_what_the_repository_ships_is_that_of_its_html() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut held = 0;
+    for set in [
+        "templates",
+        "tests/e2e/templates",
+        "tests/chaos/templates",
+        "tests/peers/templates",
+    ] {
+        for folder in std::fs::read_dir(root.join(set)).expect("a folder") {
+            let mut files =
+                paceline_templates::read_folder(&folder.expect("an entry").path()).expect("readable");
+            files.remove("body.txt.hbs");
+            assert!(build(&files).expect("builds").contains_key("body.txt.hbs"));
+            let template = Template::from_files(&files).unwrap_or_else(|error| panic!("{error}"));
+            for example in template.examples() {
+                let rendered = template
+                    .render_example(example)
+                    .unwrap_or_else(|error| panic!("{error}"));
+                assert_eq!(
+                    words(&rendered.text),
+                    words(&derived(&rendered.html)),
+                    "{} {}",
+                    template.manifest().name,
+                    example.name
+                );
+                held += 1;
+            }
+        }
+    }
+    assert!(held > 8, "{held}");
+}
+
+#[test]
+fn what_data_writes_is_derived_within_bounds() {
+    let template = compile(&with("<p>x</p>{{{h}}}", &[]));
+    let derive = |html: String| {
+        template
+            .render_within(input(&json!({ "h": html })), &patient())
+            .map(|rendered| rendered.text)
+    };
+    let too_large = |html: String| {
+        let shown = html[..12].to_owned();
+        let error = derive(html).err().unwrap_or_else(|| panic!("{shown}"));
+        assert!(
+            matches!(error.fault, RenderFault::TextNotDerivable { problem } if problem.starts_with("it is too large")),
+            "{shown}: {error}"
+        );
+    };
+    too_large("</p>".repeat(60_000));
+    too_large("</table></b>".repeat(20_000));
+    too_large("<b>x</b><i>".repeat(3_001));
+    // None of these is more to a parser than its text.
+    for html in [
+        format!("<p {}>y</p>", "a b c ".repeat(40_000)),
+        format!("<p {}>y</p>", "a=\"b\" ".repeat(40_000)),
+        format!("<a href=\"{}\">y</a>", "&".repeat(40_000)),
+        format!("<!--{}-->y", "<p>".repeat(60_000)),
+        format!("<style>{}</style>y", "<p>".repeat(60_000)),
+        format!("{}y", "</p>".repeat(2_900)),
+        format!(
+            "{}y",
+            "<p style=display:none>"
+                .repeat(1_000)
+                .replace("none>", "none></p>")
+        ),
+    ] {
+        let text = derive(html).unwrap_or_else(|error| panic!("{error}"));
+        assert!(
+            text.contains('y') && !text.contains("<p"),
+            "{}",
+            &text[..text.len().min(80)]
+        );
+    }
+}
