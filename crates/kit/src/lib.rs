@@ -17,6 +17,7 @@ pub mod identity;
 pub mod incoming;
 pub mod listen;
 pub mod live_templates;
+pub mod object_url;
 pub mod redis;
 pub mod redis_clock;
 pub mod redis_connections;
