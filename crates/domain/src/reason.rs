@@ -78,6 +78,12 @@ reasons! {
     PoisonEntry = 25, "poison_entry";
     /// Its mail must have a link to unsubscribe, and the renderer's settings do not say how.
     UnsubscribeUnset = 26, "unsubscribe_unset";
+    /// An attachment's url is not allowed here, its store refuses it, or what is there is too large.
+    AttachmentRefused = 27, "attachment_refused";
+    /// An attachment's store does not answer, or not now.
+    AttachmentUnavailable = 28, "attachment_unavailable";
+    /// What is at an attachment's url is not what its SHA-256 says.
+    AttachmentChanged = 29, "attachment_changed";
 
     // The account or the identity, not the message.
     /// The provider's rate was exceeded.

@@ -25,12 +25,12 @@ use paceline_domain::time::Millis;
 use paceline_kit::address_key::AddressKey;
 use paceline_kit::clock::Clock;
 use paceline_kit::identity::{IdentitySettings, is_name};
+use paceline_kit::object_url::UrlPrefixes;
 use paceline_kit::secret::Secret;
 use paceline_store::{Durability, NewMessage};
 use paceline_templates::{Catalog, LiveCatalog, Template};
 use paceline_wire::status::{InvalidFields, Violation};
-use paceline_wire::{convert, v1};
-use prost::Message as _;
+use paceline_wire::{convert, requests, v1};
 use sha2::{Digest, Sha256};
 
 use crate::answer::Asked;
@@ -48,6 +48,8 @@ pub(crate) struct Admission {
     pub(crate) identities: Vec<IdentitySettings>,
     /// True if mail that has a category gets a link to unsubscribe; where it can't, it is refused.
     pub(crate) makes_links: bool,
+    /// Below which attachments may be fetched.
+    pub(crate) url_prefixes: UrlPrefixes,
     pub(crate) digest_key: Secret,
     /// Of the hashes by which the ledger knows people; `None` where there is no ledger.
     pub(crate) address_key: Option<AddressKey>,
@@ -114,7 +116,7 @@ impl Admission {
         let has_link = self.has_link(template.as_deref(), lane, &mut wrong);
         headers::check_headers(&request.headers, template.as_deref(), has_link, &mut wrong);
         headers::check_tags(&request.tags, &mut wrong);
-        attachments::check(&request.attachments, &mut wrong);
+        attachments::check(&request.attachments, &self.url_prefixes, &mut wrong);
         let identity = template
             .as_ref()
             .filter(|_| is_name(&request.tenant) && (from.is_some() || request.from.is_none()))
@@ -362,8 +364,15 @@ fn attachment_ref(attachment: &v1::Attachment) -> AttachmentRef<'_> {
         file_name: &attachment.file_name,
         content_type: &attachment.content_type,
         content_id: &attachment.content_id,
-        digest: Sha256::digest(&attachment.content).into(),
+        digest: digest_of(attachment),
     }
+}
+
+/// By either way the same for the same bytes. That of a url was checked to be one.
+fn digest_of(attachment: &v1::Attachment) -> [u8; 32] {
+    let said = attachment.sha256.as_ref().try_into().ok();
+    said.filter(|_| attachment.is_remote())
+        .unwrap_or_else(|| Sha256::digest(&attachment.content).into())
 }
 
 /// The record as it is wished for. State, counters and the times of the acceptance are set where it is stored.
@@ -401,7 +410,7 @@ fn record(request: &v1::EnqueueRequest, parts: &Parts<'_>, digests: Vec<u8>) -> 
 
 /// The request as the renderer will read it: addresses in their one spelling, the template pinned.
 fn stored(request: v1::EnqueueRequest, parts: &Parts<'_>, fallbacks: Vec<u8>, traceparent: String) -> Bytes {
-    let stored = v1::StoredRequest {
+    requests::write(v1::StoredRequest {
         tenant: request.tenant,
         user_id: request.user_id,
         template: request.template,
@@ -417,8 +426,8 @@ fn stored(request: v1::EnqueueRequest, parts: &Parts<'_>, fallbacks: Vec<u8>, tr
         traceparent,
         lane: v1::Lane::from(parts.lane).into(),
         identity: parts.identity.name.clone(),
-    };
-    stored.encode_to_vec().into()
+        pins: None,
+    })
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use paceline_kit::entrance::{Callers, Entrance};
 use paceline_kit::identity::{self, IdentitySettings};
 use paceline_kit::incoming::IncomingSettings;
 use paceline_kit::listen::ListenAddress;
+use paceline_kit::object_url::UrlPrefixes;
 use paceline_kit::redis::RedisSettings;
 use paceline_kit::secret::Secret;
 use paceline_kit::telemetry::TelemetrySettings;
@@ -42,6 +43,7 @@ pub struct Config {
     pub unsubscribe: UnsubscribeSettings,
     pub address_key: Secret,
     pub templates: TemplateSettings,
+    pub attachments: AttachmentSettings,
     pub intake: IntakeSettings,
     pub watch: WatchSettings,
     pub redis: RedisSettings,
@@ -79,6 +81,13 @@ pub struct TemplateSettings {
     pub directory: PathBuf,
     #[serde(with = "humantime_serde")]
     pub look_every: Duration,
+}
+
+/// The `[attachments]` section.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachmentSettings {
+    pub url_prefixes: Vec<String>,
 }
 
 /// How much may wait, and how it is gathered.
@@ -161,6 +170,7 @@ impl Settings for Config {
             return refuse("templates.look_every", "must be at least 10ms");
         }
         self.unsubscribe.validate()?;
+        UrlPrefixes::read(&self.attachments.url_prefixes)?;
         if self.watch.poll < Duration::from_millis(10) {
             return refuse("watch.poll", "must be at least 10ms");
         }
@@ -234,6 +244,10 @@ mod tests {
             (
                 "unsubscribe.base_url",
                 format!("{NEEDED}unsubscribe.base_url = \"http://mail.example.com\"\n{IDENTITY}"),
+            ),
+            (
+                "attachments.url_prefixes",
+                format!("{NEEDED}attachments.url_prefixes = [\"http://files.example/\"]\n{IDENTITY}"),
             ),
             ("calls_max", format!("{NEEDED}incoming.calls_max = 0\n{IDENTITY}")),
             (

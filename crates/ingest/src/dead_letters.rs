@@ -11,8 +11,7 @@ use paceline_store::Store;
 use paceline_templates::LiveCatalog;
 use paceline_wire::status::{InvalidFields, RpcError};
 use paceline_wire::v1::dead_letters_service_server::DeadLettersService;
-use paceline_wire::{convert, v1};
-use prost::Message as _;
+use paceline_wire::{convert, requests, v1};
 use tonic::{Request, Response, Status};
 use tracing::{Instrument as _, info_span};
 
@@ -62,7 +61,7 @@ impl DeadLettersOf {
         let requests = self.store.requests(shard, &[id]).await.map_err(of_store)?;
         let request = requests.into_iter().next().flatten();
         // Without its request there is still the record to show.
-        let request = request.and_then(|request| v1::StoredRequest::decode(request).ok());
+        let request = request.and_then(|request| requests::read(request).ok());
         let request = request.unwrap_or_default();
         Ok(v1::ShowDeadLetterResponse {
             message: Some(convert::message(id, &record)),

@@ -9,8 +9,7 @@ use paceline_domain::reason::Reason;
 use paceline_domain::record::{Provider, Record};
 use paceline_store::{Change, Evidence, Finding, Redrive, Stage, Store, StoreError};
 use paceline_templates::Catalog;
-use paceline_wire::v1;
-use prost::Message as _;
+use paceline_wire::requests;
 
 use crate::walk::Set;
 
@@ -99,23 +98,12 @@ async fn redrives(
     reason = "what is redriven unchanged is not what can't be"
 )]
 fn repinned(catalog: &Catalog, request: &[u8]) -> Option<Option<Bytes>> {
-    let known = v1::StoredRequest::decode(request).ok()?;
+    let known = requests::read(request).ok()?;
     let newest = catalog.get(&known.template, None)?;
     let (hash, fallbacks) = (newest.hash().0, catalog.fallback_hashes(&newest));
     let is_other =
         known.bundle_hash != hash[..] || known.fallback_hashes.unwrap_or_default() != fallbacks[..];
-    Some(is_other.then(|| pinned(request, &hash, fallbacks)))
-}
-
-/// A stored request with another template pinned. All else stays as it is, what a later release wrote included: of a field that stands
-/// twice the last value counts (<https://protobuf.dev/programming-guides/encoding/#last-one-wins>).
-fn pinned(request: &[u8], bundle_hash: &[u8], fallbacks: Vec<u8>) -> Bytes {
-    let pin = v1::StoredRequest {
-        bundle_hash: Bytes::copy_from_slice(bundle_hash),
-        fallback_hashes: Some(fallbacks.into()),
-        ..v1::StoredRequest::default()
-    };
-    [request, &pin.encode_to_vec()].concat().into()
+    Some(is_other.then(|| requests::repin(request, &hash, fallbacks)))
 }
 
 /// What a person knows of a message in doubt, as evidence.
@@ -134,32 +122,4 @@ fn evidence((id, record): &Seen, sent: bool) -> Evidence {
         }
     };
     Evidence { id: *id, finding }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn another_template_is_pinned_and_what_is_not_known_here_stays() {
-        let request = v1::StoredRequest {
-            template: "welcome".to_owned(),
-            bundle_hash: Bytes::from_static(&[1; 32]),
-            fallback_hashes: Some(Bytes::from_static(&[3; 64])),
-            ..v1::StoredRequest::default()
-        };
-        let mut stored = request.encode_to_vec();
-        // Field 1000, a varint: of a later release.
-        let unknown = [0xc0, 0x3e, 0x07];
-        stored.extend(unknown);
-        let pinned = pinned(&stored, &[2; 32], Vec::new());
-        let read = v1::StoredRequest::decode(pinned.clone()).expect("readable");
-        let expected = v1::StoredRequest {
-            bundle_hash: Bytes::from_static(&[2; 32]),
-            fallback_hashes: Some(Bytes::new()),
-            ..request
-        };
-        assert_eq!(read, expected);
-        assert!(pinned.windows(3).any(|bytes| bytes == unknown));
-    }
 }

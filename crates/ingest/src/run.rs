@@ -13,6 +13,7 @@ use paceline_kit::clock::{Clock, SystemClock};
 use paceline_kit::entrance::{Entrance, GuardedRouter};
 use paceline_kit::health::Health;
 use paceline_kit::live_templates::Follower;
+use paceline_kit::object_url::UrlPrefixes;
 use paceline_kit::{
     Bound, Context, Shutdown, Supervisor, admin, grpc, redis, redis_clock, redis_connections, reflection,
     unsubscribe,
@@ -176,6 +177,7 @@ fn services(
 ) -> anyhow::Result<(GuardedRouter, Vec<JoinHandle<()>>)> {
     let (batcher, workers) = Batcher::start(store.shards(), config.intake, &metrics, store, supervisor);
     let admission = Admission {
+        url_prefixes: UrlPrefixes::read(&config.attachments.url_prefixes)?,
         catalog: Arc::clone(&catalog),
         identities: config.identity,
         makes_links: config.unsubscribe.is_set(),

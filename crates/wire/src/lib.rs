@@ -6,6 +6,7 @@
 pub mod codec;
 pub mod convert;
 pub mod rendered;
+pub mod requests;
 pub mod status;
 pub mod stops;
 pub mod text;

@@ -1,6 +1,7 @@
 //! Every bad request gets one clear error that names the field; what is good becomes a message.
 
 mod accepted;
+mod attached;
 mod data;
 mod extras;
 mod fields;
@@ -17,6 +18,7 @@ use paceline_domain::record::DoubtPolicy;
 use paceline_domain::time::Millis;
 use paceline_kit::address_key::AddressKey;
 use paceline_kit::identity::{IdentitySettings, SesIdentity};
+use paceline_kit::object_url::UrlPrefixes;
 use paceline_kit::secret::Secret;
 use paceline_templates::LiveCatalog;
 use paceline_testkit::ManualClock;
@@ -30,6 +32,8 @@ use super::{Admission, Admitted};
 const NOW: Millis = Millis(1_790_000_000_000);
 const DAY: Duration = Duration::from_hours(24);
 const FROM: &str = "from = { address = \"shop@example.com\", display_name = \"Shop\" }\n";
+/// Below which attachments may be fetched.
+const PREFIX: &str = "https://files.example/mail/";
 const ADDRESS_KEY: &str = "fedcba9876543210fedcba9876543210";
 /// Stands in every bad value where it can: no error may show it.
 const SECRET: &str = "s3cret";
@@ -107,6 +111,7 @@ pub(crate) fn admission_at(clock: ManualClock) -> Admission {
             identity("everyone", "news.example", "*"),
         ],
         makes_links: true,
+        url_prefixes: UrlPrefixes::read(&[PREFIX.to_owned()]).expect("a prefix"),
         digest_key: Secret::new("0123456789abcdef0123456789abcdef"),
         address_key: AddressKey::read(&Secret::new(ADDRESS_KEY)).expect("long enough"),
         clock: Arc::new(clock),
@@ -155,7 +160,7 @@ fn attachment(file_name: &str, content_type: &str, bytes: usize) -> v1::Attachme
         file_name: file_name.to_owned(),
         content_type: content_type.to_owned(),
         content: vec![b'x'; bytes].into(),
-        content_id: String::new(),
+        ..v1::Attachment::default()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Headers, tags and attachments.
+//! Headers and tags.
 
 use super::*;
 
@@ -114,54 +114,5 @@ fn headers_and_tags() {
     });
     refuses(&a, "tags", |r| {
         r.tags = (0..7).map(|n| tag(&n.to_string(), "x")).collect()
-    });
-}
-
-#[test]
-fn attachments() {
-    let a = admission();
-    for bad in [
-        "",
-        "s3cret/passwd",
-        "s3cret\\x",
-        "..",
-        "s3cret\r\n",
-        &"x".repeat(201),
-    ] {
-        refuses(&a, "attachments[0].file_name", |r| {
-            r.attachments = vec![attachment(bad, "text/plain", 1)]
-        });
-    }
-    for bad in [
-        "",
-        "s3cret",
-        "text/",
-        "/plain",
-        "text/plain; s3cret=x",
-        "text/pl ain",
-        "text/plain\r\n",
-        &format!("text/{}", "x".repeat(74)),
-    ] {
-        refuses(&a, "attachments[0].content_type", |r| {
-            r.attachments = vec![attachment("a", bad, 1)]
-        });
-    }
-    refuses(&a, "attachments[0].content", |r| {
-        r.attachments = vec![attachment("a", "text/plain", 0)]
-    });
-    for bad in ["<s3cret>", "s3cret x", "s3cret..x", &"x".repeat(79)] {
-        refuses(&a, "attachments[0].content_id", |r| {
-            let inline = attachment("a", "image/png", 1);
-            r.attachments = vec![v1::Attachment {
-                content_id: bad.to_owned(),
-                ..inline
-            }];
-        });
-    }
-    refuses(&a, "attachments", |r| {
-        r.attachments = vec![attachment("a", "text/plain", 1); 11]
-    });
-    refuses(&a, "attachments", |r| {
-        r.attachments = vec![attachment("a", "text/plain", 4 << 20); 2]
     });
 }
