@@ -1,6 +1,8 @@
 //! A batch of queued entries, brought to its end: rendered and handed to the senders, buried with a reason, put off, or
 //! dropped because it belongs to no queued message.
 
+mod fetched;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,9 +19,9 @@ use paceline_store::{
     Unrendered,
 };
 use paceline_templates::{BundleHash, Template};
+use paceline_wire::requests;
 use paceline_wire::stops::subject_of_request;
 use paceline_wire::v1::StoredRequest;
-use prost::Message as _;
 
 use crate::attempt::{self, Attempt, Done, Next, Task, Why};
 use crate::job::Job;
@@ -47,18 +49,28 @@ pub(crate) struct Batch {
     shared: Arc<Shared>,
     shard: u16,
     stop: Shutdown,
+    /// How long it may wait for room for what must be fetched.
+    patience: Duration,
     /// True once the store has failed.
     failed: AtomicBool,
 }
 
 impl Batch {
-    pub(crate) const fn new(shared: Arc<Shared>, shard: u16, stop: Shutdown) -> Self {
-        let failed = AtomicBool::new(false);
+    pub(crate) fn new(shared: Arc<Shared>, shard: u16, stop: Shutdown) -> Self {
         Self {
+            patience: shared.attached.settings.timeout,
             shared,
             shard,
             stop,
-            failed,
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    /// Of entries that were taken over while its reader waits: what finds no room at once is put off.
+    pub(crate) fn taken_over(shared: Arc<Shared>, shard: u16, stop: Shutdown) -> Self {
+        Self {
+            patience: Duration::ZERO,
+            ..Self::new(shared, shard, stop)
         }
     }
 
@@ -77,7 +89,7 @@ impl Batch {
         let mut asked = Vec::with_capacity(jobs.len());
         let mut without = Vec::new();
         for (job, request) in jobs.into_iter().zip(requests) {
-            match request.as_deref().map(StoredRequest::decode) {
+            match request.as_deref().map(requests::read) {
                 Some(Ok(request)) => asked.push((job, request)),
                 Some(Err(_)) => fates.bury.push(job.unrendered(Reason::RecordCorrupt)),
                 None => without.push(job),
@@ -86,7 +98,13 @@ impl Batch {
         if self.judge_without_request(without, &mut fates).await.is_none() {
             return;
         }
-        let asked = self.part(asked, &mut fates);
+        let (asked, remote) = fetched::part(self.part(asked, &mut fates));
+        Box::pin(self.finish(asked, fates)).await;
+        self.fetch(remote).await;
+    }
+
+    /// Renders what has all that it needs, and settles the fates of all.
+    async fn finish(&self, asked: Vec<(Job, StoredRequest)>, mut fates: Fates) {
         let Some(templates) = self.persist("bundles", || self.templates(&asked)).await else {
             return;
         };

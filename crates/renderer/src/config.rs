@@ -9,6 +9,7 @@ use paceline_kit::access::AccessSettings;
 use paceline_kit::address_key::AddressKey;
 use paceline_kit::entrance::{Callers, Entrance};
 use paceline_kit::listen::ListenAddress;
+use paceline_kit::object_url::UrlPrefixes;
 use paceline_kit::redis::RedisSettings;
 use paceline_kit::secret::Secret;
 use paceline_kit::telemetry::TelemetrySettings;
@@ -34,6 +35,7 @@ pub struct Config {
     pub address_key: Secret,
     pub unsubscribe: UnsubscribeSettings,
     pub templates: TemplateSettings,
+    pub attachments: AttachmentSettings,
     pub work: WorkSettings,
     pub scrub: ScrubSettings,
     pub redis: RedisSettings,
@@ -52,6 +54,56 @@ pub struct TemplateSettings {
     pub missing_wait: Duration,
     #[serde(with = "humantime_serde")]
     pub missing_max: Duration,
+}
+
+/// The `[attachments]` section.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachmentSettings {
+    pub url_prefixes: Vec<String>,
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    pub fetches_max: NonZeroUsize,
+    #[serde(with = "humantime_serde")]
+    pub retry_min: Duration,
+    #[serde(with = "humantime_serde")]
+    pub retry_max: Duration,
+    #[serde(with = "humantime_serde")]
+    pub missing_max: Duration,
+}
+
+impl AttachmentSettings {
+    /// `reclaim_idle` is the time after which other renderers take an entry over.
+    fn validate(&self, reclaim_idle: Duration) -> Result<(), SettingsError> {
+        let refuse = |key, problem: &str| Err(SettingsError::invalid(key, problem));
+        if UrlPrefixes::read(&self.url_prefixes)?.is_empty() {
+            return Ok(());
+        }
+        if self.timeout.is_zero() || self.timeout > reclaim_idle / 2 {
+            return refuse(
+                "attachments.timeout",
+                "must be over 0 and at most half of work.reclaim_idle",
+            );
+        }
+        if self.connect_timeout.is_zero() || self.connect_timeout > self.timeout {
+            return refuse(
+                "attachments.connect_timeout",
+                "must be over 0 and at most attachments.timeout",
+            );
+        }
+        if self.fetches_max.get() > 256 {
+            return refuse("attachments.fetches_max", "must be at most 256");
+        }
+        if self.retry_min < Duration::from_millis(10) || self.retry_min > self.retry_max {
+            return refuse(
+                "attachments.retry_min",
+                "must be at least 10ms and at most attachments.retry_max",
+            );
+        }
+        Ok(())
+    }
 }
 
 /// The `[work]` section.
@@ -122,6 +174,7 @@ impl Settings for Config {
         if self.templates.look_every < Duration::from_millis(10) {
             return refuse("templates.look_every", "must be at least 10ms");
         }
+        self.attachments.validate(self.work.reclaim_idle)?;
         if self.scrub.pause < Duration::from_millis(10) {
             return refuse("scrub.pause", "must be at least 10ms");
         }
@@ -151,6 +204,10 @@ mod tests {
         load("renderer", DEFAULTS, Some(file.path())).map_err(|error| error.to_string())
     }
 
+    fn fetching(line: &str) -> String {
+        format!("[attachments]\nurl_prefixes = [\"https://a.example/\"]\n{line}")
+    }
+
     #[test]
     fn the_defaults_are_complete() {
         read("").expect("complete");
@@ -168,6 +225,17 @@ mod tests {
             ("work.reclaim_idle", "[work]\nreclaim_idle = \"1s\""),
             ("templates.missing_wait", "[templates]\nmissing_wait = \"25h\""),
             ("templates.look_every", "[templates]\nlook_every = \"1ms\""),
+            (
+                "attachments.url_prefixes",
+                "attachments.url_prefixes = [\"https://a.example\"]",
+            ),
+            ("attachments.timeout", &fetching("timeout = \"16s\"")),
+            (
+                "attachments.connect_timeout",
+                &fetching("connect_timeout = \"11s\""),
+            ),
+            ("attachments.fetches_max", &fetching("fetches_max = 257")),
+            ("attachments.retry_min", &fetching("retry_min = \"11m\"")),
             ("scrub.pause", "[scrub]\npause = \"1ms\""),
             ("scrub.page", "[scrub]\npage = 1001"),
             ("redis.shards", "[redis]\nshards = 0"),

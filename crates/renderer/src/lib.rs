@@ -7,13 +7,16 @@
 //! puts scheduled and deferred messages back into their queue when their time has come. `service` lets people look at
 //! templates. Everything here happens at least once; the claim refuses a second copy.
 
+mod attached;
 mod attempt;
 mod batch;
 mod bundles;
 mod config;
+mod inline_parts;
 mod job;
 mod kept;
 mod metrics;
+mod object_store;
 mod people;
 mod promote;
 mod reader;

@@ -73,6 +73,9 @@ impl Reader {
             }
         }
         while self.batches.join_next().await.is_some() {}
+        let fetching = &self.shared.attached.tasks;
+        fetching.close();
+        fetching.wait().await;
     }
 
     /// One look over all streams; says how many entries came.
@@ -221,7 +224,7 @@ impl Reader {
                 return Ok(());
             }
             tracing::info!(%stream, "an entry taken over that another renderer had left");
-            let batch = Batch::new(Arc::clone(&self.shared), self.shard, stop.clone());
+            let batch = Batch::taken_over(Arc::clone(&self.shared), self.shard, stop.clone());
             Box::pin(batch.run(entries)).await;
             if batch.has_met_errors() {
                 return Ok(());

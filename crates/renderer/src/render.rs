@@ -8,6 +8,7 @@ use paceline_store::Addressee;
 use paceline_templates::{Manifest, RenderError, RenderInput, Template};
 use paceline_wire::{convert, v1};
 
+use crate::inline_parts;
 use crate::people::{self, NoLink, People};
 
 /// What senders are handed.
@@ -31,6 +32,8 @@ pub(crate) enum RenderFailure {
     NoFrom,
     #[error("the request has no recipient")]
     NoRecipient,
+    #[error("image number {0} that the html shows by cid: is no attachment of the message")]
+    NoInlinePart(usize),
     #[error("{0}")]
     NoLink(#[from] NoLink),
     #[error("the parts can't be compressed: {0}")]
@@ -76,6 +79,9 @@ pub(crate) fn render(
         lane,
         unsubscribe_url,
     })?;
+    if let Some(number) = inline_parts::missing(&parts.html, &request.attachments) {
+        return Err(RenderFailure::NoInlinePart(number));
+    }
     let from = request
         .from
         .or_else(|| manifest.from.as_ref().map(v1::Mailbox::from));

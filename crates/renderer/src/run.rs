@@ -21,6 +21,7 @@ use paceline_wire::v1::templates_service_server::TemplatesServiceServer;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::attached::Attached;
 use crate::bundles::Bundles;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -70,7 +71,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
 
     let drain_max = config.drain_max;
     let people = People::new(address_key, links);
-    let shared = Arc::new(shared(config, people, &store, &context));
+    let attached = Attached::new(config.attachments.clone()).context("attachments can't be fetched")?;
+    let shared = Arc::new(shared(config, (people, attached), &store, &context));
     tracing::info!(name = shared.name, "renderer starts");
     let mut tasks = work(&shared, &supervisor, &context);
     let meter = context.telemetry.meter(METER);
@@ -145,13 +147,19 @@ fn templates(config: &Config) -> anyhow::Result<(Arc<LiveCatalog>, Option<Unsubs
     Ok((Arc::new(catalog), links))
 }
 
-fn shared(config: Config, people: People, store: &Store, context: &Context) -> Shared {
+fn shared(
+    config: Config,
+    (people, attached): (People, Attached),
+    store: &Store,
+    context: &Context,
+) -> Shared {
     let cache_max = usize::try_from(config.templates.cache_max.as_u64()).unwrap_or(usize::MAX);
     Shared {
         store: store.clone(),
         stops: Stops::new(Arc::new(SystemClock)),
         clock: Arc::new(SystemClock),
         bundles: Arc::new(Bundles::new(store.clone(), cache_max)),
+        attached,
         people,
         room: Room::new(store.clone(), &config.work),
         cores: Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get)),

@@ -9,6 +9,7 @@ use paceline_kit::stops::Stops;
 use paceline_store::Store;
 use tokio::sync::Semaphore;
 
+use crate::attached::Attached;
 use crate::bundles::Bundles;
 use crate::config::{ScrubSettings, TemplateSettings, WorkSettings};
 use crate::metrics::Metrics;
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stops: Stops,
     pub(crate) bundles: Arc<Bundles>,
+    pub(crate) attached: Attached,
     pub(crate) people: People,
     pub(crate) room: Room,
     /// One permit for each core: more batches at a time would only take turns.

@@ -111,6 +111,22 @@ impl Store {
             .await
     }
 
+    /// The same of one message, with a `LoggedAct` that says in the log why; empty for none.
+    ///
+    /// # Errors
+    /// As [`Store::bury`].
+    pub async fn bury_one(
+        &self,
+        shard: u16,
+        item: &Unrendered,
+        act: bytes::Bytes,
+    ) -> Result<Vec<Change>, StoreError> {
+        let mut batch = Batch::default();
+        batch.act(act);
+        self.end_queued(&script::BURY, shard, batch, std::slice::from_ref(item))
+            .await
+    }
+
     /// Lets queued messages that can't be rendered now wait for `delay`; their entries go.
     ///
     /// # Errors

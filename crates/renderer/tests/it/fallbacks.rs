@@ -134,7 +134,7 @@ async fn the_ledger_learns_which_one_it_was_and_why() {
 }
 
 /// The fields of the log's entries.
-async fn log(bench: &Bench) -> Vec<Vec<Reply>> {
+pub(crate) async fn log(bench: &Bench) -> Vec<Vec<Reply>> {
     let Reply::Array(keys) = bench.redis.command(&["KEYS", "*:log"]).await else {
         panic!("keys expected")
     };
@@ -150,7 +150,7 @@ async fn log(bench: &Bench) -> Vec<Vec<Reply>> {
         .collect()
 }
 
-fn act(fields: &[Reply]) -> Option<LoggedAct> {
+pub(crate) fn act(fields: &[Reply]) -> Option<LoggedAct> {
     let named = fields.chunks(2).find(|pair| pair[0].bytes() == b"a"[..])?;
     Some(LoggedAct::decode(named[1].bytes()).expect("an act"))
 }

@@ -1,9 +1,11 @@
 //! The renderer on a real Redis: what comes out of the queued streams, and what becomes of what can't be rendered.
 
+mod attachments;
 mod bounds;
 mod fairness;
 mod fallbacks;
 mod fates;
+mod files;
 mod links;
 mod promote;
 mod scrub;

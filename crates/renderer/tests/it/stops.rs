@@ -32,7 +32,7 @@ fn said(at: Millis) -> Said {
     }
 }
 
-fn stop(mode: StopMode) -> Stop {
+pub(crate) fn stop(mode: StopMode) -> Stop {
     Stop {
         id: "1".to_owned(),
         selector: Selector {
@@ -55,7 +55,7 @@ fn released(stop: &Stop, cancel: bool) -> Stop {
     }
 }
 
-async fn write(bench: &Bench, before: Option<&Stop>, stop: &Stop) {
+pub(crate) async fn write(bench: &Bench, before: Option<&Stop>, stop: &Stop) {
     let written = bench
         .store
         .write_stop(&stop.id, before.map(pack), Some(pack(stop)))

@@ -77,12 +77,7 @@ impl Bench {
 
     /// The same, with the Redis at `url`: a proxy before it.
     pub(crate) fn renderer_by(&self, url: &str, own: &str) -> Renderer {
-        let text = format!(
-            "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\naddress_key = \"{ADDRESS_KEY}\"\ntemplates.directory = {:?}\ntemplates.missing_wait = \"1s\"\n\
-             redis.url = {:?}\nredis.durability = \"local\"\n{own}",
-            self.folder.path(),
-            url
-        );
+        let text = self.settings(url, own);
         let file = self.folder.path().join("renderer.toml");
         std::fs::write(&file, text).expect("writable");
         let config: Config = settings::load("renderer", DEFAULTS, Some(&file)).expect("good settings");
@@ -101,6 +96,16 @@ impl Bench {
         let fingerprint = key_fingerprint(ADDRESS_KEY.as_bytes());
         let checked = self.store.check_address_key(&fingerprint).await;
         checked.expect("there is none yet");
+    }
+
+    /// The settings of such a renderer.
+    pub(crate) fn settings(&self, url: &str, own: &str) -> String {
+        format!(
+            "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\naddress_key = \"{ADDRESS_KEY}\"\ntemplates.directory = {:?}\ntemplates.missing_wait = \"1s\"\n\
+             redis.url = {:?}\nredis.durability = \"local\"\n{own}",
+            self.folder.path(),
+            url
+        )
     }
 
     /// Accepts a message; its bundle is put into Redis first unless the test wants it to be missing.
