@@ -23,7 +23,7 @@ REGION = "eu-west-1"
 CALL_SECONDS = 10
 
 # Every identity that the tests use: ingest must know them all.
-IDENTITIES = ("clients", "recorder", "ses-v2-local", "moto", "unverified", "stranger", "web", "permitted", "forbidden", "forged", "doubtful")
+IDENTITIES = ("clients", "recorder", "ses-v2-local", "moto", "unverified", "stranger", "web", "permitted", "forbidden", "forged", "doubtful", "mime")
 # Of these, Mailgun is the backup.
 BACKED_UP = ("backup-live", "backup-simulated")
 

@@ -31,6 +31,13 @@ pub(crate) struct Attachment {
     pub(crate) content: Bytes,
 }
 
+impl Attachment {
+    /// True if the html may show it by its content id.
+    pub(crate) fn is_inline(&self) -> bool {
+        self.inline && self.content_id.is_some()
+    }
+}
+
 impl Email {
     pub(crate) fn recipients(&self) -> impl Iterator<Item = &str> + Clone {
         self.to
