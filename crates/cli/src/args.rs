@@ -20,7 +20,7 @@ mod warmup;
 pub(crate) use audit::{AuditCommand, IdsOptions};
 pub(crate) use dead::{ActOptions, DeadCommand, DoubtCommand, DoubtOptions, FilterOptions, TemplateVersion};
 pub(crate) use ledger::{EraseOptions, LedgerCommand, SearchOptions, StatsOptions, StatusOptions};
-pub(crate) use send::{FileOptions, Format, SendOptions};
+pub(crate) use send::{AttachOptions, FileOptions, Format, SendOptions};
 pub(crate) use stop::{SetOptions, StopCommand, StopOptions};
 pub(crate) use suppression::{
     AddOptions, CheckOptions, ExportOptions, ImportOptions, ListOptions, RemoveOptions, SuppressionCommand,

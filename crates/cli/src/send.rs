@@ -1,5 +1,6 @@
 //! `paceline send`: one message from the command line, or one for each row of a file.
 
+mod attached;
 mod batch;
 mod csv;
 mod file;
@@ -87,6 +88,7 @@ fn request(tenant: &str, options: SendOptions) -> anyhow::Result<EnqueueRequest>
         send_at: options.send_at.map(client::to_timestamp),
         expires_at: options.expires_at.map(client::to_timestamp),
         from,
+        attachments: attached::read(&options.attachments)?,
         ..EnqueueRequest::default()
     })
 }

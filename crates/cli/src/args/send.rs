@@ -49,7 +49,29 @@ pub(crate) struct SendOptions {
     #[arg(long, conflicts_with = "file")]
     pub(crate) wait: bool,
     #[command(flatten)]
+    pub(crate) attachments: AttachOptions,
+    #[command(flatten)]
     pub(crate) file: Option<FileOptions>,
+}
+
+/// All together at most 10, and 7 MiB; with --file each row gets them.
+#[derive(Args, Default)]
+#[group(id = "attach_options")]
+pub(crate) struct AttachOptions {
+    /// Attaches a file, by its name and the type that its ending says. May be given several times, as each of these.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) attach: Vec<PathBuf>,
+    /// Attaches a file that the html shows as `cid:ID`.
+    #[arg(long, value_name = "ID=FILE", value_parser = parse_pair)]
+    pub(crate) inline: Vec<(String, String)>,
+    /// Attaches what the renderer finds at an https URL that the settings allow, if it has this SHA-256 (64 hexadecimal digits).
+    #[arg(long, value_name = "SHA256=URL", value_parser = parse_pair)]
+    pub(crate) attach_url: Vec<(String, String)>,
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("has no \"=\"")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[derive(Args)]
