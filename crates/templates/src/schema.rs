@@ -20,6 +20,9 @@ pub(crate) use shape::{Shape, path};
 /// How many violations are told of one payload.
 const VIOLATIONS_MAX: usize = 32;
 
+/// What a compiled pattern takes of memory, in bytes, and what matching it may take on top.
+const PATTERN_BYTES_MAX: usize = 256 << 10;
+
 /// The types that the shorthand knows.
 const TYPES: &[&str] = &["array", "boolean", "integer", "number", "object", "string"];
 
@@ -45,7 +48,11 @@ impl Schema {
         let schema = read(content)?;
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
-            .with_pattern_options(PatternOptions::regex())
+            .with_pattern_options(
+                PatternOptions::regex()
+                    .size_limit(PATTERN_BYTES_MAX)
+                    .dfa_size_limit(PATTERN_BYTES_MAX),
+            )
             .build(&schema)
             .map_err(|error| {
                 format!(

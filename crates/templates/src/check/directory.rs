@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::bundle::{self, Files};
 use crate::fallbacks::{self, Versions};
 use crate::finding::{Finding, Rule};
-use crate::reader::{HTML, MANIFEST, MJML, SCHEMA, SUBJECT};
+use crate::reader::{HTML, MANIFEST, MJML, SUBJECT};
 
 /// Folders within each other.
 const DEPTH_MAX: usize = 8;
@@ -117,7 +117,8 @@ fn find(directory: &Path, folder: &Path, depth: usize, found: &mut Vec<PathBuf>)
             folders.push(folder.join(name));
         }
     }
-    if folders.iter().any(|folder| is_bundle(&directory.join(folder))) {
+    let has_manifest = |folder: &PathBuf| directory.join(folder).join(MANIFEST).exists();
+    if folders.iter().any(has_manifest) {
         found.extend(folders);
         return bound(found.len(), BUNDLES_MAX, "bundles");
     }
@@ -128,7 +129,7 @@ fn find(directory: &Path, folder: &Path, depth: usize, found: &mut Vec<PathBuf>)
 }
 
 fn is_bundle(path: &Path) -> bool {
-    let files = [MANIFEST, SUBJECT, HTML, MJML, SCHEMA];
+    let files = [MANIFEST, SUBJECT, HTML, MJML];
     files.iter().any(|file| path.join(file).exists())
 }
 

@@ -1,6 +1,6 @@
 //! Variables against the schema: what is used must be there, what must be there should be used.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use paceline_domain::canonical::RESERVED_NAME;
 use paceline_domain::identity::FieldRule;
@@ -25,15 +25,17 @@ pub(super) fn check(template: &Template, shape: &Shape, schema: &[u8]) -> Vec<Fi
 }
 
 /// What is used and not there, once for each place and line.
-pub(super) fn unknown(uses: &[Use], file: &str, shape: &Shape) -> Vec<Finding> {
+pub(super) fn unknown<'u>(uses: &'u [Use], file: &str, shape: &Shape) -> Vec<Finding> {
     let mut told = BTreeSet::new();
     let mut findings = Vec::new();
+    // To ask a schema of thousands of parts takes a while, and most places are used more than once.
+    let mut asked: BTreeMap<&[Step], bool> = BTreeMap::new();
     for used in uses {
-        let is_known = |place: &Vec<Step>| match place.first() {
+        let mut is_known = |place: &'u Vec<Step>| match place.first() {
             Some(Step::Field(name)) if name == RESERVED_NAME => is_own(place),
-            _ => shape.knows(place),
+            _ => *asked.entry(place).or_insert_with(|| shape.knows(place)),
         };
-        let known = used.places.iter().any(is_known);
+        let known = used.places.iter().any(&mut is_known);
         let place = path(&used.places[0]);
         if known || !told.insert((used.line, place.clone())) {
             continue;

@@ -38,6 +38,8 @@ const RAW_TEXT: &[&str] = &[
 
 /// An attribute's name that data has a part in: it may be any.
 const UNKNOWN: char = '?';
+/// The name of a tag that may be any, whose content may be a script.
+const UNKNOWN_TAG: &str = "?";
 /// What is kept of a name: none that matters is longer.
 const NAME_CHARS_MAX: usize = 32;
 
@@ -51,8 +53,8 @@ pub(super) struct Lexer {
     attribute: String,
     /// In the value of an attribute of [`URL_ATTRIBUTES`].
     in_url: bool,
-    /// The `type` of a script.
-    kind: String,
+    /// Whether conditional comments are read as Outlook does, as markup.
+    as_outlook: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,8 @@ enum State {
     BeforeName,
     Name,
     AfterName,
+    /// One way was still in the tag's name, the other was past it.
+    Seam,
     BeforeValue,
     Quoted(char),
     Unquoted,
@@ -89,10 +93,12 @@ pub(super) enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Misplaced {
     Unquoted,
-    /// A tag's name, or the beginning of an attribute's.
+    /// A tag's name, or an attribute's.
     Named,
-    /// Where a script is read: escaping does not keep data from being part of it.
+    /// Where a script is read, or a document of its own: escaping does not keep data from being part of it.
     Script,
+    /// The value of an attribute of which nobody knows which it is.
+    Unknown,
 }
 
 impl Lexer {
@@ -102,7 +108,7 @@ impl Lexer {
             tag: String::new(),
             attribute: String::new(),
             in_url: false,
-            kind: String::new(),
+            as_outlook: true,
         }
     }
 
@@ -135,19 +141,18 @@ impl Lexer {
             State::BeforeValue | State::Unquoted => return Err(Misplaced::Unquoted),
             State::Open => return Err(Misplaced::Named),
             // Of a name that begins so no element does harm: `<h{{level}}>`.
-            State::TagName if !matches!(self.tag.as_str(), "h" | "/h") => return Err(Misplaced::Named),
-            State::BeforeName | State::AfterName if !trusted => return Err(Misplaced::Named),
-            State::BeforeName | State::AfterName => {
+            State::TagName if !is_heading(&self.tag) => return Err(Misplaced::Named),
+            // A space would begin another one.
+            State::BeforeName | State::Name | State::AfterName | State::Seam if !trusted => {
+                return Err(Misplaced::Named);
+            }
+            State::BeforeName | State::Name | State::AfterName | State::Seam => {
                 self.attribute = UNKNOWN.to_string();
                 self.state = State::Name;
             }
-            State::Name if !self.attribute.contains(UNKNOWN) => self.attribute.push(UNKNOWN),
-            State::Quoted(_) if self.runs() => return Err(Misplaced::Script),
-            State::Quoted(_) if self.is_kind() => self.kind.push(UNKNOWN),
-            // JSON, such as what Gmail reads of an order, is no script.
-            State::RawText(_)
-                if self.tag == "script" && (!self.kind.ends_with("json") || self.kind.contains(UNKNOWN)) =>
-            {
+            State::Quoted(_) if self.attribute.contains(UNKNOWN) => return Err(Misplaced::Unknown),
+            State::Quoted(_) if runs(&self.attribute) => return Err(Misplaced::Script),
+            State::RawText(_) if matches!(self.tag.as_str(), "script" | UNKNOWN_TAG) => {
                 return Err(Misplaced::Script);
             }
             _ => {}
@@ -155,69 +160,75 @@ impl Lexer {
         Ok(())
     }
 
-    /// True in an attribute that may be one of an event, such as `onclick`.
-    fn runs(&self) -> bool {
-        let known = self.attribute.split(UNKNOWN).next().unwrap_or_default();
-        known.starts_with("on")
-            || (known.len() < 2 && self.attribute.contains(UNKNOWN) && "on".starts_with(known))
-    }
-
-    fn is_kind(&self) -> bool {
-        self.tag == "script" && self.attribute == "type"
-    }
-
     /// Two ways lead here. `None` if they end in different parts of the markup, so that nobody knows what follows.
     pub(super) fn join(self, other: Self) -> Option<Self> {
         if self == other {
             return Some(self);
         }
-        let unnamed = |lexer: &Self| matches!(lexer.state, State::TagName | State::BeforeName);
-        let tags_alike = self.tag == other.tag || !(self.is_raw_text() || other.is_raw_text());
-        if self.in_tag() && other.in_tag() && tags_alike {
-            let (state, attribute) = if unnamed(&self) && unnamed(&other) {
-                (State::BeforeName, String::new())
-            } else {
-                (State::AfterName, UNKNOWN.to_string())
-            };
-            return Some(Self {
-                state,
-                attribute,
-                ..self
-            });
+        if self.in_tag() && other.in_tag() {
+            return self.join_in_tag(other);
         }
         let in_comment = |state| matches!(state, State::CommentOpen(2 | 3) | State::Comment(_));
         let alike = match (self.state, other.state) {
-            (State::RawText(_), State::RawText(_)) => self.tag == other.tag && self.kind == other.kind,
+            (State::RawText(_), State::RawText(_)) => self.tag == other.tag,
             (State::Text, State::Text) => true,
             (one, other) => in_comment(one) && in_comment(other),
         };
         alike.then_some(self)
     }
 
+    fn join_in_tag(self, other: Self) -> Option<Self> {
+        let alike = self.tag == other.tag || (is_heading(&self.tag) && is_heading(&other.tag));
+        let unnamed = |state| matches!(state, State::TagName | State::BeforeName | State::Seam);
+        let (state, attribute) = match (self.state, other.state) {
+            (State::TagName, State::TagName) => (State::TagName, String::new()),
+            (State::BeforeName, State::BeforeName) => (State::BeforeName, String::new()),
+            (one, other) if unnamed(one) && unnamed(other) => (State::Seam, String::new()),
+            // What follows may go on with a name.
+            _ => (State::Name, UNKNOWN.to_string()),
+        };
+        alike.then_some(Self {
+            state,
+            attribute,
+            ..self
+        })
+    }
+
     /// True if `html`, written here as it is, ends where it begins. `on` is told of every URL in it.
-    pub(super) fn holds(&self, html: &str, on: impl FnMut(usize, Event)) -> bool {
+    pub(super) fn holds(&self, html: &str, mut on: impl FnMut(usize, Event)) -> bool {
         match self.state {
             // Nothing of it is read as markup, but for what would end it.
             State::Quoted(quote) => !html.contains([quote, '<', '>']),
             State::Comment(_) | State::CommentOpen(_) | State::Declaration => !html.contains('>'),
             State::RawText(_) => !html.contains("</"),
             _ => {
-                let mut after = self.clone();
-                after.advance(html, on);
-                self.clone().join(after).is_some()
+                let mut browser = self.clone();
+                browser.as_outlook = false;
+                !hides(html) && self.clone().returns(html, &mut on) && browser.returns(html, &mut on)
             }
         }
+    }
+
+    fn returns(self, html: &str, on: impl FnMut(usize, Event)) -> bool {
+        let mut after = self.clone();
+        after.advance(html, on);
+        self.join(after).is_some()
     }
 
     fn in_tag(&self) -> bool {
         matches!(
             self.state,
-            State::TagName | State::BeforeName | State::Name | State::AfterName
+            State::TagName | State::BeforeName | State::Name | State::AfterName | State::Seam
         )
     }
 
     fn is_raw_text(&self) -> bool {
-        RAW_TEXT.contains(&self.tag.as_str())
+        self.tag == UNKNOWN_TAG || RAW_TEXT.contains(&self.tag.as_str())
+    }
+
+    /// True in the value of an attribute that has no quotes.
+    pub(super) fn is_unquoted(&self) -> bool {
+        matches!(self.state, State::Unquoted | State::BeforeValue)
     }
 
     fn in_value(&self) -> bool {
@@ -234,6 +245,7 @@ impl Lexer {
             State::Open => self.open(char),
             State::Declaration if char == '>' => State::Text,
             State::Declaration => State::Declaration,
+            State::CommentOpen(2) if char == '[' && !self.as_outlook => State::Comment(0),
             State::CommentOpen(seen) => comment_open(seen, char),
             State::Comment(dashes) => comment(dashes, char),
             State::RawText(seen) => self.raw_text(seen, char),
@@ -245,7 +257,14 @@ impl Lexer {
                 keep(&mut self.attribute, char);
                 State::Name
             }
-            State::TagName | State::BeforeName | State::Name | State::AfterName => self.between(char),
+            State::Seam if !space && !matches!(char, '/' | '>') => {
+                self.tag = UNKNOWN_TAG.to_owned();
+                self.attribute = UNKNOWN.to_string();
+                State::Name
+            }
+            State::TagName | State::BeforeName | State::Name | State::AfterName | State::Seam => {
+                self.between(char)
+            }
             State::BeforeValue => match char {
                 '"' | '\'' => State::Quoted(char),
                 '>' => self.close(),
@@ -253,12 +272,7 @@ impl Lexer {
                 _ => State::Unquoted,
             },
             State::Quoted(quote) if char == quote => State::BeforeName,
-            State::Quoted(quote) => {
-                if self.is_kind() {
-                    keep(&mut self.kind, char);
-                }
-                State::Quoted(quote)
-            }
+            State::Quoted(quote) => State::Quoted(quote),
             State::Unquoted if space => State::BeforeName,
             State::Unquoted if char == '>' => self.close(),
             State::Unquoted => State::Unquoted,
@@ -267,7 +281,6 @@ impl Lexer {
 
     fn open(&mut self, char: char) -> State {
         self.tag.clear();
-        self.kind.clear();
         match char {
             'a'..='z' | 'A'..='Z' | '/' => {
                 keep(&mut self.tag, char);
@@ -310,14 +323,29 @@ impl Lexer {
         let end = "</".chars().chain(self.tag.chars());
         match end.clone().nth(seen) {
             Some(expected) if expected == char.to_ascii_lowercase() => State::RawText(seen + 1),
-            None => {
+            None if char.is_ascii_whitespace() || matches!(char, '/' | '>') => {
                 self.tag.insert(0, '/');
                 self.between(char)
             }
-            Some(_) if char == '<' => State::RawText(1),
-            Some(_) => State::RawText(0),
+            _ if char == '<' => State::RawText(1),
+            _ => State::RawText(0),
         }
     }
+}
+
+/// `h1` to `h6`, and what else begins so: nothing that is read otherwise than text.
+fn is_heading(tag: &str) -> bool {
+    tag.trim_start_matches('/').starts_with('h')
+}
+
+/// True of html with a script whose end tag a comment in it may keep from being one (WHATWG HTML, 13.2.5.19).
+fn hides(html: &str) -> bool {
+    html.contains("<!--") && html.to_ascii_lowercase().contains("<script")
+}
+
+/// True of an attribute that holds a script, or a whole document, which entities are decoded for.
+fn runs(attribute: &str) -> bool {
+    attribute.starts_with("on") || attribute == "srcdoc"
 }
 
 fn comment_open(dashes: u8, char: char) -> State {

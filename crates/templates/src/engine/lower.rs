@@ -36,7 +36,10 @@ pub(super) fn lower(template: &Parsed, is_html: bool) -> Result<(Program, Usage)
         usage: Usage::default(),
         errors: Vec::new(),
         place: Place::default(),
-        frames: vec![Frame::of(Origin::Root)],
+        frames: vec![Frame::of(Origin::Root, 0)],
+        source: 0,
+        sources: 1,
+        callers: Vec::new(),
         nodes: Vec::new(),
         markup: is_html.then(Lexer::new),
         url: None,
@@ -69,15 +72,21 @@ struct Frame {
     key: Option<String>,
     /// The names of what a partial is given.
     given: Vec<String>,
+    /// In which source it is: what `as |item key|` names is not known in the partials that the block includes.
+    source: usize,
+    /// Of a section, which is no scope of its own where the data says `true`.
+    is_section: bool,
 }
 
 impl Frame {
-    const fn of(origin: Origin) -> Self {
+    const fn of(origin: Origin, source: usize) -> Self {
         Self {
             origin,
             item: None,
             key: None,
             given: Vec::new(),
+            source,
+            is_section: false,
         }
     }
 }
@@ -88,6 +97,11 @@ struct Lower {
     place: Place,
     /// The innermost last.
     frames: Vec<Frame>,
+    /// The source, or partial, whose text is being walked over: a number of its own wherever it is included.
+    source: usize,
+    sources: usize,
+    /// The sources that include it, the innermost last.
+    callers: Vec<usize>,
     /// What was made of the list of elements that is being walked over.
     nodes: Vec<Node>,
     /// Where in html the walk is; `None` in a source that is no html.
@@ -194,7 +208,7 @@ impl Lower {
                 ));
             }
         };
-        let mut frame = Frame::of(origin);
+        let mut frame = Frame::of(origin, self.sources);
         let mut named = Vec::with_capacity(helper.hash.len());
         for (option, param) in &helper.hash {
             if let Some((value, _)) = self.expr(param, depth) {
@@ -207,7 +221,7 @@ impl Lower {
         let scopes = self.frames.len();
         self.frames.extend(scope.is_some().then_some(frame));
         let told = self.errors.len();
-        let body = self.list(helper.template.as_ref(), depth + 1);
+        let body = self.included(name, helper.template.as_ref(), depth + 1);
         self.frames.truncate(scopes);
         self.place = place;
         for error in &mut self.errors[told..] {
@@ -223,6 +237,29 @@ impl Lower {
             place,
         };
         self.nodes.push(Node::Partial(Box::new(partial)));
+    }
+
+    /// A partial's nodes, or those of the block that its layout is put around, which is the caller's own text.
+    fn included(&mut self, name: &str, template: Option<&Parsed>, depth: usize) -> Vec<Node> {
+        let (source, callers) = (self.source, self.callers.len());
+        let caller = if name == partials::BLOCK {
+            self.callers.pop()
+        } else {
+            None
+        };
+        match caller {
+            Some(caller) => self.source = caller,
+            None => {
+                self.callers.push(source);
+                self.source = self.sources;
+                self.sources += 1;
+            }
+        }
+        let nodes = self.list(template, depth);
+        self.callers.truncate(callers);
+        self.callers.extend(caller);
+        self.source = source;
+        nodes
     }
 
     fn block(&mut self, helper: &HelperTemplate, depth: usize) {
@@ -248,7 +285,10 @@ impl Lower {
         let include_zero = self.block_options(name, helper, depth);
         let place = self.place;
         let is_if = matches!(name, "if" | "unless");
-        let frame = (!is_if).then(|| named_frame(helper, origin));
+        let frame = (!is_if).then(|| Frame {
+            is_section,
+            ..named_frame(helper, origin, self.source)
+        });
         let repeats = !is_if && name != "with";
         let (body, inverse) = self.branches(helper, frame, repeats, depth);
         let block = Block {
@@ -333,18 +373,16 @@ pub(super) fn is_section(name: &str, helper: &HelperTemplate) -> bool {
 }
 
 /// The scope of a block, with what `as |item key|` calls its parts.
-fn named_frame(helper: &HelperTemplate, origin: Origin) -> Frame {
+fn named_frame(helper: &HelperTemplate, origin: Origin, source: usize) -> Frame {
     let owned = |parameter| name_of(parameter).map(str::to_owned);
     let (item, key) = match &helper.block_param {
         Some(BlockParam::Single(item)) => (owned(item), None),
         Some(BlockParam::Pair((item, key))) => (owned(item), owned(key)),
         _ => (None, None),
     };
-    let given = Vec::new();
     Frame {
-        origin,
         item,
         key,
-        given,
+        ..Frame::of(origin, source)
     }
 }

@@ -30,7 +30,7 @@ const INLINE_MAX: usize = 64;
 /// Begins the names of the blocks that stand for partials; no author can write it.
 const MARK: &str = "> ";
 /// What a layout calls the block that it is put around.
-const BLOCK: &str = "@partial-block";
+pub(super) const BLOCK: &str = "@partial-block";
 
 /// The partial that a block stands for.
 pub(super) fn name_of(block: &HelperTemplate) -> Option<&str> {

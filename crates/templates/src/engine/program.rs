@@ -105,11 +105,14 @@ pub(super) struct Path {
     pub(super) written: Box<str>,
 }
 
-/// What a path begins at. Scopes are counted upwards from the innermost, which is 0.
+/// What a path begins at. Blocks are counted outwards from the innermost, which is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Base {
     Root,
+    /// The scope to which so many `../` lead.
     Scope(usize),
+    /// The value that a block has, by the first name of `as |item key|`.
+    Item(usize),
     /// `@index` and its like, of so many loops up.
     Loop(LoopValue, usize),
     /// What a partial is given by name: the partial's scope, and which of the names.

@@ -34,11 +34,7 @@ type Done = Result<(), Box<Failure>>;
 /// Renders one source of a message.
 pub(crate) fn render(program: &Program, data: &Value, meter: &mut Meter<'_>) -> Result<String, Failure> {
     let mut render = Render {
-        scopes: vec![Scope {
-            this: Val::Given(data),
-            round: None,
-            given: Vec::new(),
-        }],
+        scopes: vec![Scope::of(Val::Given(data))],
         out: String::with_capacity(program.output_bytes.load(Ordering::Relaxed)),
         data,
         meter,
@@ -67,6 +63,19 @@ struct Scope<'a> {
     round: Option<Round<'a>>,
     /// What a partial is given by name.
     given: Vec<Val<'a>>,
+    /// Of a section that is `true`: the scope around, which `../` leaves with it.
+    is_same: bool,
+}
+
+impl<'a> Scope<'a> {
+    const fn of(this: Val<'a>) -> Self {
+        Self {
+            this,
+            round: None,
+            given: Vec::new(),
+            is_same: false,
+        }
+    }
 }
 
 /// Where a loop is.
@@ -167,7 +176,7 @@ impl<'a> Render<'a, '_, '_> {
     fn with(&mut self, block: &'a Block) -> Done {
         let value = self.eval(&block.value)?;
         if value.is_true(true) {
-            self.scoped(value, None, &block.body)
+            self.scoped(Scope::of(value), &block.body)
         } else {
             self.nodes(&block.inverse)
         }
@@ -183,12 +192,18 @@ impl<'a> Render<'a, '_, '_> {
                     .scopes
                     .last()
                     .map_or(Val::Missing, |scope| scope.this.clone());
-                self.scoped(this, None, &block.body)
+                self.scoped(
+                    Scope {
+                        is_same: true,
+                        ..Scope::of(this)
+                    },
+                    &block.body,
+                )
             }
             Some(Value::Null | Value::Bool(false)) => self.nodes(&block.inverse),
             // Unlike the helpers, as in the strict mode of Handlebars.js.
             None => Err(self.missing(&block.value).into()),
-            Some(_) => self.scoped(value, None, &block.body),
+            Some(_) => self.scoped(Scope::of(value), &block.body),
         }
     }
 
@@ -226,14 +241,17 @@ impl<'a> Render<'a, '_, '_> {
             let is_last = index + 1 == count;
             let round = Round { index, key, is_last };
             self.meter.steps(1)?;
-            self.scoped(Val::Given(item), Some(round), &block.body)?;
+            let scope = Scope {
+                round: Some(round),
+                ..Scope::of(Val::Given(item))
+            };
+            self.scoped(scope, &block.body)?;
         }
         Ok(())
     }
 
-    fn scoped(&mut self, this: Val<'a>, round: Option<Round<'a>>, body: &'a [Node]) -> Done {
-        let given = Vec::new();
-        self.scopes.push(Scope { this, round, given });
+    fn scoped(&mut self, scope: Scope<'a>, body: &'a [Node]) -> Done {
+        self.scopes.push(scope);
         let done = self.nodes(body);
         self.scopes.pop();
         done
@@ -242,12 +260,10 @@ impl<'a> Render<'a, '_, '_> {
     fn partial(&mut self, partial: &'a Partial) -> Done {
         let done = match &partial.scope {
             None => self.nodes(&partial.body),
-            Some(scope) => self.partial_scope(scope).map_err(Box::from).and_then(|scope| {
-                self.scopes.push(scope);
-                let done = self.nodes(&partial.body);
-                self.scopes.pop();
-                done
-            }),
+            Some(scope) => self
+                .partial_scope(scope)
+                .map_err(Box::from)
+                .and_then(|scope| self.scoped(scope, &partial.body)),
         };
         // The line is the partial's own, if it is known; what it is included by is known in any case.
         done.map_err(|mut failure| {
@@ -271,8 +287,10 @@ impl<'a> Render<'a, '_, '_> {
         for value in &scope.named {
             given.push(self.eval(value)?);
         }
-        let round = None;
-        Ok(Scope { this, round, given })
+        Ok(Scope {
+            given,
+            ..Scope::of(this)
+        })
     }
 
     fn url(&mut self, url: &'a Url) -> Done {

@@ -9,7 +9,7 @@ use handlebars::{Path, PathSeg, Template as Parsed};
 use super::compile::Compiled;
 
 /// One step from the data towards a value inside it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
     /// A field's name, or the number of a list's item.
     Field(String),
@@ -36,8 +36,9 @@ impl Compiled {
             uses: Vec::new(),
             line: None,
             partials: 0,
-            scopes: vec![vec![Vec::new()]],
+            scopes: vec![Scope::of(vec![Vec::new()])],
             names: Vec::new(),
+            callers: Vec::new(),
         };
         walk.template(&self.template);
         walk.uses
@@ -56,9 +57,24 @@ struct Walk {
     line: Option<usize>,
     /// So many partials are around. What they use is told by the line that includes them.
     partials: usize,
-    scopes: Vec<Places>,
-    /// Block parameters, the innermost last.
+    scopes: Vec<Scope>,
+    /// Block parameters that the source here has, the innermost last.
     names: Vec<(String, Places)>,
+    /// Those of the sources that include it.
+    callers: Vec<Vec<(String, Places)>>,
+}
+
+struct Scope {
+    places: Places,
+    /// What a partial is given by name.
+    given: Vec<(String, Places)>,
+}
+
+impl Scope {
+    const fn of(places: Places) -> Self {
+        let given = Vec::new();
+        Self { places, given }
+    }
 }
 
 impl Walk {
@@ -133,7 +149,7 @@ impl Walk {
                 }
                 _ => {}
             }
-            self.scopes.push(places);
+            self.scopes.push(Scope::of(places));
         }
         if let Some(inner) = &helper.template {
             self.template(inner);
@@ -149,24 +165,44 @@ impl Walk {
 
     /// A partial's scope is what it is given, or the one around; what it is given by name has a name there.
     fn partial(&mut self, helper: &HelperTemplate) {
-        let named = self.names.len();
-        let mut scope = self.scopes.last().cloned().unwrap_or_default();
+        let mut scope = Scope::of(self.around());
         if let Some(given) = helper.params.first() {
-            scope = self.parameter(given);
+            scope.places = self.parameter(given);
         }
         for (name, given) in &helper.hash {
             let places = self.parameter(given);
-            self.names.push((name.clone(), places));
+            scope.given.push((name.clone(), places));
         }
         let is_scoped = !helper.params.is_empty() || !helper.hash.is_empty();
         self.scopes.extend(is_scoped.then_some(scope));
         self.partials += 1;
         if let Some(inside) = &helper.template {
-            self.template(inside);
+            self.included(super::partials::name_of(helper), inside);
         }
         self.partials -= 1;
         self.scopes.truncate(self.scopes.len() - usize::from(is_scoped));
-        self.names.truncate(named);
+    }
+
+    /// Another text, which knows nothing of the block parameters here; or the caller's own, by which its layout is filled.
+    fn included(&mut self, name: Option<&str>, inside: &Parsed) {
+        let is_callers = name == Some(super::partials::BLOCK);
+        let callers = if is_callers { self.callers.pop() } else { None };
+        let fills = callers.is_some();
+        let here = std::mem::replace(&mut self.names, callers.unwrap_or_default());
+        if fills {
+            self.template(inside);
+            let callers = std::mem::replace(&mut self.names, here);
+            self.callers.push(callers);
+        } else {
+            self.callers.push(here);
+            self.template(inside);
+            self.names = self.callers.pop().unwrap_or_default();
+        }
+    }
+
+    fn around(&self) -> Places {
+        let scope = self.scopes.last();
+        scope.map(|scope| scope.places.clone()).unwrap_or_default()
     }
 
     /// Only the data knows whether it is of each item, of the value itself, or, where that is `true`, of what is around.
@@ -179,8 +215,7 @@ impl Walk {
             place.push(Step::Item);
             place
         });
-        let around = self.scopes.last().cloned().unwrap_or_default();
-        places.extend(items.chain(around).collect::<Vec<_>>());
+        places.extend(items.chain(self.around()).collect::<Vec<_>>());
         if places.len() > PLACES_MAX {
             places.clear();
         }
@@ -219,7 +254,8 @@ impl Walk {
         places
     }
 
-    /// As handlebars finds its way: block parameters first, then `@root`, then as many scopes up as there are `../`.
+    /// As handlebars finds its way: `@root`, then block parameters, then as many scopes up as there are `../` and what a partial is
+    /// given by name there.
     fn resolve(&self, segments: &[PathSeg], raw: &str) -> Places {
         let named: Vec<&String> = segments
             .iter()
@@ -229,14 +265,16 @@ impl Walk {
             })
             .collect();
         let up = segments.len() - named.len();
+        let is_scoped = raw.starts_with("this.") || raw.starts_with("this/") || raw.starts_with("./");
         let by_name = |(name, _): &&(String, Places)| Some(&name) == named.first();
+        let scope = &self.scopes[self.scopes.len().saturating_sub(up + 1)];
+        let params = self.names.iter().rev().filter(|_| up == 0 && !is_scoped);
         let (bases, rest) = if raw.starts_with("@root") {
             (vec![Vec::new()], &named[..])
-        } else if let Some((_, places)) = self.names.iter().rev().find(by_name).filter(|_| up == 0) {
+        } else if let Some((_, places)) = params.chain(&scope.given).find(by_name) {
             (places.clone(), &named[1..])
         } else {
-            let scope = self.scopes.len().saturating_sub(up + 1);
-            (self.scopes[scope].clone(), &named[..])
+            (scope.places.clone(), &named[..])
         };
         let inside = |mut place: Vec<Step>| {
             // The length is a list's or a text's, no field of it.

@@ -8,6 +8,8 @@ use serde_json::Value;
 const DEPTH_MAX: usize = 64;
 /// Values of the schema, each reference counted as what it refers to.
 const VALUES_MAX: u64 = 5_000;
+/// A pattern's share of them: some 60 patterns take all.
+const PATTERN_VALUES: u64 = 80;
 
 pub(super) const DEFINITION: &str = "#/$defs/";
 /// Keywords that lead elsewhere in ways that are not followed here.
@@ -68,6 +70,10 @@ impl<'a> Sizes<'a> {
                         Value::String(target) if key == "$ref" => self.of_reference(target, depth + 1)?,
                         _ => self.of(part, depth + 1)?,
                     });
+                    add(Size {
+                        values: PATTERN_VALUES.saturating_mul(patterns(key, part)),
+                        height: 0,
+                    });
                 }
             }
             _ => {}
@@ -97,6 +103,15 @@ impl<'a> Sizes<'a> {
                 Ok(size)
             }
         }
+    }
+}
+
+/// The patterns that a keyword and its value are.
+fn patterns(key: &str, value: &Value) -> u64 {
+    match (key, value) {
+        ("pattern", Value::String(_)) => 1,
+        ("patternProperties", Value::Object(patterns)) => patterns.len() as u64,
+        _ => 0,
     }
 }
 

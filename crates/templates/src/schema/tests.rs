@@ -227,3 +227,25 @@ fn a_name_that_may_be_a_persons_is_not_told() {
         )],
     );
 }
+
+#[test]
+fn patterns_are_bounded_in_number_and_size() {
+    let patterns = |count: usize, pattern: &str| {
+        let fields = (0..count).map(|n| (format!("f{n}"), json!({ "type": "string", "pattern": pattern })));
+        let fields: serde_json::Map<_, _> = fields.collect();
+        Schema::parse(
+            json!({ "type": "object", "properties": fields })
+                .to_string()
+                .as_bytes(),
+        )
+        .err()
+    };
+    assert_eq!(patterns(50, "^[a-z]{1,20}$"), None);
+    let many = patterns(63, "^[a-z]$").unwrap_or_default();
+    assert!(many.contains("at most 5000 are allowed"), "{many}");
+    let large = patterns(1, "(\\p{L}{60}|xN)+").unwrap_or_default();
+    assert!(large.contains("is no JSON Schema"), "{large}");
+    let keys: serde_json::Map<_, _> = (0..63).map(|n| (format!("^{n}"), json!({}))).collect();
+    let keys = Schema::parse(json!({ "patternProperties": keys }).to_string().as_bytes()).err();
+    assert!(keys.unwrap_or_default().contains("at most 5000"));
+}

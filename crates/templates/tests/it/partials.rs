@@ -35,6 +35,7 @@ fn a_partial_sees_the_scope_around_or_what_it_is_given() {
         ("line", "({{name}})"),
         ("titled", "{{title}}:{{name}}:{{this.name}}"),
         ("up", "{{name}}{{../name}}"),
+        ("listed", "{{name}}{{#each items}}({{name}} {{../name}}){{/each}}"),
         ("outer", "[{{> line}}{{> titled title=\"t\"}}]"),
         (
             "layout",
@@ -53,7 +54,13 @@ fn a_partial_sees_the_scope_around_or_what_it_is_given() {
         ("{{#each rows as |row|}}{{> line row}}{{/each}}", "(a)(b)"),
         ("{{> titled title=\"x\"}}", "x:Ada:Ada"),
         ("{{> titled shop title=name}}", "Ada:S:S"),
-        ("{{> titled name=\"n\" title=shop.name}}", "S:n:Ada"),
+        ("{{> titled name=\"n\" title=shop.name}}", "S:n:n"),
+        ("{{> listed items=rows name=\"all\"}}", "all(a all)(b all)"),
+        ("{{#each rows as |name|}}{{> line @root.shop}}{{/each}}", "(S)(S)"),
+        (
+            "{{#each rows as |row|}}{{#> layout title=\"T\"}}{{row.name}}{{/layout}}{{/each}}",
+            "<h1>T</h1>a<hr>a<h1>T</h1>b<hr>b",
+        ),
         ("{{> up shop}}", "SAda"),
         ("{{> outer}}", "[(Ada)t:Ada:Ada]"),
         (
@@ -66,14 +73,14 @@ fn a_partial_sees_the_scope_around_or_what_it_is_given() {
             "<h1>a</h1>0<hr>0<h1>b</h1>1<hr>1",
         ),
     ] {
-        // `..` by itself is no parameter for the parser.
-        let html = html.replace("line ..}}", "line @root}}");
         assert_eq!(
-            rendered(&html, &partials, &data).as_deref(),
+            rendered(html, &partials, &data).as_deref(),
             Ok(expected),
             "{html}"
         );
     }
+    let unclear = problem("{{> p title=\"t\"}}", &[("p", "{{#shop}}{{title}}{{/shop}}")]);
+    assert!(unclear.contains("only the data knows whose it is"), "{unclear}");
 }
 
 #[test]

@@ -88,7 +88,7 @@ pub(super) fn decimal(args: &Args<'_, '_, '_>) -> Result<Decimal, RenderFault> {
                 Some(integer) => Some(Decimal::from(integer)),
                 None => Decimal::try_from_f64(double, FloatPrecision::RoundTrip).ok(),
             }),
-        Value::String(text) if text.len() <= TEXT_BYTES_MAX && is_plain(text) => {
+        Value::String(text) if text.len() <= TEXT_BYTES_MAX && is_plain(text) && whole_digits(text) <= 15 => {
             Decimal::try_from_str(text).ok()
         }
         _ => None,
@@ -99,6 +99,12 @@ pub(super) fn decimal(args: &Args<'_, '_, '_>) -> Result<Decimal, RenderFault> {
 fn is_plain(text: &str) -> bool {
     text.bytes()
         .all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.'))
+}
+
+/// The digits before the point, without zeros at the beginning.
+fn whole_digits(text: &str) -> usize {
+    let whole = text.split('.').next().unwrap_or_default();
+    whole.trim_start_matches(['-', '0']).len()
 }
 
 fn digits(args: &Args<'_, '_, '_>) -> Result<Option<i16>, RenderFault> {

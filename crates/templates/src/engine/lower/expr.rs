@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::helpers;
 use super::super::program::{Base, Call, Expr, LoopValue, Path, Segment};
-use super::{Lower, Origin};
+use super::{Frame, Lower, Origin};
 
 impl Lower {
     /// A helper that gives a value, with what it is given.
@@ -106,8 +106,13 @@ impl Lower {
         {
             names.remove(0);
             found
-        } else if let Some(frame) = self.frames.iter().rev().nth(up) {
-            (Base::Scope(up), frame.origin.clone())
+        } else if self.frames.len() > up {
+            let name = names.first().copied();
+            let found = self.in_scope(up, name, raw)?;
+            if matches!(found.0, Base::Given(..)) {
+                names.remove(0);
+            }
+            found
         } else {
             self.refuse(format!(
                 "`{raw}` leads above the data: there are {} blocks around",
@@ -121,15 +126,34 @@ impl Lower {
         Some((path(base, &names, raw), origin))
     }
 
+    /// A scope, or what a partial is given there by name.
+    fn in_scope(&mut self, up: usize, name: Option<&str>, raw: &str) -> Option<(Base, Origin)> {
+        let is_given = |frame: &&Frame| frame.given.iter().any(|given| Some(given.as_str()) == name);
+        let mut outwards = self.frames.iter().rev().skip(up);
+        let frame = outwards.next()?;
+        if let Some(given) = frame.given.iter().position(|given| Some(given.as_str()) == name) {
+            return Some((Base::Given(up, given), Origin::Made));
+        }
+        let found = (Base::Scope(up), frame.origin.clone());
+        let around = outwards.find(|frame| !frame.is_section);
+        if frame.is_section && around.filter(is_given).is_some() {
+            self.refuse(format!(
+                "`{raw}` is given to the partial by name; within a section only the data knows whose it is: write {{{{#if}}}} or {{{{#with}}}}"
+            ));
+        }
+        Some(found)
+    }
+
+    /// What `as |item key|` names in the same source.
     fn block_param(&self, name: &str) -> Option<(Base, Origin)> {
-        self.frames.iter().rev().enumerate().find_map(|(up, frame)| {
+        let frames = self.frames.iter().rev().enumerate();
+        let mut of_source = frames.filter(|(_, frame)| frame.source == self.source);
+        of_source.find_map(|(up, frame)| {
             if frame.item.as_deref() == Some(name) {
-                Some((Base::Scope(up), frame.origin.clone()))
-            } else if frame.key.as_deref() == Some(name) {
-                Some((Base::Key(up), Origin::Made))
+                Some((Base::Item(up), frame.origin.clone()))
             } else {
-                let given = frame.given.iter().position(|given| given == name)?;
-                Some((Base::Given(up, given), Origin::Made))
+                let is_key = frame.key.as_deref() == Some(name);
+                is_key.then_some((Base::Key(up), Origin::Made))
             }
         })
     }

@@ -5,6 +5,9 @@ use super::super::program::{Node, Place, Url};
 use super::super::url;
 use super::Lower;
 
+/// Without them nobody knows where the value ends.
+const QUOTES: &str = "an attribute's value that data or a block has a part in must stand in quotes";
+
 /// The value of an attribute that is not over yet.
 pub(super) struct OpenUrl {
     attribute: &'static str,
@@ -79,11 +82,16 @@ impl Lower {
             return;
         };
         self.refuse(match misplaced {
-            Misplaced::Unquoted => "an attribute's value that data goes into must stand in quotes",
+            Misplaced::Unquoted => QUOTES,
             Misplaced::Named => {
-                "data can't be a tag's name, but for that of <h1> to <h6>, nor begin an attribute's"
+                "data can't be part of a tag's name, but for that of <h1> to <h6>, nor of an attribute's"
             }
-            Misplaced::Script => "data can't stand in a script, nor in an attribute such as onclick",
+            Misplaced::Script => {
+                "data can't stand in a script, nor in an attribute such as onclick or srcdoc"
+            }
+            Misplaced::Unknown => {
+                "only the data knows which attribute this is: write each whole, name and value, in its branch"
+            }
         });
     }
 
@@ -102,11 +110,14 @@ impl Lower {
         let (Some(one), Some(other)) = (self.markup.take(), other) else {
             return;
         };
+        let unquoted = one.is_unquoted() || other.is_unquoted();
         self.markup = one.join(other);
         if self.markup.is_none() {
-            self.refuse(
-                "a block must end in the part of a tag in which it begins, whichever way it is gone through",
-            );
+            self.refuse(if unquoted {
+                QUOTES
+            } else {
+                "a block must end in the part of a tag in which it begins, whichever way it is gone through"
+            });
             self.markup = Some(Lexer::new());
         }
     }

@@ -12,7 +12,7 @@ impl<'a> Render<'a, '_, '_> {
     pub(super) fn lent(&self, path: &'a Path) -> Option<&'a Value> {
         let mut value = match path.base {
             Base::Root => self.data,
-            Base::Scope(up) => match self.scope(up)?.this {
+            Base::Scope(_) | Base::Item(_) => match self.this(path.base)? {
                 Val::Given(value) => value,
                 Val::Made(_) | Val::Missing => return None,
             },
@@ -28,7 +28,7 @@ impl<'a> Render<'a, '_, '_> {
         self.meter.steps(1 + path.segments.len())?;
         let base = match path.base {
             Base::Root => Val::Given(self.data),
-            Base::Scope(up) => self.scope(up).map_or(Val::Missing, |scope| scope.this.clone()),
+            Base::Scope(_) | Base::Item(_) => self.this(path.base).map_or(Val::Missing, Clone::clone),
             Base::Given(up, index) => {
                 let given = self.scope(up).and_then(|scope| scope.given.get(index));
                 given.map_or(Val::Missing, Clone::clone)
@@ -49,6 +49,26 @@ impl<'a> Render<'a, '_, '_> {
         }
     }
 
+    fn this(&self, base: Base) -> Option<&Val<'a>> {
+        match base {
+            Base::Scope(up) => Some(&self.outward(up)?.this),
+            Base::Item(up) => Some(&self.scope(up)?.this),
+            _ => None,
+        }
+    }
+
+    fn outward(&self, up: usize) -> Option<&Scope<'a>> {
+        let mut at = self.scopes.len().checked_sub(1)?;
+        for _ in 0..up {
+            while self.scopes.get(at)?.is_same {
+                at = at.checked_sub(1)?;
+            }
+            at = at.checked_sub(1)?;
+        }
+        self.scopes.get(at)
+    }
+
+    /// The scope of the block that is so many around.
     fn scope(&self, up: usize) -> Option<&Scope<'a>> {
         self.scopes.get(self.scopes.len().checked_sub(up + 1)?)
     }
@@ -56,8 +76,7 @@ impl<'a> Render<'a, '_, '_> {
     /// Why a value that is missing is an error: where its way ends.
     pub(super) fn missing(&self, expr: &'a Expr) -> RenderFault {
         if let Expr::Path(path) = expr
-            && let Base::Scope(up) = path.base
-            && let Some(Val::Given(from)) = self.scope(up).map(|scope| &scope.this)
+            && let Some(Val::Given(from)) = self.this(path.base)
             && let Some(name) = name_into_list(from, path)
         {
             return RenderFault::ListHasNoNames { name };
