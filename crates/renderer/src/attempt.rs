@@ -110,11 +110,16 @@ impl Attempt {
     ///
     /// # Errors
     /// If Redis does not answer.
-    pub(crate) async fn next(&self, bundles: &Bundles, why: &Why, late: bool) -> Result<Next, StoreError> {
+    pub(crate) async fn next(
+        &self,
+        bundles: &Bundles,
+        why: &Why,
+        late: impl Fn(BundleHash) -> bool,
+    ) -> Result<Next, StoreError> {
         for (index, hash) in self.rest.iter().enumerate() {
             let template = match bundles.get(*hash).await? {
                 Some(template) => template,
-                None if late => continue,
+                None if late(*hash) => continue,
                 None => return Ok(Next::Missing),
             };
             let mut attempt = self.clone();

@@ -24,6 +24,7 @@ use paceline_wire::stops::subject_of_request;
 use paceline_wire::v1::StoredRequest;
 
 use crate::attempt::{self, Attempt, Done, Next, Task, Why};
+use crate::awaited::Need;
 use crate::job::Job;
 use crate::render;
 use crate::shared::{Shared, pause_after_error};
@@ -225,7 +226,7 @@ impl Batch {
         while !tasks.is_empty() || !failed.is_empty() {
             for (attempt, why) in std::mem::take(&mut failed) {
                 attempt.log(&why);
-                let late = self.is_late(&attempt.job);
+                let late = |hash| self.is_late(&attempt.job, Need::Bundle(hash));
                 let next = || attempt.next(&self.shared.bundles, &why, late);
                 match self.persist("bundles", next).await {
                     Some(Next::Task(task)) => tasks.push(*task),
@@ -263,15 +264,20 @@ impl Batch {
     ) -> (Vec<Task>, Vec<(Attempt, Why)>) {
         let (mut tasks, mut failed) = (Vec::with_capacity(asked.len()), Vec::new());
         for (job, request) in asked {
-            let late = self.is_late(&job);
-            let template = attempt::bundle_hash(&request).and_then(|hash| templates.get(&hash));
-            match template {
+            let Some(hash) = attempt::bundle_hash(&request) else {
+                fates.bury.push(job.unrendered(Reason::RecordCorrupt));
+                continue;
+            };
+            match templates.get(&hash) {
                 Some(template) if render::lacks_link(&request, template, &self.shared.people) => {
+                    let late = self.is_late(&job, Need::Link);
                     let end = if late { &mut fates.bury } else { &mut fates.put_off };
                     end.push(job.unrendered(Reason::UnsubscribeUnset));
                 }
                 Some(template) => tasks.push(Task::first(job, request, Arc::clone(template))),
-                None if late => failed.push((Attempt::without(job, request), Why::Missing)),
+                None if self.is_late(&job, Need::Bundle(hash)) => {
+                    failed.push((Attempt::without(job, request), Why::Missing));
+                }
                 None => fates.put_off.push(job.unrendered(Reason::BundleMissing)),
             }
         }
@@ -279,9 +285,10 @@ impl Batch {
     }
 
     /// True if the message has waited long enough for what is missing.
-    fn is_late(&self, job: &Job) -> bool {
-        let waited = self.shared.clock.wall().since(job.ticket.accepted_at);
-        waited > self.shared.templates.missing_max
+    fn is_late(&self, job: &Job, need: Need) -> bool {
+        let now = self.shared.clock.wall();
+        let waited = now.since(job.ticket.accepted_at);
+        waited.min(self.shared.awaited.missed(need, now)) > self.shared.templates.missing_max
     }
 
     /// Rendering is work for a processor: not on the runtime's own threads, and no more at a time than there are cores. `None` if it

@@ -6,16 +6,20 @@ use opentelemetry::metrics::Meter;
 use paceline_store::{Store, StoreError};
 use paceline_templates::{BundleCache, BundleHash, CacheUsage, Template};
 
+use crate::awaited::{Awaited, Need};
+
 pub(crate) struct Bundles {
     store: Store,
     cache: BundleCache,
+    awaited: Arc<Awaited>,
 }
 
 impl Bundles {
-    pub(crate) fn new(store: Store, source_bytes_max: usize) -> Self {
+    pub(crate) fn new(store: Store, source_bytes_max: usize, awaited: Arc<Awaited>) -> Self {
         Self {
             store,
             cache: BundleCache::new(source_bytes_max),
+            awaited,
         }
     }
 
@@ -58,6 +62,7 @@ impl Bundles {
             Ok(Ok(template)) if template.hash() == hash => {
                 let template = Arc::new(template);
                 self.cache.insert(Arc::clone(&template));
+                self.awaited.found(Need::Bundle(hash));
                 return Ok(Some(template));
             }
             Ok(Ok(_)) => tracing::error!(bundle = %hash, "bundle in redis has another hash"),

@@ -9,6 +9,7 @@
 
 mod attached;
 mod attempt;
+mod awaited;
 mod batch;
 mod bundles;
 mod config;

@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::attached::Attached;
+use crate::awaited::Awaited;
 use crate::bundles::Bundles;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -154,11 +155,13 @@ fn shared(
     context: &Context,
 ) -> Shared {
     let cache_max = usize::try_from(config.templates.cache_max.as_u64()).unwrap_or(usize::MAX);
+    let awaited = Arc::new(Awaited::default());
     Shared {
         store: store.clone(),
         stops: Stops::new(Arc::new(SystemClock)),
         clock: Arc::new(SystemClock),
-        bundles: Arc::new(Bundles::new(store.clone(), cache_max)),
+        bundles: Arc::new(Bundles::new(store.clone(), cache_max, Arc::clone(&awaited))),
+        awaited,
         attached,
         people,
         room: Room::new(store.clone(), &config.work),

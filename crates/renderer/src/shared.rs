@@ -10,6 +10,7 @@ use paceline_store::Store;
 use tokio::sync::Semaphore;
 
 use crate::attached::Attached;
+use crate::awaited::Awaited;
 use crate::bundles::Bundles;
 use crate::config::{ScrubSettings, TemplateSettings, WorkSettings};
 use crate::metrics::Metrics;
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stops: Stops,
     pub(crate) bundles: Arc<Bundles>,
+    pub(crate) awaited: Arc<Awaited>,
     pub(crate) attached: Attached,
     pub(crate) people: People,
     pub(crate) room: Room,

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::{Batch, Fates};
 use crate::attached::{self, Unfetched};
+use crate::awaited::Need;
 use crate::job::Job;
 
 /// The act's name in the log.
@@ -54,6 +55,7 @@ impl Batch {
     async fn bring(&self, job: Job, mut request: StoredRequest, by: Instant) {
         match self.shared.attached.fetch(&mut request, by).await {
             Ok(_place) => {
+                self.shared.awaited.found(Need::File(job.id));
                 let mut fates = Fates::default();
                 // Once more: a stop may have been set meanwhile.
                 let asked = self.part(vec![(job, request)], &mut fates);
@@ -76,10 +78,9 @@ impl Batch {
             let [job] = jobs;
             let record = records.into_iter().next().flatten();
             let now = self.shared.clock.wall();
-            let waited = record
-                .as_ref()
-                .map(|record| now.since(record.accepted_at.max(record.send_at)));
-            let waited = waited.unwrap_or_default();
+            let waited = record.as_ref().map(|record| now.since(record.accepted_at));
+            let missed = self.shared.awaited.missed(Need::File(message_id), now);
+            let waited = waited.unwrap_or_default().min(missed);
             // Who sends a dead letter again wants it to be tried again.
             let is_new = record.is_some_and(|record| record.reason == Reason::Redriven);
             if waited <= settings.missing_max || is_new {

@@ -1,8 +1,11 @@
 //! What is rendered where a message's own template can't be.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use paceline_domain::reason::Reason;
 use paceline_domain::record::State;
+use paceline_kit::clock::{Clock, SystemClock};
 use paceline_store::{LogMode, NewMessage};
 use paceline_templates::{Files, Template};
 use paceline_testkit::resp::Reply;
@@ -187,5 +190,22 @@ async fn a_bundle_that_stays_away_is_stood_in_for() {
         bench.becomes(lonely.id, State::Dead).await.reason,
         Reason::BundleMissing
     );
+    renderer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_was_scheduled_for_long_waits_for_its_bundle_as_any_other() {
+    let bench = Bench::start().await;
+    let (late, good) = (named("late", "{}", ""), named("good", "{}", ""));
+    bench.put(&good).await;
+    let mut sent = with_fallbacks(1, &late, &[&good]);
+    // By then it is older than what it may wait for its bundle.
+    sent.record.send_at = SystemClock.wall() + Duration::from_secs(3);
+    bench.accept(sent.clone()).await;
+    let renderer = bench.renderer("templates.missing_max = \"2s\"");
+    let record = bench.becomes(sent.id, State::Deferred).await;
+    assert_eq!(record.reason, Reason::BundleMissing);
+    bench.put(&late).await;
+    assert_eq!(rendered(&bench.ready(1).await[0]).subject, "From late ");
     renderer.stop().await;
 }
