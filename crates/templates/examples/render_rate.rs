@@ -73,7 +73,8 @@ fn events(bench: &Path) -> Result<Vec<Map<String, Value>>> {
 
 fn files(bench: &Path, event: &Map<String, Value>) -> Result<Files> {
     let html = std::fs::read(bench.join("common/template.hbs"))?;
-    let manifest = "name = \"order\"\nversion = 1\nlane = \"transactional\"\n";
+    // Both sides render the same source.
+    let manifest = "name = \"order\"\nversion = 1\nlane = \"transactional\"\ninline_css = false\n";
     Ok([
         ("template.toml", manifest.into()),
         ("subject.hbs", "Order".into()),

@@ -283,6 +283,13 @@ impl<'a> Build<'a> {
             }
             return;
         }
+        let mjml = self.authored.get(MJML).filter(|_| self.built.origin.is_some());
+        let has_preview = mjml.is_some_and(|source| String::from_utf8_lossy(source).contains("<mj-preview"));
+        if asked.preheader.is_some() && has_preview {
+            let text =
+                format!("preheader: {MJML} has an mj-preview, which is the same; one of the two is enough");
+            return self.refuse(Finding::new(Rule::Manifest, MANIFEST, text));
+        }
         if asked.preheader.is_none() && asked.color_scheme.is_none() {
             return;
         }

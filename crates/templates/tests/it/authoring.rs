@@ -272,6 +272,19 @@ fn what_is_wrong_with_mjml_is_told_by_its_own_line() {
             .any(|text| text.contains("body.mjml.hbs line 3: the variable `name` is missing")),
         "{missing:?}"
     );
+    let mut twice = mjml(
+        "<mjml><mj-head><mj-preview>a</mj-preview></mj-head><mj-body><mj-raw>x</mj-raw></mj-body></mjml>",
+    );
+    twice.insert(
+        "template.toml".to_owned(),
+        format!("{MANIFEST}preheader = \"b\"\n").into_bytes(),
+    );
+    assert_eq!(
+        findings(&twice),
+        [
+            "template.toml: preheader: body.mjml.hbs has an mj-preview, which is the same; one of the two is enough"
+        ]
+    );
     let both = files_with(&[("body.mjml.hbs", Some("<mjml><mj-body></mj-body></mjml>"))]);
     assert_eq!(
         findings(&both),

@@ -293,6 +293,35 @@ fn what_the_data_may_make_otherwise_is_not_inlined() {
 }
 
 #[test]
+fn a_style_that_is_not_for_all_stays() {
+    for style in [
+        "<!--[if !mso]><!--><style>p{color:red}</style><!--<![endif]-->",
+        "<![if !mso]><style>p{color:red}</style><![endif]>",
+        "<!--[if mso]><style>p{color:red}</style><![endif]-->",
+        "{{#if k}}<style>p{color:red}</style>{{/if}}",
+        "<style media=\"screen and (min-width:9px)\">p{color:red}</style>",
+        "<style type=\"text/less\">p{color:red}</style>",
+        "<style data-css-inline=\"ignore\">p{color:red}</style>",
+        "<style>p:hover{color:red}@media x{p{top:0}}.none,#outlook a{color:red}@font-face{font-family:x}</style>",
+        "<style></style>",
+    ] {
+        let html = format!("<html><head>{style}</head><body><p>x</p></body></html>");
+        assert_eq!(built_html(&html), html);
+        assert_eq!(warnings(&html, &[]), [], "{style}");
+    }
+    let html = "<style>p{color:red}</style><p>x</p>";
+    let off = build(&with(html, &[], "inline_css = false\n")).expect("builds");
+    assert_eq!(off["body.html.hbs"], html.as_bytes());
+    let after = "<!--[if !mso]><!--><p>a</p><!--<![endif]--><style>p{color:red}</style><p>b</p>";
+    assert_eq!(
+        built_html(after).matches("style=\"color:red\"").count(),
+        2,
+        "{}",
+        built_html(after)
+    );
+}
+
+#[test]
 fn the_css_of_a_layout_reaches_what_is_put_into_it() {
     let layout = "<html><head><style>.card b{color:red}td{padding:0}</style></head><body><table><tr><td class=\"card\">{{> @partial-block}}{{> foot}}</td></tr></table></body></html>";
     let partials = [

@@ -59,7 +59,7 @@ impl<'a> Writing<'a> {
                 .or_default()
                 .push(number);
         }
-        let important = self.kept_important();
+        let yielding = self.yielding(matches);
         for ((file, piece), numbers) in places {
             let (source, Piece::Start(tag)) =
                 (&self.view.sources[file], &self.view.sources[file].pieces[piece])
@@ -75,7 +75,7 @@ impl<'a> Writing<'a> {
                 continue;
             }
             self.matched.extend(&first.selectors);
-            let text = self.declarations(source, tag, first, &important);
+            let text = self.declarations(source, tag, first, &yielding);
             if text.contains("{{") {
                 self.leave(source, tag, false, false);
             } else if !text.is_empty() {
@@ -104,11 +104,20 @@ impl<'a> Writing<'a> {
         self.inlined.warn(&source.path, Some(line), text);
     }
 
-    /// The important properties of what stays in the sheets: they must win over what is inlined, as they did before.
-    fn kept_important(&self) -> Vec<String> {
-        let kept = self.kept().filter(|(_, declaration)| declaration.is_important);
-        kept.map(|(_, declaration)| declaration.property.clone())
-            .collect()
+    /// The inlined properties of which something important stays in the sheets: that must win over what is inlined, as it did before.
+    fn yielding(&self, matches: &[Match]) -> BTreeSet<String> {
+        let kept: BTreeSet<&str> = self
+            .kept()
+            .filter(|(_, declaration)| declaration.is_important)
+            .map(|(_, declaration)| declaration.property.as_str())
+            .collect();
+        let declared = matches.iter().flat_map(|found| &found.declarations);
+        let important: BTreeSet<&str> = declared
+            .filter(|declaration| declaration.is_important)
+            .map(|declaration| declaration.property.as_str())
+            .collect();
+        let yields = |property: &&str| kept.iter().any(|kept| css::are_related(kept, property));
+        important.into_iter().filter(yields).map(str::to_owned).collect()
     }
 
     /// The declarations, with their sheets, of what is judged by the reader's client.
@@ -137,7 +146,13 @@ impl<'a> Writing<'a> {
     }
 
     /// What goes before an element's own declarations.
-    fn declarations(&mut self, source: &Source, tag: &Tag, found: &Match, important: &[String]) -> String {
+    fn declarations(
+        &mut self,
+        source: &Source,
+        tag: &Tag,
+        found: &Match,
+        yielding: &BTreeSet<String>,
+    ) -> String {
         let style = tag.attribute("style").filter(|style| !style.is_filled);
         let own = style
             .and_then(|style| style.value.clone())
@@ -157,8 +172,7 @@ impl<'a> Writing<'a> {
                 continue;
             }
             self.properties.insert(property.clone());
-            let yields = important.iter().any(|kept| css::are_related(kept, property));
-            let mark = if *is_important && !yields {
+            let mark = if *is_important && !yielding.contains(property) {
                 " !important"
             } else {
                 ""
