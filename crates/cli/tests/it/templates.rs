@@ -69,7 +69,7 @@ fn the_text_names_file_line_and_rule() {
     let report = text(&paceline(folder.path(), &["check", DIRECTORY]));
     let lines: Vec<_> = report.lines().collect();
     assert_eq!(lines.len(), 3, "{report}");
-    let broken = format!("{DIRECTORY}/broken/body.html.hbs:11: error: href of <a> is http");
+    let broken = format!("{DIRECTORY}/broken/body.html.hbs:14: error: href of <a> is http");
     assert!(
         lines[0].starts_with(&broken) && lines[0].ends_with("[link-not-https]"),
         "{report}"
@@ -98,7 +98,7 @@ fn json_has_the_same() {
     assert_eq!(finding["file"], format!("{DIRECTORY}/broken/body.html.hbs"));
     assert_eq!(
         (&finding["line"], &finding["severity"]),
-        (&11.into(), &"error".into())
+        (&14.into(), &"error".into())
     );
     assert_eq!(finding["rule"], "link-not-https");
 }
@@ -126,7 +126,7 @@ fn sarif_is_what_its_schema_asks_for() {
     let levels: Vec<_> = results.iter().map(|result| &result["level"]).collect();
     assert_eq!(levels, ["error", "warning"]);
     let place = &results[0]["locations"][0]["physicalLocation"];
-    assert_eq!(place["region"]["startLine"], 11);
+    assert_eq!(place["region"]["startLine"], 14);
     let uri = place["artifactLocation"]["uri"].as_str().expect("a URI");
     assert!(uri.ends_with("%20%C3%A4/broken/body.html.hbs"), "{uri}");
     report["runs"][0]["results"][0]["level"] = "bad".into();

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::mustache::Mustache;
+use super::mustache::{Kind, Mustache};
 
 /// Elements whose content is no markup.
 const RAW_TEXT: [&str; 9] = [
@@ -47,7 +47,7 @@ pub(super) enum Piece {
         range: Range<usize>,
         is_filled: bool,
     },
-    /// The mustache of that index, in the content of an element.
+    /// The mustache of that index, in the content of an element; also one of a comment whose block goes on behind that.
     Mustache(usize),
 }
 
@@ -194,6 +194,7 @@ impl Scanner<'_> {
         } else {
             2
         };
+        let mut inside = Vec::new();
         while self.at < self.bytes.len() {
             if let Some(end) = ends
                 .iter()
@@ -202,9 +203,36 @@ impl Scanner<'_> {
                 self.at += end.len();
                 break;
             }
-            self.step();
+            match self.mustache() {
+                Some(index) => inside.push(index),
+                None => self.at += 1,
+            }
         }
         self.pieces.push(Piece::Comment(begin..self.at));
+        self.crossing(&inside);
+    }
+
+    /// Of the mustaches of a comment, those whose block goes on behind it are there for what is there: in a comment for Outlook stands one end
+    /// of what another comment ends.
+    fn crossing(&mut self, inside: &[usize]) {
+        let mut open = Vec::new();
+        for &index in inside {
+            let tag = &self.mustaches[index];
+            let crosses = match tag.kind {
+                Kind::Else => open.is_empty(),
+                Kind::Close => open.pop_if(|close| *close == index).is_none(),
+                _ => match tag.close {
+                    Some(close) if inside.contains(&close) => {
+                        open.push(close);
+                        false
+                    }
+                    close => close.is_some(),
+                },
+            };
+            if crosses {
+                self.pieces.push(Piece::Mustache(index));
+            }
+        }
     }
 
     fn tag(&mut self, is_end: bool) {
@@ -394,6 +422,10 @@ mod tests {
                 "<a* href={{x}}>* b={{z}}*>",
             ),
             ("<p>{{#if x}}<b>{{/if}}", "<p> M0 <b> M1"),
+            (
+                "<!--{{#if x}}a{{/if}}{{#if y}}-->b<!--{{x}}{{else}}-->c<!--{{/if}}{{#z}}{{/z}}-->",
+                "C\"<!--{{#if x}}a{{/if}}{{#if y}}-->\" M2 T\"b\" C\"<!--{{x}}{{else}}-->\" M4 T\"c\" C\"<!--{{/if}}{{#z}}{{/z}}-->\" M5",
+            ),
             (
                 "<!--[if mso]><p>{{x}}<![endif]--><i>",
                 "C\"<!--[if mso]><p>{{x}}<![endif]-->\" <i>",

@@ -5,6 +5,7 @@
 //! `mj-include` is refused.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mrml::prelude::parser::Error;
 use mrml::prelude::render::RenderOptions;
@@ -88,7 +89,10 @@ pub(super) fn to_html(source: &str) -> Result<(String, Vec<Option<usize>>), Vec<
     let masked = mask(source, &mustaches, &pieces, |index| {
         format!("{begin}{index}{END}")
     });
-    let parsed = mrml::parse(&masked.text).map_err(|error| vec![explain(&error, &masked, source)])?;
+    let parse = || mrml::parse(&masked.text).map_err(|error| vec![explain(&error, &masked, source)]);
+    // Its tokenizer panics over some texts, such as three bytes of one character before a `>`.
+    let parsed = catch_unwind(AssertUnwindSafe(parse))
+        .unwrap_or_else(|_| Err(whole("mrml fails over it; if a `>` stands in a text, write &gt;")))?;
     let options = RenderOptions {
         // What is fetched from somewhere is what the source says with mj-font.
         fonts: HashMap::new(),
@@ -171,13 +175,16 @@ struct Masked {
 }
 
 fn mask(source: &str, mustaches: &[Mustache], pieces: &[Piece], token: impl Fn(usize) -> String) -> Masked {
-    let mut in_text = false;
+    let (mut in_text, mut comment_end) = (false, 0);
     let mut is_content = vec![false; mustaches.len()];
     for piece in pieces {
         match piece {
             Piece::Start(tag) if TEXTS.contains(&tag.name.as_str()) => in_text = true,
             Piece::End { name, .. } if TEXTS.contains(&name.as_str()) => in_text = false,
-            Piece::Mustache(index) => is_content[*index] = !in_text,
+            Piece::Comment(range) => comment_end = range.end,
+            Piece::Mustache(index) => {
+                is_content[*index] = !in_text && mustaches[*index].range.start >= comment_end;
+            }
             _ => {}
         }
     }

@@ -3,6 +3,7 @@
 use paceline_templates::{BUILT_BYTES_MAX, FILE_BYTES_MAX, Files, Rule, Template, build, check};
 use serde_json::json;
 
+use super::inlining::Chance;
 use super::{MANIFEST, compile, files_with, input};
 
 fn findings(files: &Files) -> Vec<String> {
@@ -219,6 +220,11 @@ fn mjml_becomes_html_with_blocks_where_they_are() {
     let opened = html.matches("<table").count();
     assert_eq!(opened, html.matches("</table>").count());
     assert!(!html.contains("fonts.googleapis.com"), "{html}");
+    // A block around a column is no column beside it.
+    assert!(
+        html.contains("mj-column-per-100 ") && !html.contains("mj-column-per-33"),
+        "{html}"
+    );
     assert!(!build(&files).expect("builds").contains_key("body.mjml.hbs"));
 }
 
@@ -250,6 +256,10 @@ fn what_is_wrong_with_mjml_is_told_by_its_own_line() {
             "body.mjml.hbs line 3: `none` is not one of",
         ),
         ("<mjml><mj-body></mjml>", "body.mjml.hbs"),
+        (
+            "<mjml><mj-body><mj-raw>\u{2192}></mj-raw></mj-body></mjml>",
+            "body.mjml.hbs: mrml fails over it",
+        ),
         ("<p>x</p>", "body.mjml.hbs"),
         ("", "body.mjml.hbs"),
     ] {
@@ -375,4 +385,102 @@ fn hostile_sources_are_built_within_bounds() {
             .iter()
             .any(|text| text.contains(&format!("at most {FILE_BYTES_MAX} are allowed")))
     );
+}
+
+/// What sources are made of.
+const PARTS: [&str; 59] = [
+    "<",
+    ">",
+    "\"",
+    "'",
+    "{{",
+    "}}",
+    "{{#if a}}",
+    "{{/if}}",
+    "{{else}}",
+    "{{a}}",
+    "{{{a}}}",
+    "é",
+    "\u{1f600}",
+    "<style>",
+    "</style>",
+    "=",
+    "<!--",
+    "-->",
+    "/*",
+    "*/",
+    "{",
+    "}",
+    ":",
+    ";",
+    "p",
+    " ",
+    "\n",
+    "\\",
+    "&",
+    "&amp;",
+    "<p class=\"a\" style='b:c'>",
+    "</p>",
+    "<table><tr>",
+    "</tr></table>",
+    "<a href=\"",
+    "{{> p}}",
+    "{{#> p}}",
+    "{{/p}}",
+    "{{#*inline \"p\"}}",
+    "{{/inline}}",
+    "<ol>",
+    "<li>",
+    "@media",
+    "[",
+    "]",
+    "(",
+    ")",
+    "!important",
+    "a{b:c}",
+    "<title>",
+    "</",
+    "<!",
+    "<body>",
+    "style=\"display:none\"",
+    "{{!--",
+    "--}}",
+    "{{~",
+    "~}}",
+    "\u{e000}",
+];
+
+#[test]
+fn no_source_by_chance_makes_a_build_panic() {
+    let mut chance = Chance(1);
+    for _ in 0..2_000 {
+        let count = 1 + chance.below(24);
+        let soup: String = (0..count).map(|_| chance.of(&PARTS)).collect();
+        let styled = format!(
+            "<style>p,.a>b{{c:d}}{}</style>{soup}<p class=a>x</p>",
+            chance.of(&PARTS)
+        );
+        let text = format!(
+            "<mjml><mj-body><mj-section><mj-column><mj-text a=\"{}\">{soup}</mj-text></mj-column></mj-section></mj-body></mjml>",
+            chance.of(&PARTS)
+        );
+        for (file, source) in [
+            ("body.html.hbs", &styled),
+            ("body.html.hbs", &soup),
+            ("body.mjml.hbs", &text),
+        ] {
+            let mut files = files_with(&[
+                ("body.html.hbs", None),
+                ("body.txt.hbs", None),
+                (file, Some(source)),
+            ]);
+            files.insert(
+                "partials/p.hbs".to_owned(),
+                soup.replace("{{> p", "").into_bytes(),
+            );
+            for finding in check(&files) {
+                assert!(!finding.description.contains("panicked"), "{source:?}: {finding}");
+            }
+        }
+    }
 }

@@ -131,6 +131,7 @@ fn loops_in_tables_rows_and_lists_are_as_they_were() {
         "<ul>{{#each rows}}<li>{{#if hot}}<b style='margin:1px'>hot</b>{{else}}<i>cold</i>{{/if}}</li>{{/each}}</ul>",
         "<table><tbody>{{#each none}}<tr><td>x</td></tr>{{else}}<tr><td class='odd name'>none</td></tr>{{/each}}</tbody></table>",
         "<table>{{#each rows}}{{#if hot}}<tr><td><table><tr><td class=name>{{#each cells}}<b>{{this}}</b>{{/each}}</td></tr></table></td></tr>{{/if}}{{/each}}</table>",
+        "<!--[if mso]><table>{{#each rows}}<tr><td><![endif]--><p class=odd>{{hot}}</p><!--[if mso]></td></tr>{{/each}}</table><![endif]-->",
         "<select>{{#each rows}}<option class=odd>{{@index}}</option>{{/each}}</select>",
     ] {
         let html = format!("<html><head>{SHEET}</head><body>{body}</body></html>");
@@ -350,7 +351,7 @@ fn the_css_of_a_layout_reaches_what_is_put_into_it() {
 pub(super) struct Chance(pub(super) u64);
 
 impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -358,7 +359,7 @@ impl Chance {
         (self.0 >> 33) % bound
     }
 
-    fn of<'a>(&mut self, list: &[&'a str]) -> &'a str {
+    pub(super) fn of<'a>(&mut self, list: &[&'a str]) -> &'a str {
         let index = self.below(list.len() as u64);
         list[usize::try_from(index).expect("an index")]
     }

@@ -106,6 +106,36 @@ fn a_text_is_derived_once_with_blocks_where_they_are() {
 }
 
 #[test]
+fn a_loop_of_sections_of_mjml_is_one_of_the_text() {
+    let mut files = with("", &[]);
+    files.remove("body.html.hbs");
+    let source = "<mjml><mj-body><mj-wrapper>{{#each rows}}<mj-section><mj-column>{{#if n}}<mj-text>{{t}}</mj-text>{{else}}<mj-button href=\"https://e.x\">Go</mj-button>{{/if}}</mj-column></mj-section>{{/each}}</mj-wrapper></mj-body></mjml>";
+    files.insert("body.mjml.hbs".to_owned(), source.as_bytes().to_vec());
+    let text = String::from_utf8(build(&files).expect("builds")["body.txt.hbs"].clone()).expect("UTF-8");
+    assert_eq!(
+        words(&text),
+        [
+            "{{#each",
+            "rows}}",
+            "{{#if",
+            "n}}",
+            "{{t}}",
+            "{{else}}",
+            "Go",
+            "(https://e.x)",
+            "{{/if}}",
+            "{{/each}}"
+        ]
+    );
+    let data = json!({ "rows": [{ "n": 1, "t": "a" }, { "n": 0 }] });
+    let rendered = compile(&files)
+        .render_within(input(&data), &patient())
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(words(&rendered.text), words(&derived(&rendered.html)));
+    assert_eq!(words(&rendered.text), ["a", "Go", "(https://e.x)"]);
+}
+
+#[test]
 fn a_layout_s_text_has_what_is_put_into_it() {
     let partials = [
         (
