@@ -155,11 +155,22 @@ async fn all_of_a_message_together_are_bounded() {
         with(1, &[beside(fits), remote(&files, "one")]),
         with(2, &[beside(fits + 1), remote(&files, "one")]),
     );
+    // The first of both still fits.
+    let twice = [
+        beside(fits - CONTENT.len() + 1),
+        remote(&files, "one"),
+        remote(&files, "one"),
+    ];
+    let bad = [bad, with(3, &twice)];
     bench.accept(good).await;
-    bench.accept(bad.clone()).await;
+    for message in &bad {
+        bench.accept(message.clone()).await;
+    }
     let renderer = bench.renderer(&fetching(&files, ""));
-    let reason = bench.becomes(bad.id, State::Dead).await.reason;
-    assert_eq!(reason, Reason::AttachmentRefused);
+    for message in &bad {
+        let reason = bench.becomes(message.id, State::Dead).await.reason;
+        assert_eq!(reason, Reason::AttachmentRefused);
+    }
     assert_eq!(rendered(&bench.ready(1).await[0]).attachments[1].content, CONTENT);
     renderer.stop().await;
 }
