@@ -8,7 +8,7 @@ use crate::keys;
 use crate::{Store, StoreError};
 
 /// A bundle outlives its last use by 400 days: longer than any message that could name it.
-const KEPT_SECONDS: i64 = 400 * 24 * 60 * 60;
+pub(crate) const KEPT_SECONDS: i64 = 400 * 24 * 60 * 60;
 
 impl Store {
     /// Stores a bundle, or keeps a stored one for longer.

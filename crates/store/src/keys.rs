@@ -24,6 +24,7 @@
 //! | `{pl1:sup:B}:wait` | string | as `wait` above | waits | nobody |
 //! | `{pl1:meta}` | hash | `shards`, `format`, `log`, `address_key`: set once, checked at each start | connect | connect |
 //! | `{pl1:tpl}:<sha256>` | string | a template bundle, 400 days after its last use | renderer, ingest | renderer |
+//! | `{pl1:tpl}:published` | hash: `name@version` | a format byte and the bundle's hash; `rev`, another text after each change | feedback | ingest, renderer, feedback |
 //! | `pl1:hint:<stage>` | channel | "there is something new" | all | renderer, sender |
 
 use std::fmt;
@@ -251,6 +252,9 @@ pub(crate) fn bundle(hash: &[u8; 32]) -> Key {
     }
     key.into()
 }
+
+/// The templates that are published, in the slot of their bundles.
+pub(crate) const PUBLISHED: &str = "{pl1:tpl}:published";
 
 /// The suppressed addresses whose hash begins with this byte.
 pub(crate) fn suppressions(bucket: u8) -> Key {

@@ -11,6 +11,7 @@ mod hold;
 mod load;
 mod log;
 mod model;
+mod published;
 mod reading;
 mod scrub;
 mod shards;

@@ -14,6 +14,7 @@ mod hold;
 mod load;
 mod log;
 mod model;
+mod published;
 mod reading;
 mod scrub;
 mod sentinel;
