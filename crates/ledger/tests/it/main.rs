@@ -6,6 +6,7 @@ mod erasure;
 mod kept;
 mod lost;
 mod outcomes;
+mod published;
 mod retention;
 mod schema;
 mod search;

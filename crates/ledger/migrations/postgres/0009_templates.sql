@@ -1,0 +1,13 @@
+-- Templates that were published, each version once and for good. `authored` is the hash of the files as their author wrote them, by which
+-- a repeated call is known: what releases make of these files may differ. `hash` is that of the bundle that is rendered, and `bundle` the bundle, packed.
+CREATE TABLE templates (
+    name TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    authored BYTEA NOT NULL,
+    hash BYTEA NOT NULL,
+    bundle BYTEA NOT NULL,
+    at BIGINT NOT NULL,
+    who TEXT NOT NULL,
+    why TEXT NOT NULL,
+    PRIMARY KEY (name, version)
+);
