@@ -1,6 +1,7 @@
 //! The templates of a directory: one folder each.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,12 +10,15 @@ use crate::bundle::{self, Files, InvalidBundle};
 use crate::check;
 use crate::fallbacks::{self, Versions};
 use crate::finding::{Finding, Rule};
+use crate::manifest::Manifest;
 use crate::template::{BundleError, Template};
 
+const NO_LINKS: &str = "has a category, but no links to unsubscribe are made here";
 /// The folders of one directory.
 const TEMPLATES_MAX: usize = 2_000;
 
-/// Templates by name and version. Immutable: a change of the directory is a new catalog.
+/// Templates by name and version: those of a directory, and those that were published. Immutable: a change is a new catalog.
+#[derive(Default)]
 pub struct Catalog {
     folders: BTreeMap<String, Arc<Template>>,
     templates: Versions,
@@ -48,11 +52,7 @@ impl Catalog {
     /// # Errors
     /// All that is wrong with any of them: a set with a broken template is not used.
     pub fn load(directory: &Path) -> Result<Self, CatalogError> {
-        let nothing = Self {
-            folders: BTreeMap::new(),
-            templates: Versions::new(),
-        };
-        let (catalog, findings) = Self::load_after(directory, &nothing, true);
+        let (catalog, findings) = Self::load_after(directory, &Self::default(), true);
         if findings.is_empty() {
             Ok(catalog)
         } else {
@@ -73,10 +73,7 @@ impl Catalog {
         let mut loading = Loading {
             before,
             makes_links,
-            catalog: Self {
-                folders: BTreeMap::new(),
-                templates: Versions::new(),
-            },
+            catalog: Self::default(),
             findings: Vec::new(),
         };
         match folders(directory) {
@@ -93,6 +90,46 @@ impl Catalog {
         }
         loading.catalog.templates = versions(&loading.catalog.folders);
         (loading.catalog, loading.findings)
+    }
+
+    /// The folders with templates that were published. What can't be used of these, or stands against a folder, is told by name and version;
+    /// and which templates have fallbacks that don't go with them, now that there are both: they stay, and do without.
+    pub(crate) fn with_published(
+        &self,
+        published: &[Arc<Template>],
+        makes_links: bool,
+    ) -> (Self, Vec<(String, Finding)>) {
+        let mut templates = versions(&self.folders);
+        let mut findings = Vec::new();
+        let by_themselves: BTreeSet<_> = fallbacks::check(&templates)
+            .into_iter()
+            .map(|(template, _)| template)
+            .collect();
+        for template in published {
+            let Manifest { name, version, .. } = &template.manifest;
+            let problem = if !makes_links && template.manifest.category.is_some() {
+                Some(NO_LINKS)
+            } else {
+                match templates.entry(name.clone()).or_default().entry(*version) {
+                    Entry::Vacant(free) => {
+                        free.insert(Arc::clone(template));
+                        None
+                    }
+                    Entry::Occupied(folder) if folder.get().hash() == template.hash() => None,
+                    Entry::Occupied(_) => {
+                        Some("is another one in the directory, which stays: give one of them another version")
+                    }
+                }
+            };
+            let finding = problem.map(|text| Finding::new(Rule::Folder, "", text));
+            findings.extend(finding.map(|finding| (told_as(name, *version), finding)));
+        }
+        let fallbacks = fallbacks::check(&templates)
+            .into_iter()
+            .filter(|(template, _)| !by_themselves.contains(template));
+        findings.extend(fallbacks.map(|((name, version), finding)| (told_as(&name, version), finding)));
+        let folders = self.folders.clone();
+        (Self { folders, templates }, findings)
     }
 
     /// The template of that name: its newest version, or the one asked for.
@@ -148,6 +185,10 @@ fn folders(directory: &Path) -> Result<Vec<String>, String> {
     }
     folders.sort();
     Ok(folders)
+}
+
+fn told_as(name: &str, version: u32) -> String {
+    format!("{name}@{version}")
 }
 
 fn versions(folders: &BTreeMap<String, Arc<Template>>) -> Versions {
@@ -218,9 +259,7 @@ impl Loading<'_> {
             return Err(refused(format!("version {version} of `{name}` is there twice")));
         }
         if !self.makes_links && manifest.category.is_some() {
-            return Err(refused(
-                "has a category, but no links to unsubscribe are made here".to_owned(),
-            ));
+            return Err(refused(NO_LINKS.to_owned()));
         }
         Ok(template)
     }

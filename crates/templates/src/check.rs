@@ -3,6 +3,7 @@
 //! A directory that is loaded is held to less: that its bundles compile and their examples render. A rule that a release adds
 //! forbids to publish what breaks it, and never keeps a service from starting with what is there.
 
+mod candidate;
 mod directory;
 mod examples;
 mod html;
@@ -16,6 +17,7 @@ use crate::reader::SCHEMA;
 use crate::schema::{self, Shape};
 use crate::template::{BundleError, Template};
 
+pub use candidate::Candidate;
 pub use directory::{CheckedBundle, check_directory};
 pub(crate) use examples::check_examples;
 

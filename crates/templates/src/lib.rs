@@ -30,12 +30,12 @@ pub use bundle::{
 };
 pub use cache::{BundleCache, CacheUsage};
 pub use catalog::{Catalog, CatalogError};
-pub use check::{CheckedBundle, check, check_directory};
+pub use check::{Candidate, CheckedBundle, check, check_directory};
 pub use engine::{Limits, RenderError, RenderFault};
 pub use fallbacks::FALLBACKS_MAX;
 pub use fields::Field;
 pub use finding::{Finding, Rule, Severity};
-pub use live::{Change, LiveCatalog};
+pub use live::{Broken, Change, LiveCatalog, Published};
 pub use manifest::{Authoring, Manifest};
 pub use schema::Violation;
 pub use template::{BundleError, Example, RenderInput, Rendered, Template, UNSUBSCRIBE_HEADERS};

@@ -1,34 +1,44 @@
-//! A directory of templates that changes while services use it: by plain edits, by a ConfigMap's mount, by git-sync.
+//! The templates of a service, which change while it runs: those of a directory (by plain edits, by a ConfigMap's mount, by git-sync), and
+//! those that were published.
 //!
 //! The directory is looked at, not listened to: links that are swapped (`..data` of a ConfigMap, the worktree of git-sync) show
 //! as other files behind the same paths, which watchers of files miss. A look costs one `stat` for each file. What has changed is
 //! taken once two looks saw the same, so that half-written files and half-swapped trees are not; and of a bundle that is broken the
-//! last good one stays.
+//! last good one stays. Where a folder has the name and version of what was published, the folder's stays.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
 use crate::catalog::{Catalog, CatalogError};
+use crate::finding::Finding;
+use crate::template::Template;
 
 /// Folders within each other that are looked at: the directory's, a bundle's, the one of its examples.
 const DEPTH_MAX: usize = 3;
 /// Files and folders of a directory.
 const ENTRIES_MAX: usize = 200_000;
 
-/// The templates of a directory, as they stand.
+/// The templates of a service, as they stand.
 pub struct LiveCatalog {
-    directory: PathBuf,
+    /// `None`: there are only those that were published.
+    directory: Option<PathBuf>,
     /// True if mail that has a category gets its link; else no template with one is taken.
     makes_links: bool,
     state: Mutex<State>,
 }
 
+#[derive(Clone, Default)]
 struct State {
     catalog: Arc<Catalog>,
+    /// What of the directory is broken.
+    broken: Vec<Broken>,
+    published: Arc<Published>,
+    /// What is wrong with those, by themselves or beside the directory.
+    unfit: Vec<Broken>,
     /// What was loaded.
     loaded: Option<Fingerprint>,
     /// What the last look saw.
@@ -38,13 +48,24 @@ struct State {
 /// Which files there are, and how they stand.
 type Fingerprint = [u8; 32];
 
-/// A directory that has changed.
+/// A folder, or the name and version of what was published; and what is wrong with it.
+pub type Broken = (String, String);
+
+/// Templates that were published, as a service has got them.
+#[derive(Default)]
+pub struct Published {
+    pub templates: Vec<Arc<Template>>,
+    /// What was published and can't be used.
+    pub broken: Vec<Broken>,
+}
+
+/// What has changed.
 pub struct Change {
-    /// What is good of it, and the last good version of what is not.
+    /// What is good, and the last good version of what is not; the catalog of before where the directory can't be read.
     pub catalog: Arc<Catalog>,
-    /// By folder, what is not: empty if all is good.
-    pub broken: Vec<(String, String)>,
-    fingerprint: Option<Fingerprint>,
+    /// All that is not: empty if all is good.
+    pub broken: Vec<Broken>,
+    after: State,
 }
 
 impl LiveCatalog {
@@ -56,65 +77,121 @@ impl LiveCatalog {
         let loaded = fingerprint(directory).ok();
         let catalog = Arc::new(Catalog::load(directory)?);
         Ok(Self {
-            directory: directory.to_owned(),
+            directory: Some(directory.to_owned()),
             makes_links,
             state: Mutex::new(State {
                 catalog,
                 loaded,
                 seen: loaded,
+                ..State::default()
             }),
         })
     }
 
+    /// Without a directory: nothing is there but what is published.
+    #[must_use]
+    pub fn without_directory(makes_links: bool) -> Self {
+        Self {
+            directory: None,
+            makes_links,
+            state: Mutex::default(),
+        }
+    }
+
     #[must_use]
     pub fn current(&self) -> Arc<Catalog> {
-        Arc::clone(&self.state.lock().unwrap_or_else(PoisonError::into_inner).catalog)
+        Arc::clone(&self.state().catalog)
     }
 
     /// Looks at the directory; `None` if it stands as it was loaded, or has not come to rest yet. Reads files and compiles: not for a
     /// runtime's own threads.
     #[must_use]
     pub fn look(&self) -> Option<Change> {
-        let now = match fingerprint(&self.directory) {
+        let directory = self.directory.as_deref()?;
+        let now = match fingerprint(directory) {
             Ok(now) => now,
             Err(error) => return Some(self.unreadable(&error)),
         };
-        let (before, rests) = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, published, rests) = {
+            let mut state = self.state();
             if state.loaded == Some(now) {
                 return None;
             }
-            (Arc::clone(&state.catalog), state.seen.replace(now) == Some(now))
+            let rests = state.seen.replace(now) == Some(now);
+            (Arc::clone(&state.catalog), Arc::clone(&state.published), rests)
         };
         if !rests {
             return None;
         }
-        let (catalog, broken) = Catalog::load_after(&self.directory, &before, self.makes_links);
-        let is_same = fingerprint(&self.directory).is_ok_and(|after| after == now);
-        is_same.then(|| Change {
+        let (folders, broken) = Catalog::load_after(directory, &before, self.makes_links);
+        let is_same = fingerprint(directory).is_ok_and(|after| after == now);
+        is_same.then(|| {
+            self.merged(
+                &folders,
+                State {
+                    broken: told(broken),
+                    published,
+                    loaded: Some(now),
+                    seen: Some(now),
+                    ..State::default()
+                },
+            )
+        })
+    }
+
+    /// The same with what is published now. Compares and compiles nothing that was not compiled.
+    #[must_use]
+    pub fn publish(&self, published: Published) -> Change {
+        let mut after = self.state().clone();
+        after.published = Arc::new(published);
+        let folders = Arc::clone(&after.catalog);
+        self.merged(&folders, after)
+    }
+
+    /// `after` with the catalog of both.
+    fn merged(&self, folders: &Catalog, after: State) -> Change {
+        let published = Arc::clone(&after.published);
+        let (catalog, unfit) = folders.with_published(&published.templates, self.makes_links);
+        Change::to(State {
             catalog: Arc::new(catalog),
-            broken: broken
-                .into_iter()
-                .map(|(folder, finding)| (folder, finding.to_string()))
-                .collect(),
-            fingerprint: Some(now),
+            unfit: published.broken.iter().cloned().chain(told(unfit)).collect(),
+            ..after
         })
     }
 
     fn unreadable(&self, error: &io::Error) -> Change {
-        Change {
-            catalog: self.current(),
+        Change::to(State {
             broken: vec![(String::new(), format!("the directory can't be read: {error}"))],
-            fingerprint: None,
-        }
+            loaded: None,
+            seen: None,
+            ..self.state().clone()
+        })
     }
 
-    /// Goes on with what a look has found.
+    /// Goes on with what a look has found, or with what is published; nothing else may have been adopted since.
     pub fn adopt(&self, change: &Change) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.catalog = Arc::clone(&change.catalog);
-        state.loaded = change.fingerprint;
+        *self.state() = change.after.clone();
     }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Change {
+    fn to(after: State) -> Self {
+        Self {
+            catalog: Arc::clone(&after.catalog),
+            broken: after.broken.iter().chain(&after.unfit).cloned().collect(),
+            after,
+        }
+    }
+}
+
+fn told(findings: Vec<(String, Finding)>) -> Vec<Broken> {
+    let told = findings.into_iter();
+    told.map(|(folder, finding)| (folder, finding.to_string()))
+        .collect()
 }
 
 fn fingerprint(directory: &Path) -> io::Result<Fingerprint> {

@@ -11,6 +11,7 @@ mod inlining;
 mod live;
 mod partials;
 mod plain_text;
+mod published;
 mod rendering;
 mod rules;
 mod urls;
