@@ -79,6 +79,7 @@ impl UnsubscribeSettings {
 #[serde(deny_unknown_fields)]
 pub struct TemplateSettings {
     pub directory: PathBuf,
+    pub published: bool,
     #[serde(with = "humantime_serde")]
     pub look_every: Duration,
 }
@@ -166,6 +167,12 @@ impl Settings for Config {
             self.address_key.check_key("address_key")?;
         }
         self.intake.validate()?;
+        if !self.templates.published && self.templates.directory.as_os_str().is_empty() {
+            return refuse(
+                "templates.directory",
+                "is empty, and templates.published is false",
+            );
+        }
         if self.templates.look_every < Duration::from_millis(10) {
             return refuse("templates.look_every", "must be at least 10ms");
         }

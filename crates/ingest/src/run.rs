@@ -3,10 +3,13 @@
 //! The order of the drain: health says so, calls are still taken for the notice's time; then no new call, open streams end
 //! with UNAVAILABLE, what is under way is finished; then what still waits for a script is written; then the store is closed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use opentelemetry::metrics::Meter;
 use paceline_kit::address_key::AddressKey;
 use paceline_kit::clock::{Clock, SystemClock};
@@ -19,7 +22,7 @@ use paceline_kit::{
     unsubscribe,
 };
 use paceline_store::{LogMode, Store};
-use paceline_templates::{Catalog, LiveCatalog};
+use paceline_templates::{BundleHash, Catalog, LiveCatalog};
 use paceline_wire::v1::dead_letters_service_server::DeadLettersServiceServer;
 use paceline_wire::v1::doubt_service_server::DoubtServiceServer;
 use paceline_wire::v1::ids_service_server::IdsServiceServer;
@@ -83,8 +86,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let store = redis::connect(&config.redis.store()?, &supervisor)
         .await
         .context("redis can't be used")?;
-    put_bundles(store.clone(), catalog.current()).await?;
     let meter = context.telemetry.meter(METER);
+    let follower = follower(&config, &catalog, &store, (&health, &meter)).await?;
     capacity::tell(&config.intake, &catalog.current(), &store, &meter).await;
 
     let serving_stop = Shutdown::new();
@@ -96,10 +99,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         context.shutdown.clone(),
         config.drain_notice,
     );
-    let (looking, stop) = (
-        Box::pin(supervisor.watch("health", looking)),
-        serving_stop.clone(),
-    );
+    let looking = Box::pin(supervisor.watch("health", looking));
+    let stop = serving_stop.clone();
     // However the look ends, the serving ends with it.
     let looking = tokio::spawn(async move {
         looking.await;
@@ -111,8 +112,9 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let (pressure, polling) = watch_pressure(config.intake, &store, &metrics, stops).await;
     let clocks = redis_clock::watch(meter.clone(), store.clone(), SystemClock, serving_stop.clone());
     let clocks = supervisor.spawn("clock", clocks);
-    let looking_after = (config.templates.look_every, health, &meter);
-    let following = follow(&catalog, looking_after, &store, stops);
+    let put = putting(&catalog, &store);
+    let following = follower.run(config.templates.look_every, put, serving_stop.clone());
+    let following = supervisor.spawn("templates", following);
     let measures = (pressure, metrics, &meter);
     let known = (catalog, address_key(&config, &store).await?);
     let (services, workers) = services(config, &entrance, known, &store, measures, stops)?;
@@ -142,6 +144,9 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
 /// The templates, of which none may need links that are not made.
 async fn load_templates(config: &Config) -> anyhow::Result<LiveCatalog> {
     let (directory, makes_links) = (config.templates.directory.clone(), config.unsubscribe.is_set());
+    if directory.as_os_str().is_empty() {
+        return Ok(LiveCatalog::without_directory(makes_links));
+    }
     let catalog = tokio::task::spawn_blocking(move || LiveCatalog::load(&directory, makes_links))
         .await?
         .context("templates.directory can't be used")?;
@@ -228,22 +233,38 @@ async fn watch_pressure(
     (pressure, supervisor.spawn("pressure", poll.run(stop.clone())))
 }
 
-/// Keeps the templates as their directory has them.
-fn follow(
+/// What keeps the templates as their directory and the announcements have them. All that are there stand in Redis with its answer.
+async fn follower(
+    config: &Config,
     catalog: &Arc<LiveCatalog>,
-    (every, health, meter): (Duration, Health, &Meter),
     store: &Store,
-    (supervisor, stop): (&Supervisor, &Shutdown),
-) -> JoinHandle<()> {
-    let store = store.clone();
-    let publish = move |catalog| put_bundles(store.clone(), catalog);
-    let following = Follower::new(Arc::clone(catalog), health, meter);
-    supervisor.spawn("templates", following.run(every, publish, stop.clone()))
+    (health, meter): (&Health, &Meter),
+) -> anyhow::Result<Follower> {
+    put_bundles(store, &catalog.current(), &Catalog::default()).await?;
+    let follower = Follower::new(Arc::clone(catalog), health.clone(), meter);
+    let follows = config.templates.published.then_some(store);
+    Ok(follower.announced(follows, &putting(catalog, store)).await?)
 }
 
-/// Every bundle must stand in Redis before a message may pin it.
-async fn put_bundles(store: Store, catalog: Arc<Catalog>) -> anyhow::Result<()> {
-    for template in catalog.iter() {
+/// Every bundle must stand in Redis before a message may pin it: writes those that the catalog in use lacks.
+fn putting(
+    catalog: &Arc<LiveCatalog>,
+    store: &Store,
+) -> impl Fn(Arc<Catalog>) -> BoxFuture<'static, anyhow::Result<()>> + use<> {
+    let (used, store) = (Arc::clone(catalog), store.clone());
+    move |new| {
+        let (used, store) = (used.current(), store.clone());
+        async move { put_bundles(&store, &new, &used).await }.boxed()
+    }
+}
+
+/// Writes the bundles of a catalog that another one lacks.
+async fn put_bundles(store: &Store, catalog: &Catalog, there: &Catalog) -> anyhow::Result<()> {
+    let there: HashSet<BundleHash> = there.iter().map(|template| template.hash()).collect();
+    for template in catalog
+        .iter()
+        .filter(|template| !there.contains(&template.hash()))
+    {
         store
             .put_bundle(&template.hash().0, template.bundle_bytes())
             .await

@@ -18,6 +18,7 @@ pub mod incoming;
 pub mod listen;
 pub mod live_templates;
 pub mod object_url;
+mod published;
 pub mod redis;
 pub mod redis_clock;
 pub mod redis_connections;

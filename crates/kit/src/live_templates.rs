@@ -1,4 +1,4 @@
-//! Keeps a service's templates as their directory has them.
+//! Keeps a service's templates as their directory has them, and as they are published.
 //!
 //! What is broken is told by a log, a gauge and health's note, once for each change; the service goes on with what was good before.
 
@@ -6,22 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::metrics::{Counter, Gauge, Meter};
-use paceline_templates::{Catalog, Change, LiveCatalog};
+use paceline_store::{Store, StoreError};
+use paceline_templates::{Broken, Catalog, Change, LiveCatalog};
 
 use crate::Shutdown;
 use crate::health::Health;
+use crate::published::Announcing;
 
 /// Folders that health names.
 const NAMED_MAX: usize = 5;
 
-/// Follows a directory of templates.
+/// Follows a directory of templates, and what is announced in Redis.
 pub struct Follower {
     live: Arc<LiveCatalog>,
+    announcing: Option<Announcing>,
     health: Health,
     broken: Gauge<u64>,
     reloads: Counter<u64>,
     /// What was told last.
-    told: Vec<(String, String)>,
+    told: Vec<Broken>,
 }
 
 impl Follower {
@@ -29,20 +32,38 @@ impl Follower {
     pub fn new(live: Arc<LiveCatalog>, health: Health, meter: &Meter) -> Self {
         let broken = meter
             .u64_gauge("paceline.templates.broken")
-            .with_description("Folders of templates that can't be used as they stand")
+            .with_description("Templates that can't be used as their folders or what is published have them")
             .build();
         broken.record(0, &[]);
         let reloads = meter
             .u64_counter("paceline.templates.reloads")
-            .with_description("Times that the directory of templates was loaded anew")
+            .with_description("Times that templates were loaded anew")
             .build();
         Self {
             live,
+            announcing: None,
             health,
             broken,
             reloads,
             told: Vec::new(),
         }
+    }
+
+    /// Follows what is announced in `store`, too, if that is wished for, and looks at it for the first time: nothing announced, or nothing
+    /// that can be used, is no error. `publish` as below.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn announced<P, F>(mut self, store: Option<&Store>, publish: &P) -> Result<Self, StoreError>
+    where
+        P: Fn(Arc<Catalog>) -> F,
+        F: Future<Output = anyhow::Result<()>>,
+    {
+        if let Some(store) = store {
+            self.announcing = Some(Announcing::new(store.clone()));
+            self.look_at_announced(publish).await?;
+        }
+        Ok(self)
     }
 
     /// Looks each `every` until `stop`. `publish` is called with templates before they are used; if it fails, they are tried again.
@@ -55,36 +76,61 @@ impl Follower {
             let live = Arc::clone(&self.live);
             match tokio::task::spawn_blocking(move || live.look()).await {
                 Ok(None) => {}
-                Ok(Some(change)) => self.take(change, &publish).await,
+                Ok(Some(change)) => {
+                    self.take(change, &publish).await;
+                }
                 Err(error) => tracing::error!(%error, "loading templates ended badly"),
+            }
+            if let Err(error) = self.look_at_announced(&publish).await {
+                tracing::debug!(%error, "what templates are published is not known now");
             }
         }
     }
 
-    async fn take<P, F>(&mut self, change: Change, publish: &P)
+    async fn look_at_announced<P, F>(&mut self, publish: &P) -> Result<(), StoreError>
     where
         P: Fn(Arc<Catalog>) -> F,
         F: Future<Output = anyhow::Result<()>>,
     {
-        match publish(Arc::clone(&change.catalog)).await {
-            Ok(()) => self.adopt(&change),
-            Err(error) => tracing::warn!(error = format!("{error:#}"), "new templates are not used yet"),
+        let Some(announcing) = &mut self.announcing else {
+            return Ok(());
+        };
+        if let Some(published) = announcing.look().await? {
+            let change = self.live.publish(published);
+            let is_taken = self.take(change, publish).await;
+            if let Some(announcing) = &mut self.announcing
+                && !is_taken
+            {
+                announcing.look_again();
+            }
         }
-        self.tell(&change.broken);
+        Ok(())
     }
 
-    fn adopt(&self, change: &Change) {
+    /// Goes on with a change; false if that has to be tried again.
+    async fn take<P, F>(&mut self, change: Change, publish: &P) -> bool
+    where
+        P: Fn(Arc<Catalog>) -> F,
+        F: Future<Output = anyhow::Result<()>>,
+    {
+        self.tell(&change.broken);
+        // A directory that can't be read leaves the catalog as it is, and is looked at again and again.
         if !Arc::ptr_eq(&change.catalog, &self.live.current()) {
+            if let Err(error) = publish(Arc::clone(&change.catalog)).await {
+                tracing::warn!(error = format!("{error:#}"), "new templates are not used yet");
+                return false;
+            }
             self.reloads.add(1, &[]);
             tracing::info!(
                 templates = change.catalog.iter().count(),
                 "templates were loaded anew"
             );
         }
-        self.live.adopt(change);
+        self.live.adopt(&change);
+        true
     }
 
-    fn tell(&mut self, broken: &[(String, String)]) {
+    fn tell(&mut self, broken: &[Broken]) {
         if self.told == broken {
             return;
         }

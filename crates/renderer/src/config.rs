@@ -47,6 +47,7 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct TemplateSettings {
     pub directory: PathBuf,
+    pub published: bool,
     #[serde(with = "humantime_serde")]
     pub look_every: Duration,
     pub cache_max: ByteSize,
@@ -163,6 +164,12 @@ impl Settings for Config {
             return refuse(
                 "work.reclaim_idle",
                 "must be at least twice redis.command_timeout",
+            );
+        }
+        if !self.templates.published && self.templates.directory.as_os_str().is_empty() {
+            return refuse(
+                "templates.directory",
+                "is empty, and templates.published is false",
             );
         }
         if self.templates.missing_wait.is_zero() || self.templates.missing_wait > self.templates.missing_max {

@@ -79,6 +79,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let meter = context.telemetry.meter(METER);
     // Messages are rendered with what they pinned: nothing has to be published for them.
     let follower = Follower::new(Arc::clone(&catalog), health.clone(), &meter);
+    let follows = shared.templates.published.then_some(&store);
+    let follower = follower.announced(follows, &async |_| Ok(())).await?;
     let look_every = shared.templates.look_every;
     let following = follower.run(look_every, async |_| Ok(()), context.shutdown.clone());
     tasks.spawn(supervisor.watch("templates", following));
@@ -140,7 +142,11 @@ fn work(shared: &Arc<Shared>, supervisor: &Supervisor, context: &Context) -> Joi
 /// The templates, and what makes the links that some of them need.
 fn templates(config: &Config) -> anyhow::Result<(Arc<LiveCatalog>, Option<UnsubscribeLinks>)> {
     let links = config.unsubscribe.read()?;
-    let catalog = LiveCatalog::load(&config.templates.directory, links.is_some());
+    let directory = &config.templates.directory;
+    if directory.as_os_str().is_empty() {
+        return Ok((Arc::new(LiveCatalog::without_directory(links.is_some())), links));
+    }
+    let catalog = LiveCatalog::load(directory, links.is_some());
     let catalog = catalog.context("templates.directory can't be used")?;
     if links.is_none() {
         unsubscribe::refuse_without(catalog.current().with_category())?;

@@ -6,4 +6,5 @@ mod keys;
 mod listener;
 mod redis;
 mod redis_tasks;
+mod templates;
 mod tls;

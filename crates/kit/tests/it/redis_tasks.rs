@@ -10,7 +10,7 @@ use paceline_testkit::TestRedis;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn config(server: &TestRedis) -> StoreConfig {
+pub(crate) fn config(server: &TestRedis) -> StoreConfig {
     StoreConfig {
         url: server.url().to_owned(),
         tls: None,
