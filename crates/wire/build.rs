@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "suppression",
         "audit",
         "replay",
+        "publish",
         "stored",
     ]
     .map(|name| root.join(format!("paceline/v1/{name}.proto")));

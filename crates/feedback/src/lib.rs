@@ -1,5 +1,6 @@
 //! The feedback service: what providers say after they took a message, and what follows from it.
 
+mod announce;
 mod asked;
 mod audit;
 mod config;
@@ -13,6 +14,7 @@ mod intake;
 mod ledger_service;
 mod mailgun_signature;
 mod people;
+mod publish;
 mod queue;
 mod replay;
 mod retention;

@@ -12,16 +12,19 @@ use paceline_store::Store;
 use paceline_wire::v1::audit_service_server::AuditServiceServer;
 use paceline_wire::v1::events_service_server::EventsServiceServer;
 use paceline_wire::v1::ledger_service_server::LedgerServiceServer;
+use paceline_wire::v1::publish_service_server::PublishServiceServer;
 use paceline_wire::v1::replay_service_server::ReplayServiceServer;
 use paceline_wire::v1::stats_service_server::StatsServiceServer;
 use paceline_wire::v1::suppression_service_server::SuppressionServiceServer;
 
+use crate::announce::Announcer;
 use crate::asked::PeopleKey;
 use crate::audit::{AuditOf, Auditor};
 use crate::config::Config;
 use crate::event_metrics::Metrics;
 use crate::ledger_service::LedgerOf;
 use crate::people::People;
+use crate::publish::PublishOf;
 use crate::replay::ReplayOf;
 use crate::stats::StatsOf;
 use crate::subscribe::EventsOf;
@@ -31,13 +34,14 @@ use crate::tasks::{Parts, Tasks};
 use crate::{health, retention};
 
 /// What reflection lists beside health: the services that this process serves.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "paceline.v1.EventsService",
     "paceline.v1.LedgerService",
     "paceline.v1.StatsService",
     "paceline.v1.SuppressionService",
     "paceline.v1.AuditService",
     "paceline.v1.ReplayService",
+    "paceline.v1.PublishService",
 ];
 
 /// Under which meter its instruments are.
@@ -76,6 +80,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let parts = Parts {
         suppressions: suppressions(&config, &store, &ledger).await?,
         auditor: Auditor::new(ledger.clone()),
+        announcer: Announcer::new(ledger.clone(), store.clone()),
         metrics: Metrics::new(&meter),
         meter,
         ledger,
@@ -100,6 +105,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         .add_service(SuppressionServiceServer::new(suppressing))
         .add_service(AuditServiceServer::new(auditing))
         .add_service(ReplayServiceServer::new(ReplayOf::new(parts.ledger.clone())))
+        .add_service(PublishServiceServer::new(publishing(&parts)))
         .add_service(LedgerServiceServer::new(histories(&parts)?))
         .add_service(StatsServiceServer::new(StatsOf(parts.ledger.clone())));
     context.serves_web(web_address);
@@ -116,6 +122,11 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     admin_task.await?;
     served?;
     Ok(supervisor.outcome()?)
+}
+
+fn publishing(parts: &Parts) -> PublishOf {
+    let (ledger, announcer) = (parts.ledger.clone(), parts.announcer.clone());
+    PublishOf::new(ledger, announcer, Arc::new(SystemClock))
 }
 
 fn histories(parts: &Parts) -> anyhow::Result<LedgerOf> {

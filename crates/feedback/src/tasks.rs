@@ -12,6 +12,7 @@ use paceline_providers::sqs::SqsQueue;
 use paceline_store::{LogMode, Store};
 use tokio::task::{JoinError, JoinHandle};
 
+use crate::announce::Announcer;
 use crate::audit::Auditor;
 use crate::audit::share::Share;
 use crate::config::Config;
@@ -94,6 +95,7 @@ pub(crate) struct Parts {
     pub(crate) ledger: Ledger,
     pub(crate) suppressions: Suppressions,
     pub(crate) auditor: Auditor,
+    pub(crate) announcer: Announcer,
     pub(crate) meter: Meter,
     pub(crate) metrics: Metrics,
 }
@@ -117,6 +119,8 @@ impl Parts {
         tasks.until_stop("suppressions", keeper.run());
         let share = Share::new(self.auditor.clone(), config.audit, &self.meter);
         tasks.until_the_end("audit", share.run(SystemClock, stop.clone()));
+
+        tasks.until_the_end("announcements", self.announcer.clone().run(stop.clone()));
 
         let counts = Arc::new(Counts::default());
         let (intake, worker) = Intake::new(Effects {

@@ -38,6 +38,12 @@ pub mod reason {
     pub const LOG_FULL: &str = "log_full";
     /// There are as many stops as can be.
     pub const STOPS_FULL: &str = "stops_full";
+    /// Other content was published under that version; raise the version.
+    pub const VERSION_TAKEN: &str = "version_taken";
+    /// There are as many newer versions as are used; raise the version.
+    pub const VERSION_OUTDATED: &str = "version_outdated";
+    /// There are as many published templates, or versions of one, as can be.
+    pub const TEMPLATES_FULL: &str = "templates_full";
     /// Redis is at its memory's bound, or near it.
     pub const STORE_FULL: &str = "store_full";
     /// Redis did not answer: what was asked for may or may not have happened.

@@ -5,6 +5,7 @@ mod copy;
 mod failover;
 mod ledger;
 mod look_alike;
+mod publish;
 mod replay;
 mod running;
 mod sns;

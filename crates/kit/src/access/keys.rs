@@ -37,6 +37,8 @@ pub enum Scope {
     Operate,
     /// Listing, previewing and checking templates.
     Templates,
+    /// Publishing templates.
+    Publish,
     /// Leasing rates: for senders.
     Throttle,
     /// Reading addresses that are kept sealed, in clear, beside the scope of the call.
@@ -51,6 +53,7 @@ impl Scope {
             Self::Read => "read",
             Self::Operate => "operate",
             Self::Templates => "templates",
+            Self::Publish => "publish",
             Self::Throttle => "throttle",
             Self::Addresses => "addresses",
         }
@@ -170,7 +173,7 @@ impl Keys {
             let line = before.map_or(1, |before| before.lines().count().max(1));
             format!(
                 "line {line} or the entry there does not read; each [[key]] has name, sha256, tenant and scopes, of \
-                 enqueue, read, operate, templates and throttle"
+                 enqueue, read, operate, templates, publish, throttle and addresses"
             )
         })?;
         if file.key.is_empty() {

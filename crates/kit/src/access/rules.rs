@@ -55,7 +55,10 @@ impl Rule {
             "/paceline.v1.TemplatesService/List"
             | "/paceline.v1.TemplatesService/Preview"
             | "/paceline.v1.TemplatesService/TemplateStats"
-            | "/paceline.v1.TemplatesService/Check" => Self::Scope(Scope::Templates),
+            | "/paceline.v1.TemplatesService/Check"
+            | "/paceline.v1.PublishService/ListPublished" => Self::Scope(Scope::Templates),
+            // Templates are no tenant's.
+            "/paceline.v1.PublishService/Publish" => Self::AllTenants(Scope::Publish),
             "/paceline.v1.ThrottleService/Refresh"
             | "/paceline.v1.ThrottleService/Release"
             | "/paceline.v1.ThrottleService/Feedback" => Self::AllTenants(Scope::Throttle),
