@@ -27,8 +27,8 @@ pub(crate) use suppression::{
     SuppressionOptions,
 };
 pub(crate) use templates::{
-    AskedRenderer, CheckBundlesOptions, NewOptions, PreviewOptions, ReplayOptions, ReportFormat,
-    TemplatesCommand, TemplatesOptions,
+    AskedRenderer, CheckBundlesOptions, NewOptions, PreviewOptions, PublishOptions, PublishedOptions,
+    ReplayOptions, ReportFormat, TemplatesCommand, TemplatesOptions,
 };
 pub(crate) use throttle::{ByHand, Kind, ShowOptions, ThrottleCommand, ThrottleOptions, Way};
 pub(crate) use up::UpOptions;

@@ -5,6 +5,7 @@ mod check;
 mod new;
 mod page;
 mod preview;
+mod publish;
 mod replay;
 mod report;
 mod stats;
@@ -17,6 +18,8 @@ pub(crate) async fn run(target: &Target, options: TemplatesOptions) -> anyhow::R
         Some(TemplatesCommand::Check(options)) => check::run(&options),
         Some(TemplatesCommand::New(options)) => new::run(&options),
         Some(TemplatesCommand::Replay(options)) => replay::run(target, options).await,
+        Some(TemplatesCommand::Publish(options)) => publish::run(target, &options).await,
+        Some(TemplatesCommand::Published(options)) => publish::list(target, &options).await,
         Some(TemplatesCommand::Preview(options)) => preview::run(&options).await,
     }
 }

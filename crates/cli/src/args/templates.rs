@@ -42,6 +42,12 @@ pub(crate) enum TemplatesCommand {
     /// Renders the newest payloads that the ledger keeps of a template by a candidate, and tells which would fail or be others than what
     /// was sent: exit code 1 if any fails, 2 if none is kept.
     Replay(ReplayOptions),
+    /// Checks every bundle below a directory, and publishes them all or, if one may not be, none: kept by feedback, and used within seconds by
+    /// services that follow what is published. Exit code 0 if all are there, 1 if one was refused, 2 if the directory can't be read or feedback does not
+    /// answer; it may be repeated.
+    Publish(PublishOptions),
+    /// Lists what was published: version, when, hash, who, why; the newest of each template first.
+    Published(PublishedOptions),
     /// Renders an example on this machine and shows it in the browser, at desktop and phone width.
     Preview(PreviewOptions),
 }
@@ -92,6 +98,30 @@ pub(crate) struct ReplayOptions {
     /// How many messages, the newest first; at most 200.
     #[arg(long, default_value_t = 50, value_name = "COUNT")]
     pub(crate) messages: u32,
+}
+
+#[derive(Args)]
+pub(crate) struct PublishOptions {
+    #[command(flatten)]
+    pub(crate) asked: AskedFeedback,
+    /// A bundle, or a directory that has some at any depth.
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// The reason, for others to read.
+    #[arg(long, value_name = "TEXT", default_value = "not said")]
+    pub(crate) why: String,
+    /// Who says so.
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "unknown")]
+    pub(crate) who: String,
+}
+
+#[derive(Args)]
+pub(crate) struct PublishedOptions {
+    #[command(flatten)]
+    pub(crate) asked: AskedFeedback,
+    /// Of this template alone.
+    #[arg(value_name = "NAME", default_value = "")]
+    pub(crate) template: String,
 }
 
 #[derive(Args)]

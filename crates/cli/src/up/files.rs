@@ -98,7 +98,7 @@ impl Files {
     /// Links to unsubscribe lead to feedback's listener at `web`.
     pub(super) fn renderer(&self, web: SocketAddr) -> anyhow::Result<PathBuf> {
         let text = format!(
-            "address_key = \"{}\"\n{}\n[unsubscribe]\nbase_url = \"http://{web}\"\n{}[templates]\ndirectory = {}\n",
+            "address_key = \"{}\"\n{}\n[unsubscribe]\nbase_url = \"http://{web}\"\n{}[templates]\npublished = true\ndirectory = {}\n",
             self.address_key,
             self.common(self.renderer),
             self.link_keys(),
@@ -148,7 +148,7 @@ impl Files {
 
     pub(super) fn ingest(&self, web: SocketAddr) -> anyhow::Result<PathBuf> {
         let text = format!(
-            "digest_key = \"{}\"\naddress_key = \"{}\"\n{}\n[unsubscribe]\nbase_url = \"http://{web}\"\n[templates]\ndirectory = {}\n{IDENTITY}",
+            "digest_key = \"{}\"\naddress_key = \"{}\"\n{}\n[unsubscribe]\nbase_url = \"http://{web}\"\n[templates]\npublished = true\ndirectory = {}\n{IDENTITY}",
             self.digest_key,
             self.address_key,
             self.common(self.listen),
