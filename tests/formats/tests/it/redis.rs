@@ -10,7 +10,7 @@ use paceline_domain::machine::Outcome;
 use paceline_domain::record::State;
 use paceline_domain::suppression::{Suppressed, SuppressionReason};
 use paceline_store::throttle::{Known, Leadership, PartBody};
-use paceline_store::{Addressee, BucketState, Change, Claimed, Redrive, Report};
+use paceline_store::{Addressee, Announced, BucketState, Change, Claimed, Redrive, Report};
 use paceline_testkit::TestRedis;
 use paceline_wire::v1;
 use prost::Message as _;
@@ -219,6 +219,11 @@ async fn stops_suppressions_bundles_and_rates_are_read() -> anyhow::Result<()> {
             store.get_bundle(&redis::BUNDLE).await?.as_deref() == Some(b"a bundle"),
             "no bundle"
         );
+        let announcements = store.announcements().await?;
+        ensure!(announcements.unreadable.is_empty(), "{announcements:?}");
+        // Earlier releases announced nothing.
+        let is_it = |announced: &Announced| *announced == redis::announced();
+        ensure!(announcements.announced.iter().all(is_it), "{announcements:?}");
         rates(bench).await
     })
     .await

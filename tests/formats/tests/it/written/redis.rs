@@ -16,9 +16,9 @@ use paceline_domain::suppression::SuppressionReason;
 use paceline_domain::time::Millis;
 use paceline_store::throttle::{Commit, Known, Leadership, RateKey, Snapshot};
 use paceline_store::{
-    Addressee, Change, ClaimItem, Claimant, Claimed, Durability, Enqueued, Entry, EntryBody, HandOff,
-    LogMode, LogUse, NewMessage, Redrive, Report, Stage, Stopped, Store, StoreConfig, StreamKey, Suppression,
-    Verdict,
+    Addressee, Announced, Change, ClaimItem, Claimant, Claimed, Durability, Enqueued, Entry, EntryBody,
+    HandOff, LogMode, LogUse, NewMessage, Redrive, Report, Stage, Stopped, Store, StoreConfig, StreamKey,
+    Suppression, Verdict,
 };
 use paceline_testkit::TestRedis;
 use paceline_wire::v1;
@@ -73,6 +73,15 @@ const fn id(number: u8) -> MessageId {
 pub(crate) const ADDRESS: AddressHash = AddressHash([0x5a; 16]);
 pub(crate) const BUNDLE: [u8; 32] = [0xbd; 32];
 pub(crate) const STOP: &str = "stop-1";
+
+/// What is published.
+pub(crate) fn announced() -> Announced {
+    Announced {
+        name: "welcome".to_owned(),
+        version: 3,
+        hash: BUNDLE,
+    }
+}
 
 /// The key whose rate is kept.
 pub(crate) fn rate_key() -> RateKey {
@@ -442,6 +451,7 @@ async fn others(bench: &Bench) -> anyhow::Result<()> {
     store.suppression_bucket_complete(ADDRESS.0[0], &run).await?;
     store.check_address_key("fingerprint").await?;
     store.put_bundle(&BUNDLE, Bytes::from_static(b"a bundle")).await?;
+    store.announce(&[announced()], &[], 7).await?;
     Ok(())
 }
 
