@@ -59,7 +59,13 @@ fn an_edit_is_taken_once_it_has_come_to_rest() {
 #[test]
 fn what_has_not_changed_is_not_compiled_again() {
     let folder = tempfile::tempdir().expect("a folder");
-    write(folder.path(), "a", &version(1));
+    // What is built of it has another hash.
+    let mut styled = version(1);
+    styled.insert(
+        "body.html.hbs".to_owned(),
+        b"<style>p{top:0}</style><p>x</p>".to_vec(),
+    );
+    write(folder.path(), "a", &styled);
     let live = load(folder.path());
     let before = live.current().get("a", None).expect("there");
     write(folder.path(), "a@2", &version(2));
