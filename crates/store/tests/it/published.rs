@@ -40,7 +40,7 @@ async fn what_is_announced_is_seen_with_another_revision_each_time() {
 
     let third = announced("a", 2, 3);
     store
-        .announce(&[third.clone()], &[first], 8)
+        .announce(std::slice::from_ref(&third), &[first], 8)
         .await
         .expect("written");
     assert_ne!(revision().await, before);
