@@ -221,6 +221,10 @@ mod tests {
         for (key, text) in [
             ("digest_key", format!("digest_key = \"short\"\n{IDENTITY}")),
             (
+                "templates.directory",
+                format!("{NEEDED}templates.directory = \"\"\n{IDENTITY}"),
+            ),
+            (
                 "intake.bytes_max",
                 format!("{NEEDED}intake.bytes_max = \"1MiB\"\n{IDENTITY}"),
             ),

@@ -230,6 +230,7 @@ mod tests {
             ("work.batch_max", "[work]\nbatch_max = 501"),
             ("work.ready_min", "[work]\nready_min = 0"),
             ("work.reclaim_idle", "[work]\nreclaim_idle = \"1s\""),
+            ("templates.directory", "[templates]\ndirectory = \"\""),
             ("templates.missing_wait", "[templates]\nmissing_wait = \"25h\""),
             ("templates.look_every", "[templates]\nlook_every = \"1ms\""),
             (
