@@ -19,7 +19,7 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::bundle::{self, FILES_MAX, Files};
+use crate::bundle::{self, Files, InvalidBundle};
 use crate::finding::{Finding, Rule};
 use crate::manifest::{Authoring, Manifest};
 use crate::preheader;
@@ -234,9 +234,12 @@ impl<'a> Build<'a> {
         let Some(sources) = self.sources() else {
             return;
         };
-        let inlined = inline::inline(&sources);
-        for (file, text) in inlined.changed {
-            self.built.files.insert(file, text.into_bytes());
+        let mut inlined = inline::inline(&sources);
+        let changed = inlined.changed.into_iter();
+        let changed: Vec<_> = changed.map(|(file, text)| (file, text.into_bytes())).collect();
+        if let Err(too_large) = self.add(changed) {
+            let text = format!("its CSS is not inlined: with it, {too_large}");
+            inlined.warnings = vec![Finding::new(Rule::NotInlined, HTML, text)];
         }
         for warning in inlined.warnings {
             let warning = match &self.built.origin {
@@ -256,9 +259,17 @@ impl<'a> Build<'a> {
             .sources()
             .and_then(|sources| text::derive(&sources))
             .unwrap_or_default();
-        if self.built.files.len() + derived.len() <= FILES_MAX {
-            self.built.files.extend(derived);
-        }
+        // Where there is no room for it, each email's is derived.
+        let _ = self.add(derived);
+    }
+
+    /// Adds files, or replaces them, if the bundle stays within its bounds.
+    fn add(&mut self, files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<(), InvalidBundle> {
+        let mut with = self.built.files.clone();
+        with.extend(files);
+        bundle::check_built_bounds(&with)?;
+        self.built.files = with;
+        Ok(())
     }
 
     /// Preheader and color scheme, and a manifest without what asked for all this.

@@ -79,7 +79,7 @@ pub(crate) fn check_bounds(files: &Files) -> Result<(), InvalidBundle> {
 }
 
 /// Holds built files to the bounds of a bundle.
-fn check_built_bounds(files: &Files) -> Result<(), InvalidBundle> {
+pub(crate) fn check_built_bounds(files: &Files) -> Result<(), InvalidBundle> {
     check_within(files, |path| {
         if path.ends_with(".hbs") {
             BUILT_BYTES_MAX

@@ -30,10 +30,11 @@ mod url;
 mod uses;
 mod value;
 
-pub(crate) use compile::{Compiled, compile};
+pub(crate) use compile::{Compiled, TAGS_MAX, compile};
 pub use error::{RenderError, RenderFault};
 pub use meter::Limits;
 pub(crate) use meter::{Meter, cpu_time};
+pub(crate) use partials::INLINE_MAX;
 pub(crate) use render::render;
 pub(crate) use skeleton::HOLE;
 pub(crate) use uses::{Step, Use};

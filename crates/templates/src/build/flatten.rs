@@ -293,6 +293,9 @@ impl Flat<'_> {
 
     /// The end of an element that is not shown, such as a preheader.
     fn end_of_hidden(&mut self, at: usize, tag: &Tag) -> Result<Option<usize>, NotFlat> {
+        if tag.is_computed && (tag.attribute("style").is_some() || self.brings_attributes(tag)) {
+            return Err(NotFlat::Depends);
+        }
         let Some(style) = tag.attribute("style") else {
             return Ok(None);
         };
@@ -318,6 +321,24 @@ impl Flat<'_> {
         }
         self.hidden_unclosed += 1;
         Ok(None)
+    }
+
+    /// True if what handlebars writes in a tag may be an attribute.
+    fn brings_attributes(&self, tag: &Tag) -> bool {
+        let in_value = |at: usize| {
+            let values = tag
+                .attributes
+                .iter()
+                .filter_map(|attribute| attribute.value.clone());
+            values.into_iter().any(|value| value.contains(&at))
+        };
+        self.words.mustaches.iter().any(|mustache| {
+            let is_block = matches!(
+                mustache.kind,
+                Kind::Open | Kind::Else | Kind::Close | Kind::Nothing
+            );
+            tag.range.contains(&mustache.range.start) && !is_block && !in_value(mustache.range.start)
+        })
     }
 }
 

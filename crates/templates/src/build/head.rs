@@ -73,10 +73,10 @@ fn behind(sources: &[Source], names: &BTreeMap<String, usize>, name: &str) -> Re
         seen.push(file);
         let source = &sources[file];
         if let Some(tag) = starts(source).find(|tag| tag.name == name) {
-            if is_given && name == "body" {
+            if name == "body" && (is_given || in_block(source, tag.range.start)) {
                 return Err(format!(
-                    "preheader: <body> is in {}, which is included with values of its own, so that the preheader's would be \
-                     others there; include it without",
+                    "preheader: <body> is in {}, and there in a block, or included in one or with values of its own, so that the \
+                     preheader's values would be others there; let <body> stand in no block, and include its file without values",
                     source.path
                 ));
             }
@@ -89,9 +89,20 @@ fn behind(sources: &[Source], names: &BTreeMap<String, usize>, name: &str) -> Re
             .mustaches
             .iter()
             .filter(|tag| matches!(tag.kind, Kind::Partial | Kind::Layout));
-        wanted.extend(included.filter_map(|tag| Some((*names.get(&tag.name)?, is_given || tag.is_given))));
+        wanted.extend(included.filter_map(|tag| {
+            let is_apart = is_given || tag.is_given || in_block(source, tag.range.start);
+            Some((*names.get(&tag.name)?, is_apart))
+        }));
     }
     Ok(None)
+}
+
+/// True of a place within a block, which may be there for some data, or know other values.
+fn in_block(source: &Source, at: usize) -> bool {
+    source.mustaches.iter().any(|tag| {
+        let close = tag.close.map(|close| source.mustaches[close].range.start);
+        tag.range.start < at && close.is_some_and(|close| close > at)
+    })
 }
 
 fn behind_end(source: &Source, name: &str) -> Option<Place> {

@@ -174,6 +174,14 @@ impl Scanner<'_> {
         Some(self.next - 1)
     }
 
+    /// True of a block whose content is no more of a tag's name: `<tr{{#if x}} class="x"{{/if}}>`.
+    fn begins_attribute(&self) -> bool {
+        let ahead = self.mustaches[self.next.min(self.mustaches.len())..].iter();
+        let here = ahead.take_while(|tag| tag.range.start <= self.at);
+        let here = here.into_iter().find(|tag| tag.range.start == self.at);
+        here.is_some_and(|tag| tag.kind == Kind::Open && self.byte(tag.range.end).is_ascii_whitespace())
+    }
+
     /// A step in a place where mustaches are no pieces of their own; true if it was over one.
     fn step(&mut self) -> bool {
         let is_mustache = self.mustache().is_some();
@@ -246,12 +254,10 @@ impl Scanner<'_> {
                 b' ' | b'\t' | b'\n' | b'\r' | b'\x0c' | b'/' | b'>'
             )
         {
-            let before = self.at;
-            if self.mustache().is_some() {
-                is_computed = true;
-            } else {
-                self.at = before + 1;
+            if self.at > name_begin && self.begins_attribute() {
+                break;
             }
+            is_computed |= self.step();
         }
         let name_end = self.at;
         let name = self.source[name_begin..name_end].to_ascii_lowercase();
@@ -440,6 +446,8 @@ mod tests {
             ),
             ("<img src=a/><br/>", "<img src=a/> <br>"),
             ("<td {{a}}=\"b\" c>", "<td* =\"b\"=- c=->"),
+            ("<TR{{#if a}} b=c{{/if}}>x", "<tr* b=c{{/if}}*> T\"x\""),
+            ("<h{{#if a}}1{{/if}}>", "<h{{#if a}}1{{/if}}*>"),
         ] {
             assert_eq!(shown(source), expected, "{source}");
         }

@@ -12,6 +12,8 @@ use mrml::prelude::render::RenderOptions;
 
 use super::markup::{self, Attribute, Piece};
 use super::mustache::{self, Kind, Mustache, line_at};
+use crate::bundle::BUILT_BYTES_MAX;
+use crate::engine::TAGS_MAX;
 
 /// Elements within each other, and all of them: mrml recurses into each.
 const NESTING_MAX: usize = 64;
@@ -74,8 +76,11 @@ type Problem = (Option<usize>, String);
 /// The html, and the source's line of each of its lines, where that is known.
 pub(super) fn to_html(source: &str) -> Result<(String, Vec<Option<usize>>), Vec<Problem>> {
     let whole = |text: &str| vec![(None, text.to_owned())];
-    let mustaches =
-        mustache::scan(source).ok_or_else(|| whole("its tags of handlebars are not understood"))?;
+    let mustaches = mustache::scan(source).ok_or_else(|| {
+        whole(&format!(
+            "its tags of handlebars are not understood, or more than {TAGS_MAX}"
+        ))
+    })?;
     let pieces = markup::scan(source, &mustaches);
     let problems = problems(source, &pieces);
     if !problems.is_empty() {
@@ -100,6 +105,12 @@ pub(super) fn to_html(source: &str) -> Result<(String, Vec<Option<usize>>), Vec<
     };
     let html = parsed.element.render(&options);
     let html = html.map_err(|error| whole(&format!("can't be rendered: {error}")))?;
+    if html.len() > BUILT_BYTES_MAX {
+        return Err(whole(&format!(
+            "the html made of it has {} bytes; at most {BUILT_BYTES_MAX} are allowed",
+            html.len()
+        )));
+    }
     let html = html.replacen(BASE, BASE_APART, 1);
     restore(&html, source, &mustaches, &begin)
 }

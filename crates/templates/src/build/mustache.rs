@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use crate::engine::TAGS_MAX;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Prints, escaped.
@@ -38,7 +40,7 @@ pub(super) struct Mustache {
     pub(super) close: Option<usize>,
 }
 
-/// All tags in order; `None` if they are not understood.
+/// All tags in order; `None` if they are not understood, or more than the engine takes.
 pub(super) fn scan(source: &str) -> Option<Vec<Mustache>> {
     let mut tags = Vec::new();
     let mut open = Vec::new();
@@ -57,6 +59,9 @@ pub(super) fn scan(source: &str) -> Option<Vec<Mustache>> {
             let length = comment_len(rest).or_else(|| tag_len(rest))?;
             (kind_of(&rest[2..length - 2]), length)
         };
+        if tags.len() == TAGS_MAX {
+            return None;
+        }
         let range = begin..begin + length;
         let (name, is_given) = name_of(kind, &source[range.clone()]);
         tags.push(Mustache {

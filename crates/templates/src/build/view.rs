@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::rc::Rc;
 
 use super::markup::{self, Piece, Tag};
 use super::mustache::{self, Kind, Mustache, line_at};
+use crate::engine::INLINE_MAX;
 
 /// Partials within each other, as in the engine.
 const DEPTH_MAX: usize = 16;
@@ -102,9 +104,21 @@ pub(super) struct View<'a> {
 /// What is around a place.
 #[derive(Clone, Default)]
 struct Around {
-    block: Option<Box<(Part, Around)>>,
-    inline: Vec<(String, Part)>,
+    block: Option<Rc<(Part, Around)>>,
+    inline: Rc<Vec<(String, Part)>>,
     depth: usize,
+}
+
+impl Around {
+    /// Adds definitions, of which the engine takes so many.
+    fn define(&mut self, defined: impl IntoIterator<Item = (String, Part)>) -> Result<(), NoView> {
+        let inline = Rc::make_mut(&mut self.inline);
+        inline.extend(defined);
+        if inline.len() > INLINE_MAX {
+            return Err(NoView::NotUnderstood);
+        }
+        Ok(())
+    }
 }
 
 /// Pieces of a source.
@@ -224,14 +238,9 @@ impl<'a> View<'a> {
             Kind::Raw => self.prints_html = true,
             Kind::Inline => {
                 let pieces = at + 1..close()?;
-                around.inline.push((
-                    tag.name.clone(),
-                    Part {
-                        file,
-                        pieces: pieces.clone(),
-                    },
-                ));
-                return Ok(pieces.end);
+                let end = pieces.end;
+                around.define([(tag.name.clone(), Part { file, pieces })])?;
+                return Ok(end);
             }
             Kind::Layout => {
                 let pieces = at + 1..close()?;
@@ -250,14 +259,15 @@ impl<'a> View<'a> {
             return Err(NoView::NotUnderstood);
         }
         if name == BLOCK {
-            let (part, mut outer) = *around.block.clone().ok_or(NoView::NotUnderstood)?;
+            let (part, outer) = around.block.as_deref().ok_or(NoView::NotUnderstood)?;
+            let mut outer = outer.clone();
             outer.depth = around.depth + 1;
-            return self.walk(&part, &outer);
+            return self.walk(part, &outer);
         }
         let mut inside = around.clone();
         inside.depth += 1;
         if let Some(block) = &block {
-            inside.inline.extend(self.defined_in(block)?);
+            inside.define(self.defined_in(block)?)?;
         }
         let defined = inside.inline.iter().rev().find(|(defined, _)| defined == name);
         let part = match (defined, self.names.get(name)) {
@@ -268,16 +278,17 @@ impl<'a> View<'a> {
             }
             (None, None) => block.clone().ok_or(NoView::NotUnderstood)?,
         };
-        inside.block = block.map(|block| Box::new((block, around.clone())));
+        inside.block = block.map(|block| Rc::new((block, around.clone())));
         self.walk(&part, &inside)
     }
 
     /// What is defined at the top of a layout's block.
-    fn defined_in(&self, block: &Part) -> Result<Vec<(String, Part)>, NoView> {
+    fn defined_in(&mut self, block: &Part) -> Result<Vec<(String, Part)>, NoView> {
         let source = &self.sources[block.file];
         let mut defined = Vec::new();
         let mut at = block.pieces.start;
         while at < block.pieces.end {
+            self.steps += 1;
             if let Piece::Mustache(index) = source.pieces[at] {
                 let tag = &source.mustaches[index];
                 if let Some(close) = tag.close {

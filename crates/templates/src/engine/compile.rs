@@ -8,7 +8,7 @@ use super::program::Program;
 use super::source;
 
 /// Tags of one file. The parser's time grows with their number times the file's size.
-const TAGS_MAX: usize = 2_000;
+pub(crate) const TAGS_MAX: usize = 2_000;
 /// Brackets of one file, of each kind: the parser recurses into them. Counted in the bare text, CSS included, since only the
 /// parser knows for sure what is inside a tag.
 const BRACKETS_MAX: usize = 4_000;

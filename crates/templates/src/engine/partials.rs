@@ -25,7 +25,7 @@ const ELEMENTS_MAX: usize = 16_000;
 const DEPTH_MAX: usize = 16;
 
 /// Definitions by `{{#*inline}}` that one place sees: each block within another has a list of them.
-const INLINE_MAX: usize = 64;
+pub(crate) const INLINE_MAX: usize = 64;
 
 /// Begins the names of the blocks that stand for partials; no author can write it.
 const MARK: &str = "> ";

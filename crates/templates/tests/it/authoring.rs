@@ -138,11 +138,28 @@ fn a_layout_s_body_has_the_preheader_and_its_head_the_color_scheme() {
         "body.html.hbs".to_owned(),
         b"{{#> layout name=\"x\"}}<p>x</p>{{/layout}}".to_vec(),
     );
-    assert!(
-        findings(&files)[0].contains("partials/layout.hbs, which is included with values of its own"),
-        "{:?}",
-        findings(&files)
-    );
+    let is_refused = |files: &Files, file: &str| {
+        let found = findings(files);
+        let told = format!(
+            "preheader: <body> is in {file}, and there in a block, or included in one or with values"
+        );
+        assert!(found.iter().any(|text| text.contains(&told)), "{found:?}");
+    };
+    is_refused(&files, "partials/layout.hbs");
+    for html in [
+        "{{#with o}}{{#> layout}}x{{/layout}}{{/with}}",
+        "{{#if o}}{{> layout}}{{else}}x{{/if}}",
+    ] {
+        files.insert("body.html.hbs".to_owned(), html.as_bytes().to_vec());
+        is_refused(&files, "partials/layout.hbs");
+    }
+    for html in [
+        "{{#with o}}<html><body>x</body></html>{{/with}}",
+        "{{#if o}}<body>x</body>{{/if}}",
+    ] {
+        files.insert("body.html.hbs".to_owned(), html.as_bytes().to_vec());
+        is_refused(&files, "body.html.hbs");
+    }
     let there = with_manifest(
         "color_scheme = \"light\"\n",
         "<head><META name=\"Color-Scheme\" content=\"dark\"></head>",
@@ -372,19 +389,94 @@ fn hostile_sources_are_built_within_bounds() {
         &format!("p{{background:url(https://e.x/{})}}", "x".repeat(2_000)),
         &nested("<p>x</p>", 500),
     );
+    let found = check(&grown);
     assert!(
-        findings(&grown)
-            .iter()
-            .any(|text| text.contains(&format!("at most {BUILT_BYTES_MAX} are allowed"))),
-        "{:?}",
-        findings(&grown)
+        found.len() == 1
+            && found[0].rule == Rule::NotInlined
+            && found[0]
+                .description
+                .contains(&format!("at most {BUILT_BYTES_MAX} are allowed")),
+        "{found:?}"
     );
+    assert_eq!(build(&grown).expect("builds"), grown);
     let large = styled("", &nested("x", FILE_BYTES_MAX));
     assert!(
         findings(&large)
             .iter()
             .any(|text| text.contains(&format!("at most {FILE_BYTES_MAX} are allowed")))
     );
+}
+
+#[test]
+fn what_includes_too_much_is_not_built() {
+    let mut files = files_with(&[("body.txt.hbs", None)]);
+    let mut put =
+        |name: &str, source: String| files.insert(format!("partials/{name}.hbs"), source.into_bytes());
+    put("q", String::new());
+    put("p", "{{> q}}".repeat(1_990));
+    for level in 1..12 {
+        put(
+            &format!("l{level}"),
+            format!("{{{{#> l{}}}}}{{{{/l{}}}}}", level + 1, level + 1),
+        );
+    }
+    put("l12", "{{> p}}".repeat(60));
+    let many = |count: usize| {
+        let inline: String = (0..count)
+            .map(|number| format!("{{{{#*inline \"a{number}\"}}}}{{{{/inline}}}}"))
+            .collect();
+        format!("<style>p{{top:0}}</style>{inline}<p>x</p>{{{{#> l1}}}}{{{{/l1}}}}")
+    };
+    for (count, told) in [(60, "too many elements"), (65, "can't be followed")] {
+        files.insert("body.html.hbs".to_owned(), many(count).into_bytes());
+        let found = findings(&files);
+        assert!(found.iter().any(|text| text.contains(told)), "{count}: {found:?}");
+    }
+    for source in [
+        "{{a}}".repeat(2_001),
+        format!(
+            "<mjml><mj-body><mj-raw>{}</mj-raw></mj-body></mjml>",
+            "{{a}}".repeat(2_001)
+        ),
+    ] {
+        let file = if source.starts_with("<mjml") {
+            "body.mjml.hbs"
+        } else {
+            "body.html.hbs"
+        };
+        let files = files_with(&[("body.html.hbs", None), (file, Some(&source))]);
+        assert!(findings(&files)[0].contains("2000"), "{:?}", findings(&files));
+    }
+    let font = format!(
+        "<mjml><mj-head><mj-attributes><mj-all font-family=\"{}\"/></mj-attributes></mj-head><mj-body><mj-section><mj-column>{}</mj-column></mj-section></mj-body></mjml>",
+        "x".repeat(20_000),
+        "<mj-text/>".repeat(1_500)
+    );
+    let found = findings(&mjml(&font));
+    assert!(
+        found.len() == 1 && found[0].starts_with("body.mjml.hbs: the html made of it has "),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_template_that_grows_past_its_bounds_stays_as_it_is_written() {
+    let html = format!(
+        "<style>td{{padding:0;margin:0;color:red;font-size:1px;line-height:2;border:0;font-family:Helvetica,Arial,Verdana,sans-serif;background:none}}</style><table>{}</table>",
+        "<tr><td>x</td></tr>".repeat(1_400)
+    );
+    let files = files_with(&[("body.html.hbs", Some(&html))]);
+    let found = check(&files);
+    assert!(found.len() == 1 && found[0].rule == Rule::NotInlined, "{found:?}");
+    assert_eq!(build(&files).expect("builds"), files);
+    let text = "<p>x</p>".repeat(6_000);
+    let mut files = files_with(&[("body.html.hbs", Some(&text)), ("body.txt.hbs", None)]);
+    let example = format!("{{\"a\": \"{}\"}}", "x".repeat(51_000));
+    for number in 0..9 {
+        files.insert(format!("examples/{number}.json"), example.clone().into_bytes());
+    }
+    assert_eq!(build(&files).expect("builds"), files);
+    assert!(Template::from_files(&files).is_ok());
 }
 
 /// What sources are made of.

@@ -223,6 +223,11 @@ fn what_can_t_be_known_keeps_to_the_sheet() {
             3,
             "only the data knows",
         ),
+        (
+            "<p{{#if k}} class=\"a\"{{/if}}>x</p><p>y</p>",
+            1,
+            "only the data knows",
+        ),
         ("<p>\n{{#if k}}<b>{{/if}}x</p><p>y</p>", 2, "must end within"),
         (
             "<div>{{#if k}}<p>x{{else}}<p class=a>{{/if}}</p></div><p>y</p>",

@@ -7,6 +7,7 @@ use super::super::css::{self, Declaration};
 use super::super::markup::{Piece, Tag};
 use super::super::view::{Source, View};
 use super::{Inlined, Match, Matcher, Sheet, unescaped};
+use crate::bundle::BUNDLE_BYTES_MAX;
 
 /// The warnings of a kind.
 const WARNINGS_MAX: usize = 10;
@@ -26,6 +27,8 @@ pub(super) struct Writing<'a> {
     /// The properties that elements have by them.
     properties: BTreeSet<String>,
     warned: usize,
+    /// Of what is written into elements.
+    bytes: usize,
     inlined: Inlined,
 }
 
@@ -46,6 +49,7 @@ impl<'a> Writing<'a> {
             matched: BTreeSet::new(),
             properties: BTreeSet::new(),
             warned: 0,
+            bytes: 0,
             inlined,
         }
     }
@@ -80,6 +84,11 @@ impl<'a> Writing<'a> {
                 self.leave(source, tag, false, false);
             } else if !text.is_empty() {
                 self.edits.entry(file).or_default().push(edit(source, tag, &text));
+                self.bytes += text.len();
+            }
+            // No bundle has so much: none of it is taken.
+            if self.bytes > BUNDLE_BYTES_MAX {
+                return;
             }
         }
     }
