@@ -7,6 +7,7 @@
 use std::fmt;
 
 use http::Uri;
+use percent_encoding::percent_decode_str;
 
 use crate::settings::SettingsError;
 
@@ -16,8 +17,8 @@ const PREFIXES_MAX: usize = 32;
 const SETTING: &str = "attachments.url_prefixes";
 /// RFC 3986, 2: all that an address is made of, but for the `#` that begins a fragment.
 const PUNCTUATION: &[u8] = b"-._~:/?[]@!$&'()*+,;=%";
-/// What may be read as a dot, a slash, a backslash or an end, by a server that decodes once or twice.
-const ENCODED: [&str; 8] = ["%2e", "%2f", "%5c", "%00", "%252e", "%252f", "%255c", "%2500"];
+/// What divides a path, or ends it, for one server or another.
+const STRUCTURE: [char; 5] = ['.', '/', '\\', ';', '\0'];
 
 /// What is wrong with an address. Names no part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +33,9 @@ pub enum UrlProblem {
     NotHttps,
     #[error("has a user or a password")]
     Credentials,
-    #[error("has a path with dot segments, or with encoded dots, slashes or backslashes")]
+    #[error(
+        "has a path with dot segments, with encoded dots, slashes, backslashes or semicolons, or with bytes that are no UTF-8"
+    )]
     Path,
     #[error("is not below one of {SETTING}")]
     NotAllowed,
@@ -202,11 +205,21 @@ fn encoding_is_whole(url: &str) -> bool {
 }
 
 fn path_is_plain(path: &str) -> bool {
-    let lower = path.to_ascii_lowercase();
-    !ENCODED.iter().any(|encoded| lower.contains(encoded))
+    decodes_to_itself(path)
         && path
             .split('/')
             .all(|segment| !matches!(segment.split(';').next(), Some("." | "..")))
+}
+
+/// True if a server that decodes once or twice divides the path as one that does not: what is no UTF-8, overlong dots among it, is read by
+/// everybody in a way of his own.
+fn decodes_to_itself(path: &str) -> bool {
+    let structure = |text: &str| text.matches(STRUCTURE).count();
+    let Ok(once) = percent_decode_str(path).decode_utf8() else {
+        return false;
+    };
+    let twice = percent_decode_str(&once).decode_utf8();
+    twice.is_ok_and(|twice| structure(&twice) == structure(path))
 }
 
 #[cfg(test)]
@@ -243,6 +256,7 @@ mod tests {
                 0,
             ),
             ("https://files.example/mail/..a/b..", 0),
+            ("https://files.example/mail/a;b/%C3%A4%25.pdf", 0),
             ("https://files.example/mail//a", 0),
             ("http://127.0.0.1:9000/mail/a", 1),
             ("https://bucket.example:8443/a", 2),
@@ -297,6 +311,12 @@ mod tests {
             "%252e%252e/a",
             "%252Fa",
             "a%00.pdf",
+            "..%3b/a",
+            "a%3Bb",
+            "a%253bb",
+            "%c0%ae%c0%ae/a",
+            "%E0%80%AE/a",
+            "%25c0%25af",
         ] {
             refused(&format!("{STORE}{path}"), UrlProblem::Path);
         }
