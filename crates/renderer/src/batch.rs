@@ -35,6 +35,9 @@ const LONE_DELIVERIES_MAX: u32 = 5;
 /// Messages that a stop has met, in one script.
 const STOPPED_MAX: usize = 500;
 
+/// In place of a hash that is not where this release looks for it: a later one may have put it elsewhere, and its message waits for that.
+const ELSEWHERE: BundleHash = BundleHash([0; 32]);
+
 /// What is decided of each message.
 #[derive(Default)]
 struct Fates {
@@ -50,8 +53,8 @@ pub(crate) struct Batch {
     shared: Arc<Shared>,
     shard: u16,
     stop: Shutdown,
-    /// How long it may wait for room for what must be fetched.
-    patience: Duration,
+    /// Held while what was taken over is not at its end, files that it lacks included.
+    lone: Option<Arc<()>>,
     /// True once the store has failed.
     failed: AtomicBool,
 }
@@ -59,18 +62,18 @@ pub(crate) struct Batch {
 impl Batch {
     pub(crate) fn new(shared: Arc<Shared>, shard: u16, stop: Shutdown) -> Self {
         Self {
-            patience: shared.attached.settings.timeout,
             shared,
             shard,
             stop,
+            lone: None,
             failed: AtomicBool::new(false),
         }
     }
 
-    /// Of entries that were taken over while its reader waits: what finds no room at once is put off.
-    pub(crate) fn taken_over(shared: Arc<Shared>, shard: u16, stop: Shutdown) -> Self {
+    /// Of an entry that was taken over. Holds `lone` until it is at its end.
+    pub(crate) fn taken_over(shared: Arc<Shared>, shard: u16, stop: Shutdown, lone: Arc<()>) -> Self {
         Self {
-            patience: Duration::ZERO,
+            lone: Some(lone),
             ..Self::new(shared, shard, stop)
         }
     }
@@ -101,7 +104,7 @@ impl Batch {
         }
         let (asked, remote) = fetched::part(self.part(asked, &mut fates));
         Box::pin(self.finish(asked, fates)).await;
-        self.fetch(remote).await;
+        Box::pin(self.fetch(remote)).await;
     }
 
     /// Renders what has all that it needs, and settles the fates of all.
@@ -225,18 +228,7 @@ impl Batch {
         let (mut tasks, mut failed) = self.assign(asked, templates, fates);
         while !tasks.is_empty() || !failed.is_empty() {
             for (attempt, why) in std::mem::take(&mut failed) {
-                attempt.log(&why);
-                let late = |hash| self.is_late(&attempt.job, Need::Bundle(hash));
-                let next = || attempt.next(&self.shared.bundles, &why, late);
-                match self.persist("bundles", next).await {
-                    Some(Next::Task(task)) => tasks.push(*task),
-                    Some(Next::Missing) => {
-                        fates.put_off.push(attempt.job.unrendered(Reason::BundleMissing));
-                    }
-                    Some(Next::Nothing) => fates.bury.push(attempt.job.unrendered(why.reason())),
-                    // Its entry stays pending.
-                    None => {}
-                }
+                tasks.extend(Box::pin(self.instead(attempt, &why, fates)).await);
             }
             let Some(done) = self.work(std::mem::take(&mut tasks)).await else {
                 return;
@@ -255,6 +247,20 @@ impl Batch {
         }
     }
 
+    /// The message with the next template that stands in; else its fate is decided.
+    async fn instead(&self, attempt: Attempt, why: &Why, fates: &mut Fates) -> Option<Task> {
+        attempt.log(why);
+        let late = |hash| self.is_late(&attempt.job, Need::Bundle(hash));
+        let next = || attempt.next(&self.shared.bundles, why, late);
+        // Without an answer its entry stays pending.
+        match self.persist("bundles", next).await? {
+            Next::Task(task) => return Some(*task),
+            Next::Missing => fates.put_off.push(attempt.job.unrendered(Reason::BundleMissing)),
+            Next::Nothing => fates.bury.push(attempt.job.unrendered(why.reason())),
+        }
+        None
+    }
+
     /// Finds each message's template. Without it, it waits for another renderer, and after a day for what stands in for it.
     fn assign(
         &self,
@@ -264,10 +270,7 @@ impl Batch {
     ) -> (Vec<Task>, Vec<(Attempt, Why)>) {
         let (mut tasks, mut failed) = (Vec::with_capacity(asked.len()), Vec::new());
         for (job, request) in asked {
-            let Some(hash) = attempt::bundle_hash(&request) else {
-                fates.bury.push(job.unrendered(Reason::RecordCorrupt));
-                continue;
-            };
+            let hash = attempt::bundle_hash(&request).unwrap_or(ELSEWHERE);
             match templates.get(&hash) {
                 Some(template) if render::lacks_link(&request, template, &self.shared.people) => {
                     let late = self.is_late(&job, Need::Link);

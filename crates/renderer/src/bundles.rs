@@ -62,7 +62,7 @@ impl Bundles {
             Ok(Ok(template)) if template.hash() == hash => {
                 let template = Arc::new(template);
                 self.cache.insert(Arc::clone(&template));
-                self.awaited.found(Need::Bundle(hash));
+                self.awaited.forget(Need::Bundle(hash));
                 return Ok(Some(template));
             }
             Ok(Ok(_)) => tracing::error!(bundle = %hash, "bundle in redis has another hash"),

@@ -79,7 +79,14 @@ impl AttachmentSettings {
     /// `reclaim_idle` is the time after which other renderers take an entry over.
     fn validate(&self, reclaim_idle: Duration) -> Result<(), SettingsError> {
         let refuse = |key, problem: &str| Err(SettingsError::invalid(key, problem));
-        if UrlPrefixes::read(&self.url_prefixes)?.is_empty() {
+        let prefixes = UrlPrefixes::read(&self.url_prefixes)?;
+        if self.retry_min < Duration::from_millis(10) || self.retry_min > self.retry_max {
+            return refuse(
+                "attachments.retry_min",
+                "must be at least 10ms and at most attachments.retry_max",
+            );
+        }
+        if prefixes.is_empty() {
             return Ok(());
         }
         if self.timeout.is_zero() || self.timeout > reclaim_idle / 2 {
@@ -96,12 +103,6 @@ impl AttachmentSettings {
         }
         if self.fetches_max.get() > 256 {
             return refuse("attachments.fetches_max", "must be at most 256");
-        }
-        if self.retry_min < Duration::from_millis(10) || self.retry_min > self.retry_max {
-            return refuse(
-                "attachments.retry_min",
-                "must be at least 10ms and at most attachments.retry_max",
-            );
         }
         Ok(())
     }

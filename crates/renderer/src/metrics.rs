@@ -12,12 +12,17 @@ const RENDER_BOUNDS: [f64; 9] = [
     0.00001, 0.000_025, 0.000_05, 0.0001, 0.00025, 0.0005, 0.001, 0.01, 0.05,
 ];
 
+/// Seconds: from a near store's answer to beyond the usual bound.
+const FETCH_BOUNDS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0];
+
 /// The instruments of the service. Clones are the same instruments.
 #[derive(Clone)]
 pub(crate) struct Metrics {
     messages: Counter<u64>,
     unrendered: Counter<u64>,
     duration: Histogram<f64>,
+    fetches: Counter<u64>,
+    fetch_duration: Histogram<f64>,
     pub(crate) promoted: Counter<u64>,
     store_errors: Counter<u64>,
     withheld: Counter<u64>,
@@ -40,6 +45,16 @@ impl Metrics {
                 .with_unit("s")
                 .with_description("Time to render one message")
                 .with_boundaries(RENDER_BOUNDS.to_vec())
+                .build(),
+            fetches: meter
+                .u64_counter("renderer.attachments.fetches")
+                .with_description("Messages whose attachments were to be fetched, by outcome")
+                .build(),
+            fetch_duration: meter
+                .f64_histogram("renderer.attachments.duration")
+                .with_unit("s")
+                .with_description("Time in which the attachments of one message were fetched, or not")
+                .with_boundaries(FETCH_BOUNDS.to_vec())
                 .build(),
             promoted: meter
                 .u64_counter("renderer.promoted")
@@ -92,6 +107,14 @@ impl Metrics {
 
     pub(crate) fn rendered_in(&self, duration: Duration) {
         self.duration.record(duration.as_secs_f64(), &[]);
+    }
+
+    /// `took` is how long stores were asked, if any was.
+    pub(crate) fn fetched(&self, outcome: &'static str, took: Option<Duration>) {
+        self.fetches.add(1, &[KeyValue::new("outcome", outcome)]);
+        if let Some(took) = took {
+            self.fetch_duration.record(took.as_secs_f64(), &[]);
+        }
     }
 
     pub(crate) fn store_error(&self, operation: &'static str) {

@@ -3,6 +3,8 @@
 //! A GET changes nothing, so it may be made again: by us after a renderer died, or by the client on a connection that turned out to be closed.
 //! Errors tell what may pass from what will not, and never where it was.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,6 +15,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tower::{BoxError, Service};
 
 /// Shorter than stores keep an idle connection, so that few are found closed.
 const IDLE_MAX: Duration = Duration::from_secs(15);
@@ -45,7 +48,31 @@ pub(crate) struct File {
 
 /// Connections to the stores.
 #[derive(Clone, Debug)]
-pub(crate) struct ObjectStore(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
+pub(crate) struct ObjectStore(Client<Connector, Empty<Bytes>>);
+
+/// Makes each connection, TLS included, in a bounded time: the client goes on with one whose caller has gone.
+#[derive(Clone, Debug)]
+struct Connector {
+    https: Https,
+    timeout: Duration,
+}
+
+type Https = HttpsConnector<HttpConnector>;
+
+impl Service<Uri> for Connector {
+    type Response = <Https as Service<Uri>>::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.https.poll_ready(context)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = tokio::time::timeout(self.timeout, self.https.call(uri));
+        Box::pin(async move { connecting.await? })
+    }
+}
 
 impl ObjectStore {
     /// Opens no connection yet.
@@ -56,13 +83,16 @@ impl ObjectStore {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(connect_timeout));
         // What may be asked by http is on this machine: see `kit::object_url`.
-        let connector = HttpsConnectorBuilder::new()
+        let https = HttpsConnectorBuilder::new()
             .with_provider_and_native_roots(rustls::crypto::aws_lc_rs::default_provider())?
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
+        let connector = Connector {
+            https,
+            timeout: connect_timeout,
+        };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_MAX)
@@ -118,4 +148,25 @@ async fn read(headers: &HeaderMap, mut body: Incoming, bytes_max: usize) -> Resu
         bytes: bytes.freeze(),
         is_whole: length.is_some() || headers.contains_key(header::TRANSFER_ENCODING),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+
+    use super::{NoFile, ObjectStore};
+
+    #[tokio::test]
+    async fn who_takes_a_connection_and_never_answers_for_tls_is_given_up() {
+        let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("binds");
+        let uri = format!("https://{}/a", silent.local_addr().expect("an address"));
+        let store = ObjectStore::new(Duration::from_millis(300)).expect("the system's CAs");
+        let asked = store.get(uri.parse().expect("a URI"), 1);
+        let answer = tokio::time::timeout(Duration::from_secs(20), asked).await;
+        let error = answer.expect("by itself").expect_err("no TLS");
+        assert!(matches!(error, NoFile::Connection(_)), "{error:?}");
+    }
 }

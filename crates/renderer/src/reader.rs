@@ -36,6 +36,8 @@ pub(crate) struct Reader {
     /// Streams of which a read brought nothing.
     drained: HashSet<StreamKey>,
     batches: JoinSet<()>,
+    /// Held also by what was taken over last, until it is at its end.
+    lone: Arc<()>,
 }
 
 impl Reader {
@@ -49,6 +51,7 @@ impl Reader {
             kept_up_last: None,
             drained: HashSet::new(),
             batches: JoinSet::new(),
+            lone: Arc::new(()),
         }
     }
 
@@ -212,7 +215,8 @@ impl Reader {
     async fn take_over(&mut self, stream: &StreamKey, stop: &Shutdown) -> Result<(), StoreError> {
         let idle = self.shared.work.reclaim_idle;
         for _ in 0..RECLAIM_MAX {
-            if stop.is_requested() {
+            // The last one's files may still be fetched, which nobody here waits for.
+            if stop.is_requested() || Arc::strong_count(&self.lone) > 1 {
                 return Ok(());
             }
             let entries = self
@@ -224,7 +228,8 @@ impl Reader {
                 return Ok(());
             }
             tracing::info!(%stream, "an entry taken over that another renderer had left");
-            let batch = Batch::taken_over(Arc::clone(&self.shared), self.shard, stop.clone());
+            let (shared, lone) = (Arc::clone(&self.shared), Arc::clone(&self.lone));
+            let batch = Batch::taken_over(shared, self.shard, stop.clone(), lone);
             Box::pin(batch.run(entries)).await;
             if batch.has_met_errors() {
                 return Ok(());

@@ -161,7 +161,7 @@ fn shared(
     context: &Context,
 ) -> Shared {
     let cache_max = usize::try_from(config.templates.cache_max.as_u64()).unwrap_or(usize::MAX);
-    let awaited = Arc::new(Awaited::default());
+    let awaited = Arc::new(Awaited::new(&config.templates, &config.attachments));
     Shared {
         store: store.clone(),
         stops: Stops::new(Arc::new(SystemClock)),

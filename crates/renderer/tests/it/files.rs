@@ -12,6 +12,9 @@ use tokio::task::JoinHandle;
 
 use crate::support::PATIENCE;
 
+/// Of every url: whoever reads it may read the file.
+pub(crate) const SECRET: &str = "s3cret";
+
 /// What a path is answered with.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
@@ -32,6 +35,15 @@ pub(crate) enum Answer {
 struct State {
     answers: HashMap<String, Vec<Answer>>,
     seen: HashMap<String, usize>,
+    open: usize,
+    open_max: usize,
+}
+
+impl State {
+    fn opened(&mut self) {
+        self.open += 1;
+        self.open_max = self.open_max.max(self.open);
+    }
 }
 
 /// Serves until it is dropped.
@@ -56,7 +68,12 @@ impl Files {
         let serving = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.expect("a connection");
-                tokio::spawn(answer(stream, Arc::clone(&shared)));
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    lock(&shared).opened();
+                    answer(stream, Arc::clone(&shared)).await;
+                    lock(&shared).open -= 1;
+                });
             }
         });
         Self {
@@ -72,7 +89,7 @@ impl Files {
     }
 
     pub(crate) fn url(&self, name: &str) -> String {
-        format!("{}{name}?X-Amz-Signature=s3cret", self.prefix())
+        format!("{}{name}?X-Amz-Signature={SECRET}", self.prefix())
     }
 
     /// What is answered, one after the other; the last again and again.
@@ -90,6 +107,11 @@ impl Files {
     pub(crate) fn seen(&self, name: &str) -> usize {
         let path = format!("/mail/{name}");
         lock(&self.state).seen.get(&path).copied().unwrap_or_default()
+    }
+
+    /// How many connections there were at one time at most.
+    pub(crate) fn at_once(&self) -> usize {
+        lock(&self.state).open_max
     }
 
     pub(crate) async fn is_asked(&self, name: &str, times: usize) {
@@ -146,7 +168,11 @@ async fn answer(mut stream: TcpStream, state: Arc<Mutex<State>>) {
             while stream.write_all(&chunk).await.is_ok() {}
             return;
         }
-        Answer::Never => return std::future::pending().await,
+        Answer::Never => {
+            // Until whoever asked has gone.
+            let _ = stream.read_u8().await;
+            return;
+        }
         Answer::Gated(gate, body) => {
             gate.acquire().await.expect("never closed").forget();
             (head(200, &with_length(body.len())), body)

@@ -5,6 +5,7 @@ mod bounds;
 mod fairness;
 mod fallbacks;
 mod fates;
+mod fetching;
 mod files;
 mod links;
 mod promote;
