@@ -16,8 +16,9 @@ pub(super) struct Rule {
     pub(super) selectors: Vec<Selector>,
     /// Within the braces.
     pub(super) body: Range<usize>,
-    /// Those of inner rules for an at-rule.
     pub(super) declarations: Vec<Declaration>,
+    /// The rules within an at-rule, and within those of it.
+    pub(super) inner: Vec<Self>,
     /// True of an at-rule, and of one with rules in it.
     pub(super) is_kept: bool,
 }
@@ -31,12 +32,64 @@ pub(super) struct Selector {
     pub(super) asks_siblings: bool,
     /// The attributes that it asks for, class and id aside.
     pub(super) attributes: Vec<String>,
+    /// Of each `[style*=..]` what the `style` must have; `None` if it asks otherwise.
+    pub(super) styles: Vec<Option<String>>,
+    pub(super) subject: Subject,
+}
+
+/// What is plain to see of the elements that a selector is for: more than those have it.
+#[derive(Debug, Default)]
+pub(super) struct Subject {
+    name: Option<String>,
+    /// Classes behind a `.`, ids behind a `#`.
+    words: Vec<(char, String)>,
+}
+
+impl Subject {
+    fn new(selector: &str) -> Self {
+        let mut bare = String::new();
+        let mut depth = 0_usize;
+        for char in selector.trim().chars() {
+            match char {
+                '(' => depth += 1,
+                ')' => depth = depth.saturating_sub(1),
+                _ if depth == 0 => bare.push(char),
+                _ => {}
+            }
+        }
+        let last = bare.rsplit([' ', '\t', '\n', '\r', '>', '+', '~']).next();
+        let last = last.and_then(|last| last.split(':').next()).unwrap_or_default();
+        if last.contains(['\\', '|', '&', '/']) {
+            return Self::default();
+        }
+        let begins: Vec<_> = last.match_indices(['.', '#']).map(|(at, _)| at).collect();
+        let name = &last[..begins.first().copied().unwrap_or(last.len())];
+        let ends = begins.iter().skip(1).copied().chain([last.len()]);
+        let words = begins.iter().zip(ends).map(|(begin, end)| {
+            let kind = if last[*begin..].starts_with('.') { '.' } else { '#' };
+            (kind, last[begin + 1..end].to_owned())
+        });
+        Self {
+            name: (!matches!(name, "" | "*")).then(|| name.to_ascii_lowercase()),
+            words: words.filter(|(_, word)| !word.is_empty()).collect(),
+        }
+    }
+
+    /// True unless an element with that name (in lower case), class and id is none of them.
+    pub(super) fn may_be(&self, name: &str, class: &str, id: &str) -> bool {
+        let has = |(kind, word): &(char, String)| {
+            let value = if *kind == '.' { class } else { id };
+            let mut words = value.split_ascii_whitespace();
+            value.contains("{{") || words.any(|known| known.eq_ignore_ascii_case(word))
+        };
+        self.name.as_ref().is_none_or(|own| own == name) && self.words.iter().all(has)
+    }
 }
 
 /// A declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Declaration {
-    /// In lower case.
+    /// In lower case, unless it is an author's own (`--x`).
     pub(super) property: String,
     pub(super) value: String,
     pub(super) is_important: bool,
@@ -89,13 +142,15 @@ fn at_rule(sheet: &str, begin: usize) -> Option<Rule> {
         return None;
     }
     let prelude_end = find(sheet, begin, &[';', '{']).unwrap_or(sheet.len());
-    let mut declarations = Vec::new();
+    let mut within = Vec::new();
     let (end, body) = if sheet[prelude_end..].starts_with('{') {
         let close = find(sheet, prelude_end + 1, &['}'])?;
         let body = prelude_end + 1..close;
         if matches!(name.as_str(), "media" | "supports") {
-            let inner = rules(&sheet[body.clone()])?;
-            declarations.extend(inner.into_iter().flat_map(|rule| rule.declarations));
+            for mut rule in rules(&sheet[body.clone()])? {
+                within.append(&mut rule.inner);
+                within.push(rule);
+            }
         }
         (close + 1, body)
     } else {
@@ -106,7 +161,8 @@ fn at_rule(sheet: &str, begin: usize) -> Option<Rule> {
         range: begin..end,
         selectors: Vec::new(),
         body,
-        declarations,
+        declarations: Vec::new(),
+        inner: within,
         is_kept: true,
     })
 }
@@ -121,6 +177,7 @@ fn style_rule(sheet: &str, begin: usize) -> Option<Rule> {
         range: begin..close + 1,
         selectors: selectors.into_iter().map(selector).collect(),
         declarations: declarations(inside),
+        inner: Vec::new(),
         is_kept: find(inside, 0, &['{']).is_some(),
         body,
     })
@@ -128,7 +185,7 @@ fn style_rule(sheet: &str, begin: usize) -> Option<Rule> {
 
 fn selector(text: &str) -> Selector {
     let text = text.trim();
-    let mut attributes = Vec::new();
+    let (mut attributes, mut styles) = (Vec::new(), Vec::new());
     let mut plain = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('[') {
@@ -140,7 +197,18 @@ fn selector(text: &str) -> Selector {
             .find(|char: char| !(char.is_alphanumeric() || matches!(char, '-' | '_')))
             .unwrap_or(name.len());
         attributes.push(name[..end].to_ascii_lowercase());
-        rest = find(after, 0, &[']']).map_or("", |end| &after[end + 1..]);
+        let close = find(after, 0, &[']']);
+        if name[..end].eq_ignore_ascii_case("style") {
+            let asked = &name[end..close.map_or(name.len(), |close| close - (after.len() - name.len()))];
+            let part = asked.trim().strip_prefix("*=").map(str::trim);
+            let quoted = part.and_then(|part| part.strip_prefix(['"', '\'']).zip(part.chars().next()));
+            styles.push(
+                quoted
+                    .and_then(|(part, quote)| part.strip_suffix(quote))
+                    .map(str::to_owned),
+            );
+        }
+        rest = close.map_or("", |end| &after[end + 1..]);
     }
     plain.push_str(rest);
     let steps = plain
@@ -150,11 +218,14 @@ fn selector(text: &str) -> Selector {
     let is_plain = !plain.contains([':', '\\', '&', '|', '/', '(', '"', '\'', '!', '@']);
     Selector {
         can_match: is_plain
+            && styles.is_empty()
             && !plain.trim().is_empty()
             && text.len() <= SELECTOR_BYTES_MAX
             && steps <= STEPS_MAX,
         asks_siblings: plain.contains(['+', '~']),
         attributes,
+        styles,
+        subject: Subject::new(&plain),
         text: text.to_owned(),
     }
 }
@@ -171,8 +242,12 @@ pub(super) fn declarations(block: &str) -> Vec<Declaration> {
             .checked_sub("important".len())
             .filter(|at| value.is_char_boundary(*at) && value[*at..].eq_ignore_ascii_case("important"))
             .and_then(|at| value[..at].trim_end().strip_suffix('!'));
+        let property = property.trim();
         Some(Declaration {
-            property: property.trim().to_ascii_lowercase(),
+            property: match property.starts_with("--") {
+                true => property.to_owned(),
+                false => property.to_ascii_lowercase(),
+            },
             value: important.unwrap_or(value).trim_end().to_owned(),
             is_important: important.is_some(),
         })
@@ -180,14 +255,40 @@ pub(super) fn declarations(block: &str) -> Vec<Declaration> {
     parts.into_iter().filter_map(declaration).collect()
 }
 
-/// True if what is declared of one has a part in the other: `padding` and `padding-top`.
-pub(super) fn are_related(one: &str, other: &str) -> bool {
-    let covers = |whole: &str, part: &str| {
-        part.strip_prefix(whole)
+/// Shorthands: what begins with one of them may be set by it, or by another of its kind.
+const SHORTHANDS: [&str; 17] = [
+    "animation",
+    "background",
+    "border",
+    "column",
+    "flex",
+    "font",
+    "grid",
+    "inset",
+    "list-style",
+    "margin",
+    "mask",
+    "outline",
+    "overflow",
+    "padding",
+    "place",
+    "text-decoration",
+    "transition",
+];
+
+/// A name for all properties that a property may have a part in: `padding` and `padding-top` have the same.
+pub(super) fn family(property: &str) -> &str {
+    let vendors = ["-webkit-", "-moz-", "-ms-", "-o-"];
+    let bare = vendors.iter().find_map(|vendor| property.strip_prefix(vendor));
+    let bare = bare.unwrap_or(property);
+    let covers = |whole: &&str| {
+        bare.strip_prefix(*whole)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     };
-    let font = |one: &str, other: &str| one == "font" && other == "line-height";
-    covers(one, other) || covers(other, one) || font(one, other) || font(other, one)
+    match bare {
+        "line-height" => "font",
+        _ => SHORTHANDS.into_iter().find(covers).unwrap_or(bare),
+    }
 }
 
 fn split(text: &str, separator: char) -> Option<Vec<&str>> {
@@ -240,7 +341,7 @@ fn find(text: &str, from: usize, wanted: &[char]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{are_related, declarations, rules};
+    use super::{declarations, family, rules};
 
     #[test]
     fn a_sheet_is_taken_apart_by_its_rules() {
@@ -266,13 +367,14 @@ mod tests {
             [
                 "[\"p\", \".b[c=\\\"},:\\\"]>i\"] [\"color=red!\", \"background=url(a;b)\"] false",
                 "[\"a:hover!\"] [\"x=y\"] false",
-                "[] [\"e=f\"] true",
+                "[] [] true",
                 "[] [] true",
                 "[\"td + td\"] [] false",
                 "[\".n\"] [\"&=hover{}\"] true",
             ]
         );
         assert_eq!(rules[0].selectors[1].attributes, ["c"]);
+        assert_eq!(rules[2].inner[0].declarations[0].property, "e");
         assert!(rules[4].selectors[0].asks_siblings && !rules[0].selectors[1].asks_siblings);
         for broken in ["p{", "p}", "p", "@layer a{}", "a{b:c)}", "/* x"] {
             assert!(super::rules(broken).is_none(), "{broken}");
@@ -281,8 +383,42 @@ mod tests {
 
     #[test]
     fn a_shorthand_has_a_part_in_what_it_stands_for() {
-        assert!(are_related("padding", "padding-top") && are_related("font", "line-height"));
-        assert!(!are_related("padding-top", "padding-left") && !are_related("border", "borders"));
-        assert_eq!(declarations("a:b;;c").len(), 1);
+        for (one, other) in [
+            ("padding", "padding-top"),
+            ("font", "line-height"),
+            ("border-top", "border-color"),
+            ("-webkit-border-radius", "border"),
+        ] {
+            assert_eq!(family(one), family(other));
+        }
+        assert!(family("text-align") != family("text-decoration") && family("border") != family("borders"));
+        let found = declarations("A:b;;c;--Own-Name:d");
+        let names: Vec<_> = found.iter().map(|found| found.property.as_str()).collect();
+        assert_eq!(names, ["a", "--Own-Name"]);
+    }
+
+    #[test]
+    fn a_subject_is_what_is_plain_to_see() {
+        for (selector, is, is_not) in [
+            ("tr:last-child td", ("td", "", ""), ("tr", "", "")),
+            (".a #b.c:not(.d)>.e", ("p", "f E", ""), ("p", "a b", "e")),
+            ("p[title=\".x\"]#i", ("p", "", "i"), ("p", "i", "")),
+            ("*:hover", ("p", "", ""), ("", "", "")),
+            ("p.a", ("p", "{{k}}", ""), ("b", "{{k}}", "")),
+        ] {
+            let rules = rules(&format!("{selector}{{}}")).expect("understood");
+            let subject = &rules[0].selectors[0].subject;
+            assert!(subject.may_be(is.0, is.1, is.2), "{selector}");
+            assert!(
+                is_not.0.is_empty() || !subject.may_be(is_not.0, is_not.1, is_not.2),
+                "{selector}"
+            );
+        }
+        let rules = rules("p[style*=\"a: b\"] [style='c'] [ style ]{}").expect("understood");
+        assert_eq!(
+            rules[0].selectors[0].styles,
+            [Some("a: b".to_owned()), None, None]
+        );
+        assert!(!rules[0].selectors[0].can_match);
     }
 }

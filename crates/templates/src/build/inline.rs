@@ -13,17 +13,22 @@ use std::sync::Arc;
 use super::Sources;
 use super::css::{self, Declaration, Rule};
 use super::markup::{self, Attribute, Piece, Tag};
+use super::mjml;
 use super::view::{NUMBER, NoView, Source, Style, View};
 use crate::finding::{self, Finding};
+use kept::Kept;
 use writing::Writing;
 
 /// Selectors of all sheets together.
 const SELECTORS_MAX: usize = 2_000;
+/// Declarations of all sheets together, one rule's once for each of its selectors.
+const DECLARATIONS_MAX: usize = 10_000;
 /// The elements times the square of the declarations, one rule's once for each of its selectors: so much css-inline takes at the worst.
 const WORK_MAX: usize = 1_000_000_000;
 /// The declaration that tells by which selector an element was matched.
 const MATCHED: &str = "--paceline-s";
 
+mod kept;
 mod writing;
 
 /// The sources with the CSS inlined, by file, and what could not be.
@@ -82,7 +87,8 @@ pub(super) fn inline(from: &Sources) -> Inlined {
         );
         return inlined;
     };
-    let mut writing = Writing::new(&view, &sheets, &selectors, inlined);
+    let kept = Kept::new(&view, &sheets, &selectors);
+    let mut writing = Writing::new(&view, &sheets, &selectors, &kept, inlined);
     writing.elements(&matches.elements, &unknown, &from.elsewhere);
     writing
         .matched
@@ -90,17 +96,24 @@ pub(super) fn inline(from: &Sources) -> Inlined {
     if !writing.keeps_sheets {
         writing.sheets();
     }
-    writing.warn_of_conflicts();
+    writing.warn_of_left();
     writing.finish()
 }
 
-/// A style element whose rules can be inlined.
+/// A style element. The rules of one that is not for all readers and all data are kept.
 struct Sheet<'a> {
     style: Style,
     text: &'a str,
     /// Where its text begins in its source.
     begin: usize,
     rules: Vec<Rule>,
+}
+
+impl Sheet<'_> {
+    /// Those within at-rules, too.
+    fn all_rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().flat_map(|rule| rule.inner.iter().chain([rule]))
+    }
 }
 
 /// A selector that css-inline is given.
@@ -119,14 +132,28 @@ fn sheets<'a>(view: &View<'a>, inlined: &mut Inlined) -> Vec<Sheet<'a>> {
         else {
             continue;
         };
+        let text = &source.text[range.clone()];
         // One for a kind of screen, or for some readers, is not for all.
         let is_for_all = style.is_certain && is_plain(tag, &source.text);
-        if !is_for_all {
+        let is_css = has(tag, &source.text, "type", &["", "text/css"]);
+        if !is_for_all && (!is_css || *is_filled || mjml::is_base(tag, text)) {
             continue;
         }
-        let text = &source.text[range.clone()];
         let line = Some(source.line(tag.range.start));
         match css::rules(text) {
+            Some(rules) if !is_for_all => sheets.push(Sheet {
+                style,
+                text,
+                begin: range.start,
+                rules: rules
+                    .into_iter()
+                    .map(|rule| Rule {
+                        is_kept: true,
+                        ..rule
+                    })
+                    .collect(),
+            }),
+            None if !is_for_all => {}
             _ if *is_filled => inlined.warn(
                 &source.path,
                 line,
@@ -149,14 +176,15 @@ fn sheets<'a>(view: &View<'a>, inlined: &mut Inlined) -> Vec<Sheet<'a>> {
 }
 
 fn is_plain(tag: &Tag, text: &str) -> bool {
-    let is = |name: &str, allowed: &[&str]| {
-        tag.attribute(name).is_none_or(|attribute| {
-            let value = attribute.value.clone().map_or("", |value| &text[value]);
-            !attribute.is_filled && allowed.contains(&value.trim().to_ascii_lowercase().as_str())
-        })
-    };
-    let is_kept = tag.attribute("data-css-inline").is_some();
-    !tag.is_computed && !is_kept && is("media", &["", "all"]) && is("type", &["", "text/css"])
+    let is_kept = tag.is_computed || tag.attribute("data-css-inline").is_some();
+    !is_kept && has(tag, text, "media", &["", "all"]) && has(tag, text, "type", &["", "text/css"])
+}
+
+fn has(tag: &Tag, text: &str, name: &str, allowed: &[&str]) -> bool {
+    tag.attribute(name).is_none_or(|attribute| {
+        let value = attribute.value.clone().map_or("", |value| &text[value]);
+        !attribute.is_filled && allowed.contains(&value.trim().to_ascii_lowercase().as_str())
+    })
 }
 
 /// Of each element, whether only the data knows what selectors match it.
@@ -188,7 +216,11 @@ fn bounded(
     inlined: &mut Inlined,
 ) -> Option<Vec<Matcher>> {
     let mut selectors = Vec::new();
-    let mut declarations = 0_usize;
+    let (mut declarations, mut count, mut all) = (0_usize, 0, 0);
+    for rule in sheets.iter().flat_map(Sheet::all_rules) {
+        count += rule.selectors.len();
+        all += rule.selectors.len() * (rule.declarations.len() + 1);
+    }
     for (sheet, one) in sheets.iter().enumerate() {
         for (rule, declared) in one.rules.iter().enumerate().filter(|(_, rule)| !rule.is_kept) {
             for (selector, asked) in declared.selectors.iter().enumerate() {
@@ -206,10 +238,9 @@ fn bounded(
     let work = declarations
         .saturating_mul(declarations)
         .saturating_mul(view.elements.len());
-    if selectors.len() > SELECTORS_MAX || work > WORK_MAX {
+    if count > SELECTORS_MAX || all > DECLARATIONS_MAX || work > WORK_MAX {
         let text = format!(
-            "its CSS is not inlined: {} selectors with {declarations} declarations for {} elements are too many",
-            selectors.len(),
+            "its CSS is not inlined: {count} selectors with {all} declarations for {} elements are too many",
             view.elements.len()
         );
         inlined.warn(&view.sources[0].path, None, text);

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use mrml::prelude::parser::Error;
 use mrml::prelude::render::RenderOptions;
 
-use super::markup::{self, Attribute, Piece};
+use super::markup::{self, Attribute, Piece, Tag};
 use super::mustache::{self, Kind, Mustache, line_at};
 use crate::bundle::BUILT_BYTES_MAX;
 use crate::engine::TAGS_MAX;
@@ -66,6 +66,11 @@ const TEXTS: [&str; 3] = ["mj-preview", "mj-style", "mj-title"];
 /// The style of every html that mrml makes. It is for all elements of some kinds, and would be put into each of them: it stays.
 const BASE: &str = "<style type=\"text/css\">\n#outlook";
 const BASE_APART: &str = "<style type=\"text/css\" data-css-inline=\"ignore\">\n#outlook";
+
+/// True of the content of that style.
+pub(super) fn is_base(tag: &Tag, text: &str) -> bool {
+    tag.attribute("data-css-inline").is_some() && text.starts_with("\n#outlook")
+}
 
 /// What ends a token that stands for a tag of handlebars.
 const END: char = 'n';

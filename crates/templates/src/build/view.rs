@@ -374,6 +374,13 @@ impl<'a> View<'a> {
 
     /// `<!--[if !mso]><!-->` begins what only some readers get, `<![endif]-->` ends it.
     fn comment(&mut self, text: &str) {
+        let is_doctype = text
+            .get(..9)
+            .is_some_and(|begin| begin.eq_ignore_ascii_case("<!doctype"));
+        // Without one classes have no case, and paragraphs may have tables.
+        if is_doctype && self.html.is_empty() {
+            self.html.push_str(text);
+        }
         let is_open = text.ends_with("<!-->") || text.ends_with("<!--->") || !text.starts_with("<!--");
         if text.contains("[if") && is_open {
             self.is_conditional = true;

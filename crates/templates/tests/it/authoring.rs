@@ -408,6 +408,14 @@ fn hostile_sources_are_built_within_bounds() {
 }
 
 #[test]
+fn what_is_inlined_without_end_is_not() {
+    let declarations: String = (0..480).map(|number| format!("a{number}:bcd;")).collect();
+    let html = format!("<style>br{{{declarations}}}</style>{}", "<br>".repeat(3_900));
+    let files = files_with(&[("body.html.hbs", Some(&html))]);
+    assert_eq!(build(&files).expect("builds"), files);
+}
+
+#[test]
 fn what_includes_too_much_is_not_built() {
     let mut files = files_with(&[("body.txt.hbs", None)]);
     let mut put =

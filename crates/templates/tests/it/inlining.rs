@@ -67,6 +67,11 @@ fn cascaded(style: &str) -> BTreeMap<String, String> {
     for declaration in style.split(';').filter(|part| !part.trim().is_empty()) {
         let (property, value) = declaration.split_once(':').unwrap_or_else(|| panic!("{style}"));
         let (property, value) = (property.trim().to_owned(), value.trim().to_owned());
+        // A shorthand sets what it stands for.
+        values.retain(|known, old| {
+            let stays = old.ends_with("!important") && !value.ends_with("!important");
+            stays || !known.starts_with(&format!("{property}-"))
+        });
         let wins = value.ends_with("!important")
             || !values
                 .get(&property)
@@ -101,6 +106,13 @@ fn hold(html: &str, partials: &[(&str, &str)], data: &Value, shown: &str) -> Str
     assert_eq!(
         ours, theirs,
         "{shown}\n{html}\n{partials:?}\nbuilt: {built}\nplain: {plain}"
+    );
+    // Where the screen is as the rules for it ask.
+    let on_screen = |page: &str| elements(&parsed(&page.replace("@media x{", "").replace("}}", "}"), true));
+    assert_eq!(
+        on_screen(&built),
+        on_screen(&plain),
+        "on screen: {shown}\n{html}\n{partials:?}\nbuilt: {built}\nplain: {plain}"
     );
     built
 }
@@ -147,7 +159,7 @@ fn loops_in_tables_rows_and_lists_are_as_they_were() {
 
 #[test]
 fn what_is_written_stays_byte_for_byte() {
-    let html = "<!DOCTYPE html>\n<!--[if mso]><table class=\"a\"><tr><td><![endif]-->\n<p CLASS='a' title=\"&amp;&nbsp;{{x}}\">&copy; {{x}}\n\
+    let html = "<!DOCTYPE html>\n<!--[if mso]><table class=\"o\"><tr><td><![endif]-->\n<p CLASS='a' title=\"&amp;&nbsp;{{x}}\">&copy; {{x}}\n\
                 <img src=\"https://e.x/a\" alt=''/><br>\n<script type=\"application/ld+json\">{\"a\": \"</p>{{x}}\"}</script></P>\n<!--[if mso]></td></tr></table><![endif]-->\n";
     assert_eq!(built_html(html), html, "no style: nothing changes");
     let styled = format!("<style>\n.a {{ color: red }}\n.b {{ top: 0 }}\n</style>{html}");
@@ -163,11 +175,11 @@ fn the_cascade_is_that_of_the_sheet() {
     for (html, expected) in [
         (
             "<style>p{color:red}</style><p style=\"color:blue\">",
-            "<p style=\"color:blue\">",
+            "<p style=\"color:red;color:blue\">",
         ),
         (
             "<style>p{color:red;top:0}</style><p style='color:blue'>",
-            "<p style='top:0;color:blue'>",
+            "<p style='color:red;top:0;color:blue'>",
         ),
         (
             "<style>p{color:red !important}</style><p style=color:blue>",
@@ -198,12 +210,70 @@ fn the_cascade_is_that_of_the_sheet() {
             "<style>.x{color:red}#outlook a{top:0}</style><p style=\"color:red\">",
         ),
         (
-            "<style>p{color:red !important}</style><style>@media x{p{color:blue !important}}</style><p>",
-            "<style>@media x{p{color:blue !important}}</style><p style=\"color:red\">",
+            "<style>p{background:red;background:linear-gradient(red,blue);top:0}</style><p style=\"top:1px\">",
+            "<p style=\"background:red;background:linear-gradient(red,blue);top:0;top:1px\">",
+        ),
+        (
+            "<style>p{--Own:red;color:var(--Own)}</style><p>",
+            "<p style=\"--Own:red;color:var(--Own)\">",
+        ),
+        (
+            "<style>p{top:0}[style*=\"top: 0\"]{color:red}</style><p>",
+            "<style>[style*=\"top: 0\"]{color:red}</style><p style=\"top:0\">",
+        ),
+        (
+            "<style>p{top:0}[style*=\"top:0\"]{color:red}</style><p>",
+            "<style>p{top:0}[style*=\"top:0\"]{color:red}</style><p>",
+        ),
+        (
+            "<style>p{top:0}b[style]{color:red}</style><p>",
+            "<style>p{top:0}b[style]{color:red}</style><p>",
+        ),
+        (
+            "<!doctype html><style>.A{top:0}p table{top:0}</style><b class=a></b><p><table></table>",
+            "<!doctype html><style>.A{top:0}p table{top:0}</style><b class=a></b><p><table></table>",
         ),
         (
             "<style>@import url(https://e.x/a.css);p{color:red}</style><link rel=stylesheet href=\"/etc/passwd\"><p>",
             "<style>@import url(https://e.x/a.css);</style><link rel=stylesheet href=\"/etc/passwd\"><p style=\"color:red\">",
+        ),
+    ] {
+        assert_eq!(built_html(html), expected, "{html}");
+    }
+}
+
+#[test]
+fn what_stays_in_a_sheet_does_not_lose_to_what_is_inlined() {
+    for (html, expected) in [
+        (
+            "<style>p{color:red !important}</style><style>@media x{p{color:blue !important}}</style><p>",
+            "<style>p{color:red !important}</style><style>@media x{p{color:blue !important}}</style><p>",
+        ),
+        (
+            "<style>a{color:red !important;top:0}@media x{.x{color:white !important}}</style><a class=x style=\"color:blue\"></a><a style=\"color:blue\">",
+            "<style>a{color:red !important}@media x{.x{color:white !important}}</style><a class=x style=\"top:0;color:blue\"></a>\
+             <a style=\"top:0;color:red !important;color:blue\">",
+        ),
+        (
+            "<style>p{color:red !important;top:0}</style><style media=\"(max-width:600px)\">p{color:blue !important}</style><p>",
+            "<style>p{color:red !important}</style><style media=\"(max-width:600px)\">p{color:blue !important}</style><p style=\"top:0\">",
+        ),
+        (
+            "<style>p{color:red;top:0}</style><style data-css-inline=ignore>p{color:blue}</style><p>",
+            "<style>p{color:red}</style><style data-css-inline=ignore>p{color:blue}</style><p style=\"top:0\">",
+        ),
+        (
+            "<style>p{color:red}</style><style media=\"(max-width:600px)\">p{color:blue !important}</style><p>",
+            "<style media=\"(max-width:600px)\">p{color:blue !important}</style><p style=\"color:red\">",
+        ),
+        (
+            "<style>td{border-bottom:1px solid;top:0}tr:last-child td{border-bottom:0}</style><table><tr><td></td></tr></table>",
+            "<style>td{border-bottom:1px solid}tr:last-child td{border-bottom:0}</style><table><tr><td style=\"top:0\"></td></tr></table>",
+        ),
+        (
+            "<style>.c{width:600px}#i{top:0}b{top:0}p{top:0}</style><!--[if mso]><table class=\"b c\" id=i><b><![endif]--><p id=i><b class=c>",
+            "<style>.c{width:600px}#i{top:0}b{top:0}</style><!--[if mso]><table class=\"b c\" id=i><b><![endif]-->\
+             <p style=\"top:0\" id=i><b style=\"top:0;width:600px\" class=c>",
         ),
     ] {
         assert_eq!(built_html(html), expected, "{html}");
@@ -284,7 +354,7 @@ fn what_the_data_may_make_otherwise_is_not_inlined() {
         ("<style>@layer a{p{top:0}}</style><p>x</p>", "layers"),
         (
             "<style>p{top:0}@media x{p{top:1px}}</style><p>x</p>",
-            "top without !important",
+            "top of elements that a rule may be for",
         ),
     ] {
         let warnings = warnings(html, &[]);
@@ -386,10 +456,16 @@ impl Chance {
                 selectors.push(selector);
             }
             let (property, value) = (
-                self.of(&["color", "margin", "top", "padding"]),
+                self.of(&["color", "margin", "margin-top", "top", "padding"]),
                 self.of(&["1px", "2px", "3px !important", "0"]),
             );
-            write!(sheet, "{}{{{property}:{value}}}", selectors.join(",")).expect("a string");
+            let pseudo = self.of(&["", "", "", "", ":first-child", ":last-child"]);
+            let rule = format!("{}{pseudo}{{{property}:{value}}}", selectors.join(","));
+            match self.below(6) {
+                0 => write!(sheet, "@media x{{{rule}}}"),
+                _ => write!(sheet, "{rule}"),
+            }
+            .expect("a string");
         }
         sheet
     }
@@ -476,7 +552,10 @@ fn templates_by_chance_look_alike_with_and_without() {
             chance.children("div", 2).replace("{{>", "{{!"),
             "<p class=\"c\">{{t}}</p>",
         );
-        let page = format!("<html><head><style>{sheet}</style></head><body>{body}</body></html>");
+        let doctype = chance.of(&["", "<!doctype html>"]);
+        let comment = chance.of(&["", "", "<!--[if mso]><table class=\"a\"><tr><td><![endif]-->"]);
+        let page =
+            format!("{doctype}<html><head><style>{sheet}</style></head><body>{comment}{body}</body></html>");
         let partials = [("part", part.as_str()), ("other", other)];
         for (f, l) in [
             (true, json!([1, 2])),

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::super::css::{self, Declaration};
+use super::super::css::{self, Declaration, Rule};
 use super::super::markup::{Piece, Tag};
 use super::super::view::{Source, View};
-use super::{Inlined, Match, Matcher, Sheet, unescaped};
+use super::kept::Kept;
+use super::{Inlined, Match, Matcher, Sheet};
 use crate::bundle::BUNDLE_BYTES_MAX;
 
 /// The warnings of a kind.
@@ -18,14 +19,17 @@ pub(super) struct Writing<'a> {
     view: &'a View<'a>,
     sheets: &'a [Sheet<'a>],
     selectors: &'a [Matcher],
+    kept: &'a Kept<'a>,
     /// What takes which place, by source.
     edits: BTreeMap<usize, Vec<(Range<usize>, String)>>,
     /// True if something keeps to the sheets, so that they stay as they are.
     pub(super) keeps_sheets: bool,
     /// Which selectors leave their sheets.
     pub(super) matched: BTreeSet<usize>,
-    /// The properties that elements have by them.
-    properties: BTreeSet<String>,
+    /// The families that stay in them for some of their elements.
+    left: BTreeMap<usize, BTreeSet<&'a str>>,
+    /// Those, by the sheets on whose account they stay.
+    conflicts: BTreeMap<usize, BTreeSet<&'a str>>,
     warned: usize,
     /// Of what is written into elements.
     bytes: usize,
@@ -37,17 +41,20 @@ impl<'a> Writing<'a> {
         view: &'a View<'a>,
         sheets: &'a [Sheet<'a>],
         selectors: &'a [Matcher],
+        kept: &'a Kept<'a>,
         inlined: Inlined,
     ) -> Self {
         Self {
             view,
             sheets,
             selectors,
+            kept,
             edits: BTreeMap::new(),
             // Html that comes with the data may be matched as well.
             keeps_sheets: view.prints_html,
             matched: BTreeSet::new(),
-            properties: BTreeSet::new(),
+            left: BTreeMap::new(),
+            conflicts: BTreeMap::new(),
             warned: 0,
             bytes: 0,
             inlined,
@@ -63,7 +70,6 @@ impl<'a> Writing<'a> {
                 .or_default()
                 .push(number);
         }
-        let yielding = self.yielding(matches);
         for ((file, piece), numbers) in places {
             let (source, Piece::Start(tag)) =
                 (&self.view.sources[file], &self.view.sources[file].pieces[piece])
@@ -78,11 +84,20 @@ impl<'a> Writing<'a> {
                 self.leave(source, tag, is_unknown, is_other);
                 continue;
             }
-            self.matched.extend(&first.selectors);
-            let text = self.declarations(source, tag, first, &yielding);
-            if text.contains("{{") {
+            let left = self.kept.left(tag, &source.text, first);
+            let text = self.declarations(first, &left);
+            if text.contains("{{") || (!text.is_empty() && self.kept.is_asked_for(&text)) {
                 self.leave(source, tag, false, false);
-            } else if !text.is_empty() {
+                continue;
+            }
+            self.matched.extend(&first.selectors);
+            for (family, sheet) in left {
+                self.conflicts.entry(sheet).or_default().insert(family);
+                for selector in &first.selectors {
+                    self.left.entry(*selector).or_default().insert(family);
+                }
+            }
+            if !text.is_empty() {
                 self.edits.entry(file).or_default().push(edit(source, tag, &text));
                 self.bytes += text.len();
             }
@@ -103,7 +118,7 @@ impl<'a> Writing<'a> {
         let why = match (is_unknown, is_other) {
             (true, _) => "only the data knows what CSS it, or what it is in, gets",
             (false, true) => "it gets other CSS where the partial is used again",
-            (false, false) => "its source is used where no html is, too",
+            (false, false) => "its source is used where no html is, too, or a selector asks for such a style",
         };
         let text = format!(
             "<{}> is left as it is, and the style stays whole: {why}",
@@ -113,86 +128,38 @@ impl<'a> Writing<'a> {
         self.inlined.warn(&source.path, Some(line), text);
     }
 
-    /// The inlined properties of which something important stays in the sheets: that must win over what is inlined, as it did before.
-    fn yielding(&self, matches: &[Match]) -> BTreeSet<String> {
-        let kept: BTreeSet<&str> = self
-            .kept()
-            .filter(|(_, declaration)| declaration.is_important)
-            .map(|(_, declaration)| declaration.property.as_str())
-            .collect();
-        let declared = matches.iter().flat_map(|found| &found.declarations);
-        let important: BTreeSet<&str> = declared
-            .filter(|declaration| declaration.is_important)
-            .map(|declaration| declaration.property.as_str())
-            .collect();
-        let yields = |property: &&str| kept.iter().any(|kept| css::are_related(kept, property));
-        important.into_iter().filter(yields).map(str::to_owned).collect()
-    }
-
-    /// The declarations, with their sheets, of what is judged by the reader's client.
-    fn kept(&self) -> impl Iterator<Item = (usize, &Declaration)> {
-        let rules = self.sheets.iter().enumerate().flat_map(|(sheet, one)| {
-            one.rules
-                .iter()
-                .enumerate()
-                .map(move |(rule, declared)| (sheet, rule, declared))
+    /// What goes before an element's own declarations: the sheets' in the order of the cascade, and fallbacks before what they are for.
+    fn declarations(&self, found: &Match, left: &BTreeMap<&str, usize>) -> String {
+        let inlined = found.declarations.iter();
+        let inlined = inlined.filter(|declaration| !left.contains_key(css::family(&declaration.property)));
+        let (important, others): (Vec<_>, Vec<_>) = inlined.partition(|declaration| declaration.is_important);
+        let ordered = others.into_iter().chain(important);
+        let texts = ordered.flat_map(|declaration| {
+            self.fallbacks(found, declaration)
+                .unwrap_or_else(|| vec![declaration])
         });
-        rules
-            .filter(|(sheet, rule, declared)| {
-                let given = self
-                    .selectors
-                    .iter()
-                    .filter(|one| (one.sheet, one.rule) == (*sheet, *rule))
-                    .count();
-                declared.is_kept || given < declared.selectors.len()
-            })
-            .flat_map(|(sheet, _, declared)| {
-                declared
-                    .declarations
-                    .iter()
-                    .map(move |declaration| (sheet, declaration))
-            })
+        texts.map(written).collect::<Vec<_>>().join(";")
     }
 
-    /// What goes before an element's own declarations.
-    fn declarations(
-        &mut self,
-        source: &Source,
-        tag: &Tag,
-        found: &Match,
-        yielding: &BTreeSet<String>,
-    ) -> String {
-        let style = tag.attribute("style").filter(|style| !style.is_filled);
-        let own = style
-            .and_then(|style| style.value.clone())
-            .map(|value| unescaped(&source.text[value]));
-        let own = css::declarations(&own.unwrap_or_default());
-        let mut text = Vec::new();
-        for declaration in &found.declarations {
-            let Declaration {
-                property,
-                value,
-                is_important,
-            } = declaration;
-            let is_overridden = own
-                .iter()
-                .any(|own| own.property == *property && (own.is_important || !is_important));
-            if is_overridden {
-                continue;
-            }
-            self.properties.insert(property.clone());
-            let mark = if *is_important && !yielding.contains(property) {
-                " !important"
-            } else {
-                ""
-            };
-            text.push(format!("{property}:{value}{mark}"));
-        }
-        text.join(";")
+    /// All that the rule of a declaration says of its property, if it does so more than once: clients take the last that they know.
+    fn fallbacks(&self, found: &Match, declaration: &Declaration) -> Option<Vec<&'a Declaration>> {
+        let plain = |value: &str| value.replace('"', "'");
+        found.selectors.iter().find_map(|selector| {
+            let matcher = &self.selectors[*selector];
+            let rule = &self.sheets[matcher.sheet].rules[matcher.rule];
+            let same = |one: &&Declaration| one.property == declaration.property;
+            let all: Vec<_> = rule.declarations.iter().filter(same).collect();
+            let is_alike = |one: &&Declaration| one.is_important == declaration.is_important;
+            let last = all
+                .last()
+                .is_some_and(|last| plain(&last.value) == plain(&declaration.value));
+            (all.len() > 1 && last && all.iter().all(is_alike)).then_some(all)
+        })
     }
 
     /// Takes out of the sheets what is inlined. Every line stays the line that it was.
     pub(super) fn sheets(&mut self) {
+        let gone = self.gone();
         for (number, sheet) in self.sheets.iter().enumerate() {
             let mut kept = String::with_capacity(sheet.text.len());
             let mut at = 0;
@@ -200,29 +167,20 @@ impl<'a> Writing<'a> {
                 kept.push_str(&sheet.text[at..declared.range.start]);
                 at = declared.range.end;
                 let written = &sheet.text[declared.range.clone()];
-                let is_gone = |selector: &usize| {
-                    self.matched.iter().any(|matched| {
-                        let Matcher {
-                            sheet,
-                            rule: of,
-                            selector: one,
-                        } = self.selectors[*matched];
-                        (sheet, of, one) == (number, rule, *selector)
-                    })
-                };
-                let (gone, left): (Vec<_>, Vec<_>) = (0..declared.selectors.len()).partition(is_gone);
-                if gone.is_empty() {
+                let Some(gone) = gone.get(&(number, rule)) else {
                     kept.push_str(written);
                     continue;
-                }
+                };
                 let lines = written.matches('\n').count();
                 let mut rest = String::new();
-                if !left.is_empty() {
-                    let left: Vec<_> = left
-                        .iter()
-                        .map(|selector| declared.selectors[*selector].text.as_str())
-                        .collect();
-                    rest = format!("{}{{{}}}", left.join(","), &sheet.text[declared.body.clone()]);
+                let is_there = |(index, _): &(usize, &css::Selector)| !gone.contains_key(index);
+                let there = declared.selectors.iter().enumerate().filter(is_there);
+                let there: Vec<_> = there.map(|(_, selector)| selector.text.as_str()).collect();
+                if !there.is_empty() {
+                    rest = format!("{}{{{}}}", there.join(","), &sheet.text[declared.body.clone()]);
+                }
+                for (selector, left) in gone {
+                    rest.push_str(&remainder(declared, *selector, left));
                 }
                 let missing = lines.saturating_sub(rest.matches('\n').count());
                 kept.push_str(&rest);
@@ -235,6 +193,22 @@ impl<'a> Writing<'a> {
                 .or_default()
                 .push((range, text));
         }
+    }
+
+    /// Of each rule the selectors that leave it, and the families that do not.
+    fn gone(&self) -> BTreeMap<(usize, usize), BTreeMap<usize, BTreeSet<&'a str>>> {
+        let mut gone: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+        for number in &self.matched {
+            let one = &self.selectors[*number];
+            let selector = &self.sheets[one.sheet].rules[one.rule].selectors[one.selector];
+            if !self.kept.is_for_comments(&selector.subject) {
+                let left = self.left.get(number).cloned().unwrap_or_default();
+                gone.entry((one.sheet, one.rule))
+                    .or_default()
+                    .insert(one.selector, left);
+            }
+        }
+        gone
     }
 
     /// The place of a sheet's text, or of its element if nothing is left in it, and what comes there.
@@ -257,28 +231,18 @@ impl<'a> Writing<'a> {
         }
     }
 
-    /// What stays in a sheet loses to what is inlined, unless it is important.
-    pub(super) fn warn_of_conflicts(&mut self) {
-        let mut conflicts: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
-        let mut found = Vec::new();
-        for (sheet, declaration) in self.kept().filter(|(_, declaration)| !declaration.is_important) {
-            let related = |inlined: &String| css::are_related(inlined, &declaration.property);
-            if self.properties.iter().any(related) {
-                found.push((sheet, declaration.property.clone()));
-            }
-        }
-        for (sheet, property) in &found {
-            conflicts.entry(*sheet).or_default().insert(property);
-        }
-        for (sheet, properties) in conflicts {
-            let style = self.sheets[sheet].style;
+    /// What a sheet that stays keeps from being inlined.
+    pub(super) fn warn_of_left(&mut self) {
+        for (sheet, families) in &self.conflicts {
+            let style = self.sheets[*sheet].style;
             let source = &self.view.sources[style.file];
-            let named: Vec<_> = properties.into_iter().take(NAMED_MAX).collect();
+            let named: Vec<_> = families.iter().copied().take(NAMED_MAX).collect();
             let text = format!(
-                "what stays in this style has {} without !important, to which what is inlined does not yield",
+                "{} of elements that a rule may be for which stays in this style is not inlined, since that rule would lose to it; \
+                 with !important there, and only there, it does not",
                 named.join(", ")
             );
-            let line = source.line(self.sheets[sheet].begin);
+            let line = source.line(self.sheets[*sheet].begin);
             self.inlined.warn(&source.path, Some(line), text);
         }
     }
@@ -295,6 +259,26 @@ impl<'a> Writing<'a> {
         }
         self.inlined
     }
+}
+
+/// What of a rule stays for a selector that leaves it.
+fn remainder(rule: &Rule, selector: usize, left: &BTreeSet<&str>) -> String {
+    let stays = |declaration: &&Declaration| left.contains(css::family(&declaration.property));
+    let declarations: Vec<_> = rule.declarations.iter().filter(stays).map(written).collect();
+    if declarations.is_empty() {
+        return String::new();
+    }
+    let selector = &rule.selectors[selector].text;
+    format!("{selector}{{{}}}", declarations.join(";")).replace('\n', " ")
+}
+
+fn written(declaration: &Declaration) -> String {
+    let mark = if declaration.is_important {
+        " !important"
+    } else {
+        ""
+    };
+    format!("{}:{}{mark}", declaration.property, declaration.value)
 }
 
 /// The change of a source that puts declarations before those that a tag has.
