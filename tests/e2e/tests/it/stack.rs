@@ -220,6 +220,13 @@ impl Stack {
     }
 }
 
+/// True of a line that ends with the state of accepted mail, by its sender's word or by an event that came before it.
+pub(crate) fn says_accepted(line: &str) -> bool {
+    ["accepted", "accepted (event_says_sent)"]
+        .iter()
+        .any(|end| line.ends_with(end))
+}
+
 /// Starts ingest with further settings, which begin in the section `[redis]`.
 pub(crate) async fn start_ingest(redis: &str, settings: &str) -> anyhow::Result<ServiceProcess> {
     start_ingest_at(ANYWHERE, redis, settings).await

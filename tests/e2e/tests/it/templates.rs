@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::binaries::binary;
-use crate::stack::PATIENCE;
+use crate::stack::{PATIENCE, says_accepted};
 use crate::up::Up;
 
 /// A template whose examples are good, and that fails for whoever is `vip` and has no `gift`.
@@ -147,10 +147,7 @@ async fn a_fallback_is_told_and_a_candidate_is_tried_with_real_payloads() -> any
             data,
         ])
         .await?;
-    ensure!(
-        sent.lines().last().is_some_and(|line| line.ends_with("accepted")),
-        "{sent}"
-    );
+    ensure!(sent.lines().last().is_some_and(says_accepted), "{sent}");
     let id = sent.split_whitespace().next().unwrap_or_default();
     let why =
         "rendered by order-plain 1: template order 1, body.html.hbs line 1: the variable `gift` is missing";

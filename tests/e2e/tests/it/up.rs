@@ -16,7 +16,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use crate::binaries::{binary, http_get};
-use crate::stack::{PATIENCE, example_templates};
+use crate::stack::{PATIENCE, example_templates, says_accepted};
 
 /// A folder as people have them.
 const FOLDER: &str = "my data, 100 % José";
@@ -136,7 +136,7 @@ impl Up {
             .lines()
             .find(|line| line.starts_with("state"))
             .unwrap_or_default();
-        if state.ends_with("accepted") {
+        if says_accepted(state) {
             Ok(())
         } else {
             Err(state.to_owned())
@@ -291,10 +291,7 @@ async fn messages_are_sent_cancelled_and_counted_from_the_command_line() -> anyh
     let sent = up
         .paceline(&[&["send", "welcome", "--wait"], &to[..]].concat())
         .await?;
-    ensure!(
-        sent.lines().last().is_some_and(|line| line.ends_with("accepted")),
-        "{sent}"
-    );
+    ensure!(sent.lines().last().is_some_and(says_accepted), "{sent}");
     let renders = up.paceline(&["templates", "--renderer", &up.templates]).await?;
     let welcome = renders.lines().find(|line| line.starts_with("welcome "));
     let counts: Vec<_> = welcome.unwrap_or_default().split_whitespace().skip(1).collect();
