@@ -98,6 +98,13 @@ impl Origin {
 
     /// A finding of the built html as one of what was written.
     pub(crate) fn of(&self, finding: Finding) -> Finding {
+        if finding.rule == Rule::VolatilePrinted {
+            let description = finding.description.replace(HTML, self.file);
+            return Finding {
+                description,
+                ..finding
+            };
+        }
         if finding.file != HTML {
             return finding;
         }
@@ -171,7 +178,7 @@ impl<'a> Build<'a> {
         std::str::from_utf8(self.built.files.get(file)?).ok()
     }
 
-    fn refuse(&mut self, finding: Finding) {
+    fn tell(&mut self, finding: Finding) {
         self.built.findings.push(finding);
     }
 
@@ -182,17 +189,21 @@ impl<'a> Build<'a> {
         };
         if self.built.files.contains_key(HTML) {
             let text = format!("stands beside {HTML}: one of the two is the html");
-            return self.refuse(Finding::new(Rule::Markup, MJML, text));
+            return self.tell(Finding::new(Rule::Markup, MJML, text));
         }
         let source = String::from_utf8(source).map_err(|_| vec![(None, "is not UTF-8".to_owned())]);
         match source.and_then(|source| mjml::to_html(&source)) {
-            Ok((html, lines)) => {
-                self.built.files.insert(HTML.to_owned(), html.into_bytes());
+            Ok(html) => {
+                for (line, warning) in html.warnings {
+                    self.tell(Finding::new(Rule::ColumnWidth, MJML, warning).at(line));
+                }
+                self.built.files.insert(HTML.to_owned(), html.text.into_bytes());
+                let lines = html.lines;
                 self.built.origin = Some(Origin { file: MJML, lines });
             }
             Err(problems) => {
                 for (line, problem) in problems {
-                    self.refuse(Finding::new(Rule::Markup, MJML, problem).at(line));
+                    self.tell(Finding::new(Rule::Markup, MJML, problem).at(line));
                 }
             }
         }
@@ -246,7 +257,7 @@ impl<'a> Build<'a> {
                 Some(origin) => origin.of(warning),
                 None => warning,
             };
-            self.refuse(warning);
+            self.tell(warning);
         }
     }
 
@@ -286,7 +297,7 @@ impl<'a> Build<'a> {
             && let Err(problems) = preheader::compile(preheader)
         {
             for problem in problems {
-                self.refuse(Finding::new(
+                self.tell(Finding::new(
                     Rule::Syntax,
                     MANIFEST,
                     format!("preheader: {problem}"),
@@ -299,7 +310,7 @@ impl<'a> Build<'a> {
         if asked.preheader.is_some() && has_preview {
             let text =
                 format!("preheader: {MJML} has an mj-preview, which is the same; one of the two is enough");
-            return self.refuse(Finding::new(Rule::Manifest, MANIFEST, text));
+            return self.tell(Finding::new(Rule::Manifest, MANIFEST, text));
         }
         if asked.preheader.is_none() && asked.color_scheme.is_none() {
             return;
@@ -313,7 +324,7 @@ impl<'a> Build<'a> {
                     self.built.files.insert(file, text.into_bytes());
                 }
             }
-            Err(problem) => self.refuse(Finding::new(Rule::Manifest, MANIFEST, problem)),
+            Err(problem) => self.tell(Finding::new(Rule::Manifest, MANIFEST, problem)),
         }
     }
 }

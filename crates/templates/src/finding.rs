@@ -80,6 +80,7 @@ rules! {
     ImageWithoutAlt, "image-without-alt", Error, "Every image has an alt text; an empty one if it is for decoration.";
     NoUnsubscribeLink, "no-unsubscribe-link", Error, "Html and text of mail that one can unsubscribe from have `paceline.unsubscribe_url`.";
     Markup, "markup", Error, "body.mjml.hbs is MJML and the only html of its bundle, and html and MJML are within bounds.";
+    ColumnWidth, "mjml-column-width", Warning, "Columns of MJML among which a block stands have their widths.";
     NotInlined, "css-not-inlined", Warning, "CSS can be put into the elements that it is for, and what stays in a style wins where it must.";
     Preheader, "preheader", Warning, "A preheader has no more characters than lists of mails show.";
     Clipped, "clipped-by-gmail", Error, "The html stays under the size at which Gmail clips it (102 KB).";

@@ -15,6 +15,8 @@ use super::mustache::{self, Kind, Mustache, line_at};
 use crate::bundle::BUILT_BYTES_MAX;
 use crate::engine::TAGS_MAX;
 
+mod columns;
+
 /// Elements within each other, and all of them: mrml recurses into each.
 const NESTING_MAX: usize = 64;
 const ELEMENTS_MAX: usize = 2_000;
@@ -76,10 +78,20 @@ pub(super) fn is_base(tag: &Tag, text: &str) -> bool {
 const END: char = 'n';
 
 /// A line, and what is wrong there.
-type Problem = (Option<usize>, String);
+pub(super) type Problem = (Option<usize>, String);
 
-/// The html, and the source's line of each of its lines, where that is known.
-pub(super) fn to_html(source: &str) -> Result<(String, Vec<Option<usize>>), Vec<Problem>> {
+/// What MJML comes to.
+#[derive(Debug)]
+pub(super) struct Html {
+    pub(super) text: String,
+    /// The source's line of each line, where that is known.
+    pub(super) lines: Vec<Option<usize>>,
+    /// Rows of columns whose widths may be wrong.
+    pub(super) warnings: Vec<Problem>,
+}
+
+/// The html of a source.
+pub(super) fn to_html(source: &str) -> Result<Html, Vec<Problem>> {
     let whole = |text: &str| vec![(None, text.to_owned())];
     let mustaches = mustache::scan(source).ok_or_else(|| {
         whole(&format!(
@@ -87,7 +99,8 @@ pub(super) fn to_html(source: &str) -> Result<(String, Vec<Option<usize>>), Vec<
         ))
     })?;
     let pieces = markup::scan(source, &mustaches);
-    let problems = problems(source, &pieces);
+    let mut problems = problems(source, &pieces);
+    problems.extend(columns::misplaced(source, &pieces, &mustaches));
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -117,7 +130,12 @@ pub(super) fn to_html(source: &str) -> Result<(String, Vec<Option<usize>>), Vec<
         )));
     }
     let html = html.replacen(BASE, BASE_APART, 1);
-    restore(&html, source, &mustaches, &begin)
+    let Restored { html, lines } = restore(&html, source, &mustaches, &begin)?;
+    Ok(Html {
+        text: html,
+        lines,
+        warnings: columns::warnings(source, &pieces, &mustaches),
+    })
 }
 
 fn problems(source: &str, pieces: &[Piece]) -> Vec<Problem> {
@@ -255,21 +273,26 @@ impl Masked {
     }
 }
 
-/// Puts back what handlebars writes.
-fn restore(
-    html: &str,
-    source: &str,
-    mustaches: &[Mustache],
-    begin: &str,
-) -> Result<(String, Vec<Option<usize>>), Vec<Problem>> {
+/// Puts back what handlebars writes. All of it may stand on one line there: it is broken within tags, where white space is free, so that
+/// tags of different lines are on different lines.
+fn restore(html: &str, source: &str, mustaches: &[Mustache], begin: &str) -> Result<Restored, Vec<Problem>> {
     let mut restored = Restored {
         html: String::with_capacity(html.len() + source.len()),
         lines: vec![None],
     };
+    let breaks = markup::scan(html, &[])
+        .into_iter()
+        .filter_map(|piece| match piece {
+            Piece::Start(tag) => Some(tag.name_end),
+            Piece::End { range, .. } if html[range.clone()].ends_with('>') => Some(range.end - 1),
+            _ => None,
+        });
+    let breaks: Vec<_> = breaks.collect();
     let mut seen = vec![false; mustaches.len()];
-    let mut rest = html;
-    while let Some((before, after)) = rest.split_once(begin) {
-        let (index, mut behind) = after.split_once(END).unwrap_or_default();
+    let mut at = 0;
+    while let Some(found) = html[at..].find(begin) {
+        let mut token = at + found;
+        let (index, behind) = html[token + begin.len()..].split_once(END).unwrap_or_default();
         let Some(index) = index
             .parse::<usize>()
             .ok()
@@ -280,21 +303,26 @@ fn restore(
                 "what handlebars writes is taken apart by what MJML makes of it".to_owned(),
             )]);
         };
-        let before = match (before.strip_suffix("<!--"), behind.strip_prefix("-->")) {
-            (Some(before), Some(stripped)) => {
-                behind = stripped;
-                before
-            }
-            _ => before,
-        };
-        restored.push(before, None);
+        let mut after = html.len() - behind.len();
+        if html[at..token].ends_with("<!--") && behind.starts_with("-->") {
+            token -= 4;
+            after += 3;
+        }
         let range = mustaches[index].range.clone();
         let line = line_at(source, range.start);
+        let last = breaks[..breaks.partition_point(|end| *end <= token)].last();
+        let is_line = html[at..token].contains('\n') || restored.is_of(line);
+        if let Some(&end) = last.filter(|end| **end > at && !is_line) {
+            restored.push(&html[at..end], None);
+            restored.push("\n", None);
+            at = end;
+        }
+        restored.push(&html[at..token], None);
         restored.push(&source[range], Some(line));
         seen[index] = true;
-        rest = behind;
+        at = after;
     }
-    restored.push(rest, None);
+    restored.push(&html[at..], None);
     let lost = mustaches
         .iter()
         .zip(&seen)
@@ -307,11 +335,7 @@ fn restore(
         })
         .take(PROBLEMS_MAX)
         .collect();
-    if lost.is_empty() {
-        Ok((restored.html, restored.lines))
-    } else {
-        Err(lost)
-    }
+    if lost.is_empty() { Ok(restored) } else { Err(lost) }
 }
 
 struct Restored {
@@ -320,6 +344,13 @@ struct Restored {
 }
 
 impl Restored {
+    /// True if what comes from that line may follow as it is.
+    fn is_of(&self, line: usize) -> bool {
+        self.lines
+            .last()
+            .is_none_or(|last| last.is_none_or(|last| last == line))
+    }
+
     /// Adds text, which comes from a line and those that follow it.
     fn push(&mut self, text: &str, from: Option<usize>) {
         self.html.push_str(text);
