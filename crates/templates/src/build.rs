@@ -25,6 +25,7 @@ use crate::manifest::{Authoring, Manifest};
 use crate::preheader;
 use crate::reader::{HTML, MANIFEST, MJML, SUBJECT, TEXT, partial_name};
 pub(crate) use head::HIDDEN;
+pub(crate) use text::DERIVED;
 use view::Source;
 
 /// Parsers recurse into what is nested.

@@ -20,6 +20,15 @@ pub(crate) fn derive(html: &str) -> Result<String, &'static str> {
     }
     let flat = build::flatten_page(html, TAGS_MAX).ok_or(TOO_LARGE)?;
     let text = lay_out(&flat).ok_or("it can't be laid out as text; write a body.txt.hbs")?;
+    checked(text)
+}
+
+/// A text, derived once, as it is sent: without the empty lines that blocks left out leave.
+pub(crate) fn rendered(text: &str) -> Result<String, &'static str> {
+    checked(tidy(text))
+}
+
+fn checked(text: String) -> Result<String, &'static str> {
     if text.trim().is_empty() {
         return Err("it has no text");
     }
@@ -33,6 +42,11 @@ pub(crate) fn lay_out(flat: &str) -> Option<String> {
         .link_footnotes(false)
         .string_from_read(flat.as_bytes(), WIDTH)
         .ok()?;
+    Some(tidy(&text))
+}
+
+/// A text whose lines end where they do, with one empty line at most between others.
+fn tidy(text: &str) -> String {
     let mut laid_out = String::with_capacity(text.len());
     for line in text.trim_matches('\n').lines() {
         let line = line.trim_end();
@@ -41,5 +55,5 @@ pub(crate) fn lay_out(flat: &str) -> Option<String> {
             laid_out.push('\n');
         }
     }
-    Some(laid_out)
+    laid_out
 }

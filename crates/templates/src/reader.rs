@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use paceline_domain::canonical::parse_data;
 
+use crate::build::DERIVED;
 use crate::bundle::{BundleHash, Files};
 use crate::engine::{self, Compiled};
 use crate::finding::{Finding, Rule};
@@ -33,13 +34,18 @@ pub(crate) fn compile(files: &Files, hash: BundleHash, bundle: Bytes) -> Result<
     let subject = reader.subject();
     let html = reader.source(HTML);
     let text = files.contains_key(TEXT).then(|| reader.source(TEXT));
+    let is_text_derived = files
+        .get(TEXT)
+        .is_some_and(|text| text.starts_with(DERIVED.as_bytes()));
     let schema = reader.schema();
     let examples = reader.examples();
     if let Some(manifest) = &manifest {
         let sources = [
             subject.as_ref(),
             html.as_ref(),
-            text.as_ref().and_then(Option::as_ref),
+            text.as_ref()
+                .and_then(Option::as_ref)
+                .filter(|_| !is_text_derived),
         ];
         reader.refuse_printed_volatile(manifest, sources.into_iter().flatten());
     }
@@ -54,6 +60,7 @@ pub(crate) fn compile(files: &Files, hash: BundleHash, bundle: Bytes) -> Result<
                 subject,
                 html,
                 text: text.flatten(),
+                is_text_derived,
                 examples,
                 authored: hash,
                 origin: None,

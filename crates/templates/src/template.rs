@@ -38,6 +38,8 @@ pub struct Template {
     pub(crate) html: Compiled,
     /// Without it the text is derived from the html.
     pub(crate) text: Option<Compiled>,
+    /// True of a text that nobody wrote, which was derived when the bundle was built.
+    pub(crate) is_text_derived: bool,
     pub(crate) examples: Vec<Example>,
     /// The hash of the files that it was built from: its own for a bundle that came built.
     pub(crate) authored: BundleHash,
@@ -174,9 +176,10 @@ impl Template {
         self.bundle.clone()
     }
 
-    /// Its compiled files.
+    /// Its compiled files, as far as somebody wrote them.
     pub(crate) fn sources(&self) -> impl Iterator<Item = &Compiled> {
-        [Some(&self.subject), Some(&self.html), self.text.as_ref()]
+        let text = self.text.as_ref().filter(|_| !self.is_text_derived);
+        [Some(&self.subject), Some(&self.html), text]
             .into_iter()
             .flatten()
     }
@@ -283,10 +286,15 @@ impl Template {
         check_subject(&subject).map_err(|fault| self.error(self.subject.file, fault))?;
         let html = part(&self.html)?;
         let text = match &self.text {
-            Some(text) => part(text)?,
-            None => plain::derive(&html)
-                .map_err(|problem| self.error(self.html.file, RenderFault::TextNotDerivable { problem }))?,
+            Some(text) if self.is_text_derived => {
+                let text = part(text).map_err(|error| self.error(HTML, error.fault))?;
+                plain::rendered(&text)
+            }
+            Some(text) => Ok(part(text)?),
+            None => plain::derive(&html),
         };
+        let text =
+            text.map_err(|problem| self.error(self.html.file, RenderFault::TextNotDerivable { problem }))?;
         Ok(Rendered { subject, html, text })
     }
 

@@ -153,6 +153,8 @@ impl Flat<'_> {
                 let address = self.value(tag, "href")?;
                 self.links.push((address, self.out.len()));
             }
+            // The first paragraph of an item stands behind what marks it.
+            "p" if self.begins_item() => self.open(name, "", ""),
             "ul" => self.open(name, "<div>", "</div>"),
             "li" if self.in_numbered() => self.open(name, "<li>", "</li>"),
             "li" => self.open(name, "<div>* ", "</div>"),
@@ -215,6 +217,12 @@ impl Flat<'_> {
                 return;
             }
         }
+    }
+
+    fn begins_item(&self) -> bool {
+        let is_item = self.open.last().is_some_and(|(name, _)| name == "li");
+        let text = self.out.trim_end();
+        is_item && (text.ends_with("<div>*") || text.ends_with("<li>"))
     }
 
     fn in_numbered(&self) -> bool {

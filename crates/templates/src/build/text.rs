@@ -15,6 +15,8 @@ use crate::engine;
 use crate::plain;
 use crate::reader::{PARTIALS, TEXT};
 
+/// How a derived text begins, so that it is known in a stored bundle, too. It prints nothing.
+pub(crate) const DERIVED: &str = "{{!-- derived from the html --}}\n";
 /// What the names of partials end with that are texts.
 const SUFFIX: &str = "-as-text";
 /// What ends a word that stands for a tag.
@@ -44,14 +46,14 @@ pub(super) fn derive(from: &Sources) -> Option<BTreeMap<String, Vec<u8>>> {
                 wanted.push(partial);
             }
         }
-        let path = match file {
-            0 => TEXT.to_owned(),
+        let (path, text) = match file {
+            0 => (TEXT.to_owned(), format!("{DERIVED}{text}")),
             _ => {
                 let name = source.path.strip_prefix(PARTIALS)?.strip_suffix(".hbs")?;
                 if from.names.contains_key(&format!("{name}{SUFFIX}")) {
                     return None;
                 }
-                format!("{PARTIALS}{name}{SUFFIX}.hbs")
+                (format!("{PARTIALS}{name}{SUFFIX}.hbs"), text)
             }
         };
         texts.insert(path, text.into_bytes());

@@ -275,10 +275,6 @@ fn what_is_wrong_with_mjml_is_told_by_its_own_line() {
             "<mjml><mj-body><mj-raw>\n<p>\n{{> none}}</p></mj-raw></mj-body></mjml>",
             "body.mjml.hbs line 3: `none` is not one of",
         ),
-        (
-            "<mjml><mj-head>\n{{#if a}}<mj-title>x</mj-title>{{/if}}</mj-head><mj-body></mj-body></mjml>",
-            "body.mjml.hbs line 2: in mj-head handlebars stands in mj-title",
-        ),
         ("<mjml><mj-body></mjml>", "body.mjml.hbs"),
         (
             "<mjml><mj-body><mj-raw>\u{2192}></mj-raw></mj-body></mjml>",

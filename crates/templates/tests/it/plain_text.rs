@@ -1,6 +1,6 @@
 //! The text that is derived when a bundle is built says what one derived from each rendering says, and neither costs more than its bound.
 
-use paceline_templates::{Files, RenderFault, Template, build};
+use paceline_templates::{Files, RenderFault, Template, build, check};
 use serde_json::{Value, json};
 
 use super::inlining::{Chance, in_root};
@@ -24,8 +24,11 @@ fn derived(html: &str) -> String {
 fn built_text(html: &str, partials: &[(&str, &str)]) -> Option<String> {
     let built = build(&with(html, partials)).unwrap_or_else(|findings| panic!("{findings:?}"));
     let text = built.get("body.txt.hbs").cloned();
-    text.map(|text| String::from_utf8(text).expect("UTF-8"))
+    text.map(|text| String::from_utf8(text).expect("UTF-8").replace(DERIVED, ""))
 }
+
+/// How a text begins that was derived when its bundle was built.
+const DERIVED: &str = "{{!-- derived from the html --}}\n";
 
 fn words(text: &str) -> Vec<&str> {
     text.split_whitespace().collect()
@@ -57,6 +60,33 @@ fn hold(html: &str, partials: &[(&str, &str)], data: &Value) -> String {
         rendered.html
     );
     rendered.text
+}
+
+/// Holds a text, built and derived, to what it must be.
+fn exact(html: &str, data: &Value, expected: &str) {
+    assert_eq!(hold(html, &[], data), expected, "{html}");
+    let rendered = compile(&with(html, &[])).render_within(input(data), &patient());
+    let rendered = rendered.unwrap_or_else(|error| panic!("{error}: {html}"));
+    assert_eq!(derived(&rendered.html), expected, "{html}");
+}
+
+#[test]
+fn what_is_left_out_leaves_no_empty_lines_and_items_begin_where_they_are_marked() {
+    let data = json!({ "none": [], "gift": false });
+    for (html, expected) in [
+        (
+            "<p>a</p>{{#if gift}}<p>b</p>{{/if}}{{#each none}}<p>{{t}}</p>{{/each}}<p>c</p>{{#if gift}}<p>d</p>{{/if}}",
+            "a\n\nc\n",
+        ),
+        (
+            "<ul><li><p>a</p><p>b</p></li><li>\n<p>c</p></li></ul>",
+            "* a\n\nb\n\n* c\n",
+        ),
+        ("<ol><li><p>d</p></li><li><p>e</p></li></ol>", "1. d\n2. e\n"),
+    ] {
+        assert!(built_text(html, &[]).is_some(), "{html}");
+        exact(html, &data, expected);
+    }
 }
 
 #[test]
@@ -101,16 +131,15 @@ fn a_text_is_derived_once_with_blocks_where_they_are() {
         ),
         (
             "<table><tr{{#if gift}} class=\"x\"{{/if}}><td>{{name}}</td></tr></table>",
-            "Ada & <Bob>",
+            "Ada & <Bob>\n",
         ),
         (
             "<p>a</p><hr><pre>b\n  c</pre><ol><li>{{name}}</li><li>e</li></ol>",
-            "a\n\n---\n\nb\n  c\n\n1. Ada & <Bob>\n2. e\n",
+            "a\n\n---\n\nb\n  c\n1. Ada & <Bob>\n2. e\n",
         ),
     ] {
         assert!(built_text(html, &[]).is_some(), "{html}");
-        let text = hold(html, &[], &data);
-        assert_eq!(words(&text), words(expected), "{html}");
+        exact(html, &data, expected);
     }
     let text = built_text(
         "<p>Hi {{name}}</p><table>{{#each rows}}<tr><td>{{t}}</td><td>{{n}}</td></tr>{{/each}}</table>",
@@ -129,8 +158,9 @@ fn a_loop_of_sections_of_mjml_is_one_of_the_text() {
     let source = "<mjml><mj-body><mj-wrapper>{{#each rows}}<mj-section><mj-column>{{#if n}}<mj-text>{{t}}</mj-text>{{else}}<mj-button href=\"https://e.x\">Go</mj-button>{{/if}}</mj-column></mj-section>{{/each}}</mj-wrapper></mj-body></mjml>";
     files.insert("body.mjml.hbs".to_owned(), source.as_bytes().to_vec());
     let text = String::from_utf8(build(&files).expect("builds")["body.txt.hbs"].clone()).expect("UTF-8");
+    let text = text.strip_prefix(DERIVED).expect("is told");
     assert_eq!(
-        words(&text),
+        words(text),
         [
             "{{#each",
             "rows}}",
@@ -197,7 +227,55 @@ fn where_the_data_decides_each_email_s_text_is_its_own() {
     let files = with("<p>a</p>", &[]);
     let written = files_with(&[("body.html.hbs", Some("<p>a</p>"))]);
     assert_eq!(build(&written).expect("builds"), written, "a written text stays");
-    assert_eq!(build(&files).expect("builds")["body.txt.hbs"], b"a\n");
+    assert_eq!(
+        build(&files).expect("builds")["body.txt.hbs"],
+        format!("{DERIVED}a\n").as_bytes()
+    );
+}
+
+#[test]
+fn nothing_is_told_of_texts_that_nobody_wrote() {
+    let told = |html: &str, partials: &[(&str, &str)]| -> Vec<String> {
+        let found = check(&with(html, partials));
+        found.iter().map(ToString::to_string).collect()
+    };
+    for (source, problem) in [
+        ("{{nope}}", "`nope` is not a field"),
+        ("{{timestamp}}", "`timestamp` is used in body.html.hbs but"),
+    ] {
+        let found = told("<p>x{{> part}}</p>", &[("part", source)]);
+        assert!(found.iter().any(|text| text.contains(problem)), "{found:?}");
+        let of_text = |text: &String| text.contains("body.txt.hbs") || text.contains("-as-text");
+        assert!(!found.iter().any(of_text), "{found:?}");
+    }
+    let blank = told("<p>{{#if on}}x{{/if}}</p>", &[]);
+    let text = "no plain text can be derived from the html: it has no text";
+    assert!(blank.iter().any(|found| found.ends_with(text)), "{blank:?}");
+    assert!(
+        !blank.iter().any(|found| found.contains("body.txt.hbs")),
+        "{blank:?}"
+    );
+    // A stored bundle tells as much.
+    let template = compile(&with("<p>{{#if on}}x{{/if}}</p>", &[]));
+    let stored =
+        Template::from_bundle_bytes(&template.bundle_bytes()).unwrap_or_else(|error| panic!("{error}"));
+    for template in [template, stored] {
+        assert!(
+            template
+                .render(input(&json!({ "on": true })))
+                .is_ok_and(|rendered| rendered.text == "x\n")
+        );
+        let refused = template
+            .render(input(&json!({ "on": false })))
+            .err()
+            .map(|error| error.fault);
+        assert!(matches!(
+            refused,
+            Some(RenderFault::TextNotDerivable {
+                problem: "it has no text"
+            })
+        ));
+    }
 }
 
 #[test]
