@@ -81,6 +81,11 @@ struct Parts<'a> {
 }
 
 impl Admission {
+    /// True if the template of a request is not here and may come: nothing can be said of the request until then.
+    pub(crate) fn awaits_template(&self, request: &v1::EnqueueRequest) -> bool {
+        self.catalog.awaits(&request.template, asked_version(request))
+    }
+
     /// # Errors
     /// All the fields that are wrong.
     pub(crate) fn admit(
@@ -274,12 +279,16 @@ fn durability(number: i32, wrong: &mut InvalidFields) -> Option<Durability> {
     }
 }
 
+fn asked_version(request: &v1::EnqueueRequest) -> Option<&str> {
+    Some(request.template_version.as_str()).filter(|version| !version.is_empty())
+}
+
 fn find_template(
     catalog: &Catalog,
     request: &v1::EnqueueRequest,
     wrong: &mut InvalidFields,
 ) -> Option<Arc<Template>> {
-    let version = Some(request.template_version.as_str()).filter(|version| !version.is_empty());
+    let version = asked_version(request);
     let found = catalog.get(&request.template, version);
     if found.is_none() && version.is_some() && catalog.get(&request.template, None).is_some() {
         wrong.add("template_version", "is no version of this template here");

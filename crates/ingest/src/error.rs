@@ -135,6 +135,16 @@ pub(crate) fn not_found() -> RpcError {
     )
 }
 
+/// The template may be published, and is not here yet.
+pub(crate) fn template_awaited() -> RpcError {
+    RpcError::new(
+        Code::Unavailable,
+        reason::TEMPLATE_AWAITED,
+        "template is published, or may be, and can't be used here yet; nothing was written",
+    )
+    .retry_after(RETRY_DELAY)
+}
+
 /// The caller's key is another tenant's.
 pub(crate) fn tenant_refused() -> RpcError {
     RpcError::new(

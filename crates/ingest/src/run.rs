@@ -92,9 +92,9 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
 
     let serving_stop = Shutdown::new();
     let drain_max = config.drain_max;
-    health.set_ready().await;
+    tell_health(&store, &catalog, &health).await;
     let looking = look_after(
-        store.clone(),
+        (store.clone(), Arc::clone(&catalog)),
         health.clone(),
         context.shutdown.clone(),
         config.drain_notice,
@@ -265,24 +265,42 @@ async fn put_bundles(store: &Store, catalog: &Catalog, there: &Catalog) -> anyho
         .iter()
         .filter(|template| !there.contains(&template.hash()))
     {
-        store
-            .put_bundle(&template.hash().0, template.bundle_bytes())
-            .await
-            .with_context(|| format!("the bundle of {} was not written", template.manifest().name))?;
+        let hash = template.hash().0;
+        let problem = || format!("the bundle of {} was not written", template.manifest().name);
+        // A Redis that is full keeps what it has for longer, but takes nothing anew.
+        if store.keep_bundle(&hash).await.with_context(problem)? {
+            continue;
+        }
+        let put = store.put_bundle(&hash, template.bundle_bytes());
+        put.await.with_context(problem)?;
     }
     Ok(())
 }
 
-/// Says by health whether the store is there, and that the drain has begun; ends after the notice.
-async fn look_after(store: Store, health: Health, shutdown: Shutdown, notice: Duration) {
+/// Says by health whether the store and any template are there, and that the drain has begun; ends after the notice.
+async fn look_after(
+    (store, catalog): (Store, Arc<LiveCatalog>),
+    health: Health,
+    shutdown: Shutdown,
+    notice: Duration,
+) {
     while !shutdown.is_requested() {
-        match store.ping().await {
-            Ok(()) => health.set_ready().await,
-            Err(_) => health.set_not_ready("redis does not answer").await,
-        }
+        tell_health(&store, &catalog, &health).await;
         // Ends the pause at a shutdown.
         let _ = tokio::time::timeout(LOOK_EVERY, shutdown.requested()).await;
     }
     health.set_not_ready("draining").await;
     tokio::time::sleep(notice).await;
+}
+
+async fn tell_health(store: &Store, catalog: &LiveCatalog, health: &Health) {
+    if store.ping().await.is_err() {
+        health.set_not_ready("redis does not answer").await;
+    } else if catalog.is_empty_yet() {
+        health
+            .set_not_ready("no published template can be used yet")
+            .await;
+    } else {
+        health.set_ready().await;
+    }
 }

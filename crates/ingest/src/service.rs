@@ -102,23 +102,21 @@ impl<M: Messages> Ingest<M> {
 
     async fn begin(&self, caller: &Caller, request: v1::EnqueueRequest, patience: Patience) -> Begun {
         let started = Instant::now();
+        let settled = |refusal| Begun {
+            started,
+            lane: None,
+            progress: Progress::Settled(Err(refusal)),
+        };
         if !caller.acts_for(&request.tenant) {
-            return Begun {
-                started,
-                lane: None,
-                progress: Progress::Settled(Err(error::tenant_refused())),
-            };
+            return settled(error::tenant_refused());
+        }
+        if self.inner.admission.awaits_template(&request) {
+            return settled(error::template_awaited());
         }
         let span = Span::current();
         let admitted = match self.inner.admission.admit(request, trace::traceparent_of(&span)) {
             Ok(admitted) => admitted,
-            Err(wrong) => {
-                return Begun {
-                    started,
-                    lane: None,
-                    progress: Progress::Settled(Err(wrong.into())),
-                };
-            }
+            Err(wrong) => return settled(wrong.into()),
         };
         span.record("tenant", admitted.message.record.tenant.as_str());
         span.record("message_id", field::display(admitted.asked.id));

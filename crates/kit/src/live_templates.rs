@@ -25,6 +25,10 @@ pub struct Follower {
     reloads: Counter<u64>,
     /// What was told last.
     told: Vec<Broken>,
+    /// The same of templates without their fallbacks.
+    lacking: Vec<Broken>,
+    /// Mail is accepted with the templates that there are.
+    in_use: bool,
 }
 
 impl Follower {
@@ -46,6 +50,8 @@ impl Follower {
             broken,
             reloads,
             told: Vec::new(),
+            lacking: Vec::new(),
+            in_use: false,
         }
     }
 
@@ -60,6 +66,7 @@ impl Follower {
         F: Future<Output = anyhow::Result<()>>,
     {
         if let Some(store) = store {
+            self.live.follow_published();
             self.announcing = Some(Announcing::new(store.clone()));
             self.look_at_announced(publish).await?;
         }
@@ -72,6 +79,7 @@ impl Follower {
         P: Fn(Arc<Catalog>) -> F,
         F: Future<Output = anyhow::Result<()>>,
     {
+        self.in_use = true;
         while tokio::time::timeout(every, stop.requested()).await.is_err() {
             let live = Arc::clone(&self.live);
             match tokio::task::spawn_blocking(move || live.look()).await {
@@ -96,8 +104,15 @@ impl Follower {
             return Ok(());
         };
         if let Some(published) = announcing.look().await? {
-            let change = self.live.publish(published);
-            let is_taken = self.take(change, publish).await;
+            let (live, in_use) = (Arc::clone(&self.live), self.in_use);
+            let change = tokio::task::spawn_blocking(move || live.publish(published, in_use)).await;
+            let is_taken = match change {
+                Ok(change) => self.take(change, publish).await,
+                Err(error) => {
+                    tracing::error!(%error, "comparing templates ended badly");
+                    false
+                }
+            };
             if let Some(announcing) = &mut self.announcing
                 && !is_taken
             {
@@ -114,6 +129,7 @@ impl Follower {
         F: Future<Output = anyhow::Result<()>>,
     {
         self.tell(&change.broken);
+        self.tell_lacking(&change.lacking);
         // A directory that can't be read leaves the catalog as it is, and is looked at again and again.
         if !Arc::ptr_eq(&change.catalog, &self.live.current()) {
             if let Err(error) = publish(Arc::clone(&change.catalog)).await {
@@ -128,6 +144,18 @@ impl Follower {
         }
         self.live.adopt(&change);
         true
+    }
+
+    /// By the log alone: such a template is used, and mostly its fallback's next version, or its own, is on the way.
+    fn tell_lacking(&mut self, lacking: &[Broken]) {
+        for (template, problem) in lacking.iter().filter(|it| !self.lacking.contains(it)) {
+            tracing::warn!(
+                template,
+                problem,
+                "a template has no fallback now, or one that refuses its data"
+            );
+        }
+        self.lacking = lacking.to_vec();
     }
 
     fn tell(&mut self, broken: &[Broken]) {

@@ -3,7 +3,7 @@
 //! What is good stays good: a bundle that is missing or can't be used takes nothing away, nor does a Redis that lost what was announced. A
 //! version goes once newer ones of its template stand announced and it does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,8 +22,9 @@ pub(crate) struct Announcing {
     /// By bundle, why it can't be used: not tried again.
     refused: BTreeMap<[u8; 32], String>,
     broken: Vec<Broken>,
-    /// What was found last is not used.
-    again: bool,
+    announced: BTreeSet<Key>,
+    /// What was found is not used yet.
+    has_changed: bool,
 }
 
 impl Announcing {
@@ -34,14 +35,15 @@ impl Announcing {
             good: BTreeMap::new(),
             refused: BTreeMap::new(),
             broken: Vec::new(),
-            again: false,
+            announced: BTreeSet::new(),
+            has_changed: false,
         }
     }
 
     /// What was found last could not be used yet: the next look finds it again.
     pub(crate) fn look_again(&mut self) {
         self.revision = None;
-        self.again = true;
+        self.has_changed = true;
     }
 
     /// What is published, if that has changed; one small read if not.
@@ -55,7 +57,8 @@ impl Announcing {
         }
         let mut announcements = self.store.announcements().await?;
         announcements.announced.sort();
-        let (mut broken, mut has_changed) = (told(&announcements), self.again);
+        let mut broken = told(&announcements);
+        let named = named(&announcements);
         announcements.announced.truncate(ANNOUNCED_MAX);
         let mut misses = false;
         for announced in &announcements.announced {
@@ -70,7 +73,7 @@ impl Announcing {
             match self.get(announced).await? {
                 Got::Template(template) => {
                     self.good.insert(key, template);
-                    has_changed = true;
+                    self.has_changed = true;
                 }
                 Got::Refused(problem) => broken.push((told_as(announced), problem)),
                 Got::Missing => {
@@ -79,14 +82,15 @@ impl Announcing {
                 }
             }
         }
-        has_changed |= self.drop_old(&announcements.announced);
+        self.has_changed |= self.drop_old(&announcements.announced);
+        self.has_changed |= self.broken != broken || self.announced != named;
         self.revision = revision.filter(|_| !misses);
-        self.again = false;
-        has_changed |= self.broken != broken;
-        self.broken.clone_from(&broken);
-        Ok(has_changed.then(|| Published {
+        self.broken = broken;
+        self.announced = named;
+        Ok(std::mem::take(&mut self.has_changed).then(|| Published {
             templates: self.good.values().cloned().collect(),
-            broken,
+            broken: self.broken.clone(),
+            announced: self.announced.clone(),
         }))
     }
 
@@ -139,6 +143,19 @@ fn is_it(template: &Template, announced: &Announced) -> bool {
 
 fn told_as(announced: &Announced) -> String {
     format!("{}@{}", announced.name, announced.version)
+}
+
+/// All that is announced, what only a newer release can read, too.
+fn named(announcements: &Announcements) -> BTreeSet<Key> {
+    let unreadable = announcements.unreadable.iter().filter_map(|field| {
+        let (name, version) = field.split_once('@')?;
+        Some((name.to_owned(), version.parse().ok()?))
+    });
+    let announced = announcements.announced.iter();
+    announced
+        .map(|announced| (announced.name.clone(), announced.version))
+        .chain(unreadable)
+        .collect()
 }
 
 /// What of the announcements is not even looked at.

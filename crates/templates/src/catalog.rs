@@ -10,6 +10,7 @@ use crate::bundle::{self, Files, InvalidBundle};
 use crate::check;
 use crate::fallbacks::{self, Versions};
 use crate::finding::{Finding, Rule};
+use crate::live::Published;
 use crate::manifest::Manifest;
 use crate::template::{BundleError, Template};
 
@@ -22,6 +23,17 @@ const TEMPLATES_MAX: usize = 2_000;
 pub struct Catalog {
     folders: BTreeMap<String, Arc<Template>>,
     templates: Versions,
+    /// By name, where a newer version is announced and can't be used: the one that was in use before and stays so, if there was one.
+    held: BTreeMap<String, Option<u32>>,
+}
+
+/// A catalog with what is published, and what is to be told of it by name and version.
+pub(crate) struct Merged {
+    pub(crate) catalog: Catalog,
+    /// What can't be used, or stands against a folder.
+    pub(crate) unfit: Vec<(String, Finding)>,
+    /// Fallbacks of newest versions that don't go with these, now that there are both: the templates stay.
+    pub(crate) lacking: Vec<(String, Finding)>,
 }
 
 /// A directory that can't be used: all that is wrong with it.
@@ -92,20 +104,20 @@ impl Catalog {
         (loading.catalog, loading.findings)
     }
 
-    /// The folders with templates that were published. What can't be used of these, or stands against a folder, is told by name and version;
-    /// and which templates have fallbacks that don't go with them, now that there are both: they stay, and do without.
+    /// The folders with templates that were published. `used` is the catalog whose templates mail was accepted with, if there was one.
     pub(crate) fn with_published(
         &self,
-        published: &[Arc<Template>],
+        published: &Published,
+        used: Option<&Self>,
         makes_links: bool,
-    ) -> (Self, Vec<(String, Finding)>) {
+    ) -> Merged {
         let mut templates = versions(&self.folders);
-        let mut findings = Vec::new();
+        let mut unfit = Vec::new();
         let by_themselves: BTreeSet<_> = fallbacks::check(&templates)
             .into_iter()
             .map(|(template, _)| template)
             .collect();
-        for template in published {
+        for template in &published.templates {
             let Manifest { name, version, .. } = &template.manifest;
             let problem = if !makes_links && template.manifest.category.is_some() {
                 Some(NO_LINKS)
@@ -122,22 +134,35 @@ impl Catalog {
                 }
             };
             let finding = problem.map(|text| Finding::new(Rule::Folder, "", text));
-            findings.extend(finding.map(|finding| (told_as(name, *version), finding)));
+            unfit.extend(finding.map(|finding| (told_as(name, *version), finding)));
         }
-        let fallbacks = fallbacks::check(&templates)
+        let lacking = fallbacks::check_newest(&templates)
             .into_iter()
-            .filter(|(template, _)| !by_themselves.contains(template));
-        findings.extend(fallbacks.map(|((name, version), finding)| (told_as(&name, version), finding)));
-        let folders = self.folders.clone();
-        (Self { folders, templates }, findings)
+            .filter(|(template, _)| !by_themselves.contains(template))
+            .map(|((name, version), finding)| (told_as(&name, version), finding))
+            .collect();
+        let catalog = Self {
+            folders: self.folders.clone(),
+            held: held(&templates, &published.announced, used),
+            templates,
+        };
+        Merged {
+            catalog,
+            unfit,
+            lacking,
+        }
     }
 
-    /// The template of that name: its newest version, or the one asked for.
+    /// The template of that name: its newest version, or the one asked for. Where the newest one that is announced can't be used, an older
+    /// one is the newest only if it was so before.
     #[must_use]
     pub fn get(&self, name: &str, version: Option<&str>) -> Option<Arc<Template>> {
         let versions = self.templates.get(name)?;
         match version {
-            None => versions.values().next_back().cloned(),
+            None => match self.held.get(name) {
+                Some(stays) => versions.get(stays.as_ref()?).cloned(),
+                None => versions.values().next_back().cloned(),
+            },
             Some(version) => versions.get(&version.parse().ok()?).cloned(),
         }
     }
@@ -189,6 +214,30 @@ fn folders(directory: &Path) -> Result<Vec<String>, String> {
 
 fn told_as(name: &str, version: u32) -> String {
     format!("{name}@{version}")
+}
+
+fn held(
+    templates: &Versions,
+    announced: &BTreeSet<(String, u32)>,
+    used: Option<&Catalog>,
+) -> BTreeMap<String, Option<u32>> {
+    // In their order the newest is the last.
+    let newest: BTreeMap<&String, u32> = announced.iter().map(|(name, version)| (name, *version)).collect();
+    let held = newest.into_iter().filter_map(|(name, announced)| {
+        let versions = templates.get(name);
+        let usable = versions.and_then(|versions| versions.keys().next_back().copied());
+        if usable.is_some_and(|usable| usable >= announced) {
+            return None;
+        }
+        let before = used.and_then(|used| used.get(name, None));
+        let stays = before.and_then(|before| {
+            let version = before.manifest.version;
+            let is_there = versions.is_some_and(|versions| versions.contains_key(&version));
+            if is_there { Some(version) } else { usable }
+        });
+        Some((name.clone(), stays))
+    });
+    held.collect()
 }
 
 fn versions(folders: &BTreeMap<String, Arc<Template>>) -> Versions {

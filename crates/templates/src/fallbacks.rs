@@ -56,7 +56,19 @@ fn goes_with(template: &Template, fallback: &Template) -> bool {
 
 /// What is wrong with the fallbacks, by name and version of the template that has them.
 pub(crate) fn check(versions: &Versions) -> Vec<((String, u32), Finding)> {
-    let templates = versions.values().flat_map(BTreeMap::values);
+    wrong(versions, versions.values().flat_map(BTreeMap::values))
+}
+
+/// The same of the newest version of each name: older ones only render what was accepted with them.
+pub(crate) fn check_newest(versions: &Versions) -> Vec<((String, u32), Finding)> {
+    let newest = versions.values().filter_map(|all| all.values().next_back());
+    wrong(versions, newest)
+}
+
+fn wrong<'a>(
+    versions: &Versions,
+    templates: impl Iterator<Item = &'a Arc<Template>>,
+) -> Vec<((String, u32), Finding)> {
     let wrong = templates.flat_map(|template| {
         let findings = match problem(versions, template) {
             Some(text) => vec![Finding::new(Rule::Fallback, MANIFEST, text)],

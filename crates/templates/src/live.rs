@@ -6,6 +6,7 @@
 //! taken once two looks saw the same, so that half-written files and half-swapped trees are not; and of a bundle that is broken the
 //! last good one stays. Where a folder has the name and version of what was published, the folder's stays.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-use crate::catalog::{Catalog, CatalogError};
+use crate::catalog::{Catalog, CatalogError, Merged};
 use crate::finding::Finding;
 use crate::template::Template;
 
@@ -29,6 +30,8 @@ pub struct LiveCatalog {
     /// True if mail that has a category gets its link; else no template with one is taken.
     makes_links: bool,
     state: Mutex<State>,
+    /// What was announced when it was looked at last, whether it is used yet or not; `None` if what is published is not followed.
+    announced: Mutex<Option<Arc<Published>>>,
 }
 
 #[derive(Clone, Default)]
@@ -39,6 +42,8 @@ struct State {
     published: Arc<Published>,
     /// What is wrong with those, by themselves or beside the directory.
     unfit: Vec<Broken>,
+    /// Whose fallbacks do not go with them.
+    lacking: Vec<Broken>,
     /// What was loaded.
     loaded: Option<Fingerprint>,
     /// What the last look saw.
@@ -57,6 +62,8 @@ pub struct Published {
     pub templates: Vec<Arc<Template>>,
     /// What was published and can't be used.
     pub broken: Vec<Broken>,
+    /// Name and version of all that stands announced, whether it can be used or not.
+    pub announced: BTreeSet<(String, u32)>,
 }
 
 /// What has changed.
@@ -65,6 +72,8 @@ pub struct Change {
     pub catalog: Arc<Catalog>,
     /// All that is not: empty if all is good.
     pub broken: Vec<Broken>,
+    /// Whose fallbacks do not go with them, now that there are both: these are used all the same.
+    pub lacking: Vec<Broken>,
     after: State,
 }
 
@@ -85,6 +94,7 @@ impl LiveCatalog {
                 seen: loaded,
                 ..State::default()
             }),
+            announced: Mutex::default(),
         })
     }
 
@@ -95,7 +105,35 @@ impl LiveCatalog {
             directory: None,
             makes_links,
             state: Mutex::default(),
+            announced: Mutex::default(),
         }
+    }
+
+    /// Says that what is published is followed: until something was seen announced, any name may be one of it.
+    pub fn follow_published(&self) {
+        *lock(&self.announced) = Some(Arc::default());
+    }
+
+    /// True if there is no such template now, but it may come: it is announced and can't be used yet, or nothing was seen announced yet.
+    #[must_use]
+    pub fn awaits(&self, name: &str, version: Option<&str>) -> bool {
+        // First what there is: what is used between the two was announced before.
+        if self.current().get(name, version).is_some() {
+            return false;
+        }
+        let announced = lock(&self.announced).clone();
+        announced.is_some_and(|published| {
+            let is_it = |(its_name, its_version): &(String, u32)| {
+                its_name == name && version.is_none_or(|version| version.parse() == Ok(*its_version))
+            };
+            published.announced.is_empty() || published.announced.iter().any(is_it)
+        })
+    }
+
+    /// True if there is no template at all yet, and all that are to come are published ones.
+    #[must_use]
+    pub fn is_empty_yet(&self) -> bool {
+        self.directory.is_none() && lock(&self.announced).is_some() && self.current().iter().next().is_none()
     }
 
     #[must_use]
@@ -128,6 +166,7 @@ impl LiveCatalog {
         is_same.then(|| {
             self.merged(
                 &folders,
+                Some(&before),
                 State {
                     broken: told(broken),
                     published,
@@ -139,22 +178,32 @@ impl LiveCatalog {
         })
     }
 
-    /// The same with what is published now. Compares and compiles nothing that was not compiled.
+    /// The same with what is published now; `in_use` says whether mail was accepted with the templates that there are. Compiles nothing, but
+    /// checks fallbacks by examples: not for a runtime's own threads.
     #[must_use]
-    pub fn publish(&self, published: Published) -> Change {
+    pub fn publish(&self, published: Published, in_use: bool) -> Change {
+        let published = Arc::new(published);
+        if !published.announced.is_empty() {
+            *lock(&self.announced) = Some(Arc::clone(&published));
+        }
         let mut after = self.state().clone();
-        after.published = Arc::new(published);
+        after.published = published;
         let folders = Arc::clone(&after.catalog);
-        self.merged(&folders, after)
+        self.merged(&folders, Some(&*folders).filter(|_| in_use), after)
     }
 
     /// `after` with the catalog of both.
-    fn merged(&self, folders: &Catalog, after: State) -> Change {
+    fn merged(&self, folders: &Catalog, used: Option<&Catalog>, after: State) -> Change {
         let published = Arc::clone(&after.published);
-        let (catalog, unfit) = folders.with_published(&published.templates, self.makes_links);
+        let Merged {
+            catalog,
+            unfit,
+            lacking,
+        } = folders.with_published(&published, used, self.makes_links);
         Change::to(State {
             catalog: Arc::new(catalog),
             unfit: published.broken.iter().cloned().chain(told(unfit)).collect(),
+            lacking: told(lacking),
             ..after
         })
     }
@@ -174,8 +223,12 @@ impl LiveCatalog {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Change {
@@ -183,6 +236,7 @@ impl Change {
         Self {
             catalog: Arc::clone(&after.catalog),
             broken: after.broken.iter().chain(&after.unfit).cloned().collect(),
+            lacking: after.lacking.clone(),
             after,
         }
     }

@@ -44,6 +44,8 @@ pub mod reason {
     pub const VERSION_OUTDATED: &str = "version_outdated";
     /// There are as many published templates, or versions of one, as can be.
     pub const TEMPLATES_FULL: &str = "templates_full";
+    /// The template is published, or may be, and can't be used here yet.
+    pub const TEMPLATE_AWAITED: &str = "template_awaited";
     /// Redis is at its memory's bound, or near it.
     pub const STORE_FULL: &str = "store_full";
     /// Redis did not answer: what was asked for may or may not have happened.

@@ -11,6 +11,7 @@ mod links;
 mod messages;
 mod operator;
 mod pressure;
+mod published;
 mod reload;
 mod running;
 mod slow_store;

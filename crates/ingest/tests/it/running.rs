@@ -73,10 +73,22 @@ impl Running {
         Self::of(templates, lines).await
     }
 
+    /// On this Redis, with no templates but those that are published.
+    pub(crate) async fn on_published(redis: TestRedis) -> Self {
+        let lines = "templates.published = true\ntemplates.look_every = \"20ms\"";
+        let config = config(redis.url(), "", lines);
+        let started = Box::pin(Self::on(redis, config, templates())).await;
+        started.unwrap_or_else(|error| panic!("ingest did not get ready: {error:#}"))
+    }
+
     async fn of(templates: TempDir, lines: &str) -> anyhow::Result<Self> {
-        LazyLock::force(&TRACES);
         let redis = TestRedis::start().await;
-        let config = config(redis.url(), &templates, lines);
+        let config = config(redis.url(), &templates.path().display().to_string(), lines);
+        Box::pin(Self::on(redis, config, templates)).await
+    }
+
+    async fn on(redis: TestRedis, config: Config, templates: TempDir) -> anyhow::Result<Self> {
+        LazyLock::force(&TRACES);
         // The test's own, whose claims nobody has to wait for.
         let kept = StoreConfig {
             durability: Durability::Fsync,
@@ -178,7 +190,7 @@ pub(crate) async fn http_get(address: SocketAddr, path: &str) -> String {
     answer
 }
 
-fn templates() -> TempDir {
+pub(crate) fn templates() -> TempDir {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let schema = r#"{"type": "object", "required": ["order"], "properties": {
         "order": {"type": "integer"}, "filler": {"type": "string"},
@@ -215,14 +227,13 @@ fn write_template(
     }
 }
 
-fn config(redis_url: &str, templates: &TempDir, lines: &str) -> Config {
+fn config(redis_url: &str, templates: &str, lines: &str) -> Config {
     let text = format!(
         "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\ndrain_notice = \"0s\"\n\
          digest_key = \"0123456789abcdef0123456789abcdef\"\nredis.url = {redis_url:?}\n\
-         redis.command_timeout = \"30s\"\nredis.durability = \"local\"\ntemplates.directory = {:?}\n{lines}\n\
+         redis.command_timeout = \"30s\"\nredis.durability = \"local\"\ntemplates.directory = {templates:?}\n{lines}\n\
          [[identity]]\nname = \"main\"\nfrom_domains = [\"example.com\"]\ntenants = [\"shop\", \"other\"]\n\
          [identity.ses]\nregion = \"eu-west-1\"\nconfiguration_set = \"events\"\n",
-        templates.path().display().to_string(),
     );
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), text).expect("writable");

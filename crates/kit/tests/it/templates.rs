@@ -98,10 +98,8 @@ impl Bench {
         let follower = Follower::new(Arc::clone(&live), health.clone(), &meter());
         let putting = puts.clone();
         let put = move |catalog| putting.clone().put(catalog);
-        let follower = follower
-            .announced(Some(&store), &put)
-            .await
-            .expect("redis is there");
+        let follower = Box::pin(follower.announced(Some(&store), &put));
+        let follower = follower.await.expect("redis is there");
         let running = tokio::spawn(follower.run(OFTEN, put, stop.clone()));
         Self {
             redis,
@@ -230,6 +228,39 @@ async fn what_is_missing_or_no_bundle_takes_nothing_away_and_is_told() {
         .expect("redis is there");
     bench.tells("2 templates can't be used: c@1, d@1").await;
     bench.has(&["a 1", "b 1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_got_before_a_look_failed_is_used_after_the_next() {
+    let bench = Bench::start(LiveCatalog::without_directory(false)).await;
+    let (old, new, missing) = (
+        template("a", 1, "x"),
+        template("a", 1, "y"),
+        template("b", 1, "x"),
+    );
+    bench.announce(&[&missing], false).await;
+    bench.announce(&[&old], true).await;
+    bench.has(&["a 1"]).await;
+    bench.tells("b@1").await;
+    let key = format!("{{pl1:tpl}}:{}", missing.hash());
+    bench.redis.command(&["RPUSH", &key, "no bundle"]).await;
+    bench.announce(&[&new], true).await;
+    eventually("a look fails", PATIENCE, async || {
+        let errors = bench.redis.command(&["INFO", "errorstats"]).await;
+        let errors = format!("{errors:?}");
+        if errors.contains("WRONGTYPE") {
+            Ok(())
+        } else {
+            Err(errors)
+        }
+    })
+    .await;
+    bench.redis.command(&["DEL", &key]).await;
+    eventually("the new one is used", PATIENCE, async || {
+        let hash = bench.live.current().get("a", None).expect("there").hash();
+        if hash == new.hash() { Ok(()) } else { Err(hash) }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,12 +17,27 @@ fn published(name: &str, version: u32, more: &str, html: &str) -> Arc<Template> 
 }
 
 fn adopt(live: &LiveCatalog, templates: &[Arc<Template>]) -> Change {
-    let change = live.publish(Published {
-        templates: templates.to_vec(),
-        broken: Vec::new(),
-    });
+    adopt_of(live, templates, &[], true)
+}
+
+/// The same where `more` is announced, too, and can't be used.
+fn adopt_of(live: &LiveCatalog, templates: &[Arc<Template>], more: &[(&str, u32)], in_use: bool) -> Change {
+    let change = live.publish(of(templates, more), in_use);
     live.adopt(&change);
     change
+}
+
+fn of(templates: &[Arc<Template>], more: &[(&str, u32)]) -> Published {
+    let announced = templates.iter().map(|template| {
+        let manifest = template.manifest();
+        (manifest.name.clone(), manifest.version)
+    });
+    let more = more.iter().map(|(name, version)| ((*name).to_owned(), *version));
+    Published {
+        templates: templates.to_vec(),
+        broken: Vec::new(),
+        announced: announced.chain(more).collect(),
+    }
 }
 
 fn load(directory: &Path) -> LiveCatalog {
@@ -138,12 +153,94 @@ fn a_published_fallback_that_does_not_fit_is_told_of_and_stands_in_for_nobody() 
     assert_eq!(pinned().len(), 32);
     let unfit = published("b", 2, "despite_complaint = true\n", "2");
     let change = adopt(&live, &[unfit]);
-    assert_eq!(change.broken.len(), 1, "{:?}", change.broken);
-    assert_eq!(change.broken[0].0, "a@1");
+    assert_eq!(change.broken, []);
+    assert_eq!(change.lacking.len(), 1, "{:?}", change.lacking);
+    assert_eq!(change.lacking[0].0, "a@1");
     assert!(
         pinned().is_empty(),
         "`a` is there, and `b` does not stand in for it"
     );
+}
+
+#[test]
+fn of_fallbacks_the_newest_versions_count() {
+    let live = LiveCatalog::without_directory(false);
+    let more = |version: u32, name: &str, fallback: &str| {
+        let manifest =
+            format!("name = \"{name}\"\nversion = {version}\nlane = \"transactional\"\n{fallback}");
+        let field = format!("f{version}");
+        let (schema, example) = (
+            format!("{{\"{field}\": \"string\"}}"),
+            format!("{{\"{field}\": \"x\"}}"),
+        );
+        let html = format!("<p>{{{{{field}}}}}</p>");
+        Arc::new(compile(&files_with(&[
+            ("template.toml", Some(&manifest)),
+            ("body.html.hbs", Some(&html)),
+            ("schema.json", Some(&schema)),
+            ("examples/first.json", Some(&example)),
+        ])))
+    };
+    let version = |version| {
+        let promo = more(version, "promo", "fallback = \"plain\"\n");
+        [more(version, "plain", ""), promo]
+    };
+    let [plain, promo] = version(1);
+    let [plain_2, promo_2] = version(2);
+    let mut all = vec![plain, promo];
+    assert_eq!(adopt(&live, &all).lacking, []);
+    all.push(plain_2);
+    let between = adopt(&live, &all);
+    assert_eq!((between.broken, between.lacking.len()), (vec![], 1));
+    all.push(promo_2);
+    let after = adopt(&live, &all);
+    assert_eq!((after.broken, after.lacking), (vec![], vec![]));
+}
+
+#[test]
+fn a_name_that_may_come_is_awaited() {
+    let live = LiveCatalog::without_directory(false);
+    assert!(!live.awaits("a", None), "nothing is followed");
+    live.follow_published();
+    assert!(live.is_empty_yet() && live.awaits("a", None) && live.awaits("a", Some("7")));
+    // It is seen, and not used yet: not even its bundle could be written.
+    let change = live.publish(of(&[published("a", 1, "", "1")], &[("b", 2)]), true);
+    assert!(live.is_empty_yet() && live.awaits("a", None) && !live.awaits("c", None));
+    live.adopt(&change);
+    assert!(!live.is_empty_yet() && !live.awaits("a", None) && !live.awaits("a", Some("2")));
+    assert!(live.awaits("b", None) && live.awaits("b", Some("2")) && !live.awaits("b", Some("3")));
+}
+
+#[test]
+fn an_older_version_is_the_newest_only_where_it_was_so_before() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "a", &bundle("a", 1, "", "1"));
+    let newest_of = |live: &LiveCatalog| newest(live, "a").map(|(version, _)| version);
+    let (second, fourth) = (published("a", 2, "", "2"), published("a", 4, "", "4"));
+
+    let begins = load(folder.path());
+    begins.follow_published();
+    adopt_of(&begins, std::slice::from_ref(&second), &[("a", 3)], false);
+    assert!(newest_of(&begins).is_none() && begins.awaits("a", None));
+    assert!(begins.current().get("a", Some("2")).is_some() && !begins.awaits("a", Some("2")));
+    adopt_of(&begins, std::slice::from_ref(&second), &[("a", 3)], true);
+    assert_eq!(newest_of(&begins), None, "nor is it by and by");
+    adopt_of(
+        &begins,
+        &[Arc::clone(&second), Arc::clone(&fourth)],
+        &[("a", 3)],
+        true,
+    );
+    assert_eq!(newest_of(&begins), Some(4));
+
+    let runs = load(folder.path());
+    runs.follow_published();
+    adopt_of(&runs, std::slice::from_ref(&second), &[], false);
+    adopt_of(&runs, &[second, published("a", 3, "", "3")], &[("a", 4)], true);
+    assert_eq!(newest_of(&runs), Some(2), "as it was");
+    write(folder.path(), "a", &bundle("a", 5, "", "5"));
+    looked(&runs);
+    assert_eq!(newest_of(&runs), Some(5), "a newer one of the directory");
 }
 
 fn refused(files: &Files) -> Vec<Rule> {
