@@ -14,7 +14,7 @@ use super::Sources;
 use super::css::{self, Declaration, Rule};
 use super::markup::{self, Attribute, Piece, Tag};
 use super::mjml;
-use super::view::{NUMBER, NoView, Source, Style, View};
+use super::view::{Element, NUMBER, NoView, Source, Style, View};
 use crate::finding::{self, Finding};
 use kept::Kept;
 use writing::Writing;
@@ -23,8 +23,9 @@ use writing::Writing;
 const SELECTORS_MAX: usize = 2_000;
 /// Declarations of all sheets together, one rule's once for each of its selectors.
 const DECLARATIONS_MAX: usize = 10_000;
-/// The elements times the square of the declarations, one rule's once for each of its selectors: so much css-inline takes at the worst.
-const WORK_MAX: usize = 1_000_000_000;
+/// The comparisons of declarations that css-inline does, and how many of them one of a selector with an element is worth.
+const WORK_MAX: usize = 200_000_000;
+const MATCHING: usize = 100;
 /// The declaration that tells by which selector an element was matched.
 const MATCHED: &str = "--paceline-s";
 
@@ -216,7 +217,7 @@ fn bounded(
     inlined: &mut Inlined,
 ) -> Option<Vec<Matcher>> {
     let mut selectors = Vec::new();
-    let (mut declarations, mut count, mut all) = (0_usize, 0, 0);
+    let (mut count, mut all) = (0, 0);
     for rule in sheets.iter().flat_map(Sheet::all_rules) {
         count += rule.selectors.len();
         all += rule.selectors.len() * (rule.declarations.len() + 1);
@@ -225,7 +226,6 @@ fn bounded(
         for (rule, declared) in one.rules.iter().enumerate().filter(|(_, rule)| !rule.is_kept) {
             for (selector, asked) in declared.selectors.iter().enumerate() {
                 if asked.can_match && !(asked.asks_siblings && varies) {
-                    declarations += declared.declarations.len() + 1;
                     selectors.push(Matcher {
                         sheet,
                         rule,
@@ -235,10 +235,11 @@ fn bounded(
             }
         }
     }
-    let work = declarations
-        .saturating_mul(declarations)
-        .saturating_mul(view.elements.len());
-    if count > SELECTORS_MAX || all > DECLARATIONS_MAX || work > WORK_MAX {
+    if selectors.is_empty() {
+        return None;
+    }
+    let is_more = count > SELECTORS_MAX || all > DECLARATIONS_MAX;
+    if is_more || work(view, sheets, &selectors) > WORK_MAX {
         let text = format!(
             "its CSS is not inlined: {count} selectors with {all} declarations for {} elements are too many",
             view.elements.len()
@@ -246,7 +247,27 @@ fn bounded(
         inlined.warn(&view.sources[0].path, None, text);
         return None;
     }
-    (!selectors.is_empty()).then_some(selectors)
+    Some(selectors)
+}
+
+/// What css-inline takes at the most: it holds each selector against each element, and each declaration of an element against all before it.
+fn work(view: &View<'_>, sheets: &[Sheet<'_>], selectors: &[Matcher]) -> usize {
+    let of_element = |element: &Element| {
+        let source = view.sources[element.file].text.as_str();
+        let Some(tag) = view.tag(element) else {
+            return 0;
+        };
+        let (class, id) = (tag.value("class", source), tag.value("id", source));
+        let declared = selectors.iter().map(|one| {
+            let rule = &sheets[one.sheet].rules[one.rule];
+            let subject = &rule.selectors[one.selector].subject;
+            let is_for_it = subject.may_be(&tag.name, class, id);
+            usize::from(is_for_it) * (rule.declarations.len() + 1)
+        });
+        let declared: usize = declared.sum();
+        declared * declared + selectors.len() * MATCHING
+    };
+    view.elements.iter().map(of_element).sum()
 }
 
 /// What css-inline says of an element.

@@ -83,6 +83,12 @@ impl Tag {
     pub(super) fn attribute(&self, name: &str) -> Option<&Attribute> {
         self.attributes.iter().find(|attribute| attribute.name == name)
     }
+
+    /// What an attribute says as it is written; nothing where there is none.
+    pub(super) fn value<'s>(&self, name: &str, source: &'s str) -> &'s str {
+        let value = self.attribute(name).and_then(|attribute| attribute.value.clone());
+        value.map_or("", |value| &source[value])
+    }
 }
 
 /// Takes a source apart.

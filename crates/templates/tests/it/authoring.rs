@@ -489,6 +489,8 @@ fn what_is_inlined_without_end_is_not() {
     let html = format!("<style>br{{{declarations}}}</style>{}", "<br>".repeat(3_900));
     let files = files_with(&[("body.html.hbs", Some(&html))]);
     assert_eq!(build(&files).expect("builds"), files);
+    let found = findings(&files);
+    assert!(found[0].contains("are too many"), "{found:?}");
 }
 
 #[test]

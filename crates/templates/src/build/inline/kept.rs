@@ -66,7 +66,7 @@ impl<'a> Kept<'a> {
     /// The families of what stays in the sheets for an element, each with a sheet that says otherwise of it.
     pub(super) fn left(&self, tag: &Tag, source: &str, found: &Match) -> BTreeMap<&'a str, usize> {
         let inlined: BTreeSet<_> = found.declarations.iter().map(family_of).collect();
-        let of = |name: &str| value(tag, source, name);
+        let of = |name: &str| tag.value(name, source);
         let mut left = BTreeMap::new();
         for selector in &self.selectors {
             if inlined.is_empty() || !selector.subject.may_be(&tag.name, of("class"), of("id")) {
@@ -99,11 +99,6 @@ fn family_of(declaration: &Declaration) -> (&str, bool) {
     (css::family(&declaration.property), declaration.is_important)
 }
 
-fn value<'s>(tag: &Tag, source: &'s str, name: &str) -> &'s str {
-    let value = tag.attribute(name).and_then(|attribute| attribute.value.clone());
-    value.map_or("", |value| &source[value])
-}
-
 fn commented(view: &View<'_>) -> BTreeSet<(String, String, String)> {
     let mut found = BTreeSet::new();
     for source in view.sources {
@@ -117,7 +112,7 @@ fn commented(view: &View<'_>) -> BTreeSet<(String, String, String)> {
             };
             for piece in markup::scan(inside, &[]) {
                 if let Piece::Start(tag) = piece {
-                    let of = |name: &str| value(&tag, inside, name).to_owned();
+                    let of = |name: &str| tag.value(name, inside).to_owned();
                     found.insert((tag.name.clone(), of("class"), of("id")));
                 }
             }
