@@ -1,7 +1,8 @@
 //! Stored requests, and what they are pinned to.
 //!
 //! A request with an attachment that must be fetched has its pins in a field of their own: a renderer of a release that does not know urls
-//! finds no bundle then, and lets the message wait instead of sending it with an empty file.
+//! finds no bundle then, and lets the message wait instead of sending it with an empty file. Its data are there too: where an ingest of that
+//! release has pinned another bundle in the old place, that renderer finds nothing that it could render.
 
 use bytes::Bytes;
 use prost::{DecodeError, Message as _};
@@ -16,17 +17,19 @@ impl Attachment {
     }
 }
 
-/// Reads a stored request, with its pins where they are looked for: in `bundle_hash` and `fallback_hashes`.
+/// Reads a stored request, with its pins where they are looked for: in `bundle_hash`, `fallback_hashes` and `data`.
 ///
 /// # Errors
 /// If the bytes are no request.
 pub fn read(bytes: impl bytes::Buf) -> Result<StoredRequest, DecodeError> {
     let mut request = StoredRequest::decode(bytes)?;
-    if let Some(pins) = request.pins.take()
-        && request.bundle_hash.is_empty()
-    {
-        request.bundle_hash = pins.bundle_hash;
-        request.fallback_hashes = pins.fallback_hashes;
+    if let Some(pins) = request.pins.take() {
+        request.data = pins.data.unwrap_or(request.data);
+        // What stands in the old place was pinned last.
+        if request.bundle_hash.is_empty() {
+            request.bundle_hash = pins.bundle_hash;
+            request.fallback_hashes = pins.fallback_hashes;
+        }
     }
     Ok(request)
 }
@@ -38,6 +41,7 @@ pub fn write(mut request: StoredRequest) -> Bytes {
         request.pins = Some(Pins {
             bundle_hash: std::mem::take(&mut request.bundle_hash),
             fallback_hashes: request.fallback_hashes.take(),
+            data: Some(std::mem::take(&mut request.data)),
         });
     }
     request.encode_to_vec().into()
@@ -50,12 +54,16 @@ pub fn write(mut request: StoredRequest) -> Bytes {
 pub fn repin(request: &[u8], bundle_hash: &[u8], fallback_hashes: Vec<u8>) -> Bytes {
     let (bundle_hash, fallback_hashes) = (Bytes::copy_from_slice(bundle_hash), Some(fallback_hashes.into()));
     let mut pin = StoredRequest::default();
-    if StoredRequest::decode(request).is_ok_and(|known| known.pins.is_some()) {
+    let known = StoredRequest::decode(request).unwrap_or_default();
+    let is_apart = known.pins.is_some();
+    if is_apart {
         pin.pins = Some(Pins {
-            bundle_hash,
-            fallback_hashes,
+            bundle_hash: bundle_hash.clone(),
+            fallback_hashes: fallback_hashes.clone(),
+            data: None,
         });
-    } else {
+    }
+    if !is_apart || !known.bundle_hash.is_empty() {
         (pin.bundle_hash, pin.fallback_hashes) = (bundle_hash, fallback_hashes);
     }
     [request, &pin.encode_to_vec()].concat().into()
@@ -71,6 +79,7 @@ mod tests {
     fn request(url: &str) -> StoredRequest {
         StoredRequest {
             template: "welcome".to_owned(),
+            data: Bytes::from_static(b"{}"),
             bundle_hash: Bytes::from_static(&[1; 32]),
             fallback_hashes: Some(Bytes::from_static(&[3; 64])),
             attachments: vec![Attachment {
@@ -87,9 +96,36 @@ mod tests {
         let stored = write(remote.clone());
         let old = StoredRequest::decode(stored.clone()).expect("readable");
         assert!(old.bundle_hash.is_empty() && old.fallback_hashes.is_none());
+        assert!(old.data.is_empty());
         assert_eq!(read(stored).expect("readable"), remote);
         let local = request("");
         assert_eq!(write(local.clone()), local.encode_to_vec(), "as ever");
+    }
+
+    /// As an ingest does that knows no pins.
+    fn pinned_in_the_old_place(stored: &[u8], hash: u8) -> Vec<u8> {
+        let pin = StoredRequest {
+            bundle_hash: Bytes::copy_from_slice(&[hash; 32]),
+            fallback_hashes: Some(Bytes::new()),
+            ..StoredRequest::default()
+        };
+        [stored, &pin.encode_to_vec()].concat()
+    }
+
+    #[test]
+    fn of_what_two_releases_have_pinned_the_last_counts_and_the_old_one_has_no_data_for_it() {
+        let url = "https://files.example/a";
+        let by_old = pinned_in_the_old_place(&write(request(url)), 5);
+        let old = StoredRequest::decode(&by_old[..]).expect("readable");
+        assert!(!old.bundle_hash.is_empty() && old.data.is_empty());
+        let by_both = repin(&by_old, &[6; 32], Vec::new()).to_vec();
+        let by_all = pinned_in_the_old_place(&by_both, 7);
+        for (stored, hash) in [(by_old, 5), (by_both, 6), (by_all, 7)] {
+            let read = read(&stored[..]).expect("readable");
+            assert_eq!(read.bundle_hash, vec![hash; 32]);
+            assert_eq!(read.fallback_hashes, Some(Bytes::new()));
+            assert_eq!(read.data, request(url).data);
+        }
     }
 
     #[test]
@@ -105,7 +141,10 @@ mod tests {
                 let read = read(pinned).expect("readable");
                 assert_eq!(read.bundle_hash, vec![2; 32]);
                 assert_eq!(read.fallback_hashes.unwrap_or_default(), fallbacks);
-                assert_eq!(read.attachments, request(url).attachments);
+                assert_eq!(
+                    (read.attachments, read.data),
+                    (request(url).attachments, request(url).data)
+                );
             }
         }
     }

@@ -12,7 +12,7 @@ use paceline_domain::suppression::{Suppressed, SuppressionReason};
 use paceline_store::throttle::{Known, Leadership, PartBody};
 use paceline_store::{Addressee, Announced, BucketState, Change, Claimed, Redrive, Report};
 use paceline_testkit::TestRedis;
-use paceline_wire::v1;
+use paceline_wire::{requests, v1};
 use prost::Message as _;
 
 async fn restored(frozen: &Frozen) -> anyhow::Result<Bench> {
@@ -93,10 +93,12 @@ async fn every_message_is_known_and_its_request_is_read() -> anyhow::Result<()> 
             ensure!(record.state == state, "{record:?}");
             ensure!(record.tenant == "acme" && record.identity == "main", "{record:?}");
         }
-        let requests = bench.store.requests(SHARD, &[redis::QUEUED, redis::DEAD]).await?;
-        for request in requests {
-            let request = v1::StoredRequest::decode(request.context("a request is gone")?)?;
+        let ids = [redis::QUEUED, redis::DEAD, redis::SCHEDULED];
+        for request in bench.store.requests(SHARD, &ids).await? {
+            let request = requests::read(request.context("a request is gone")?)?;
             ensure!(request.user_id == "42", "{request:?}");
+            ensure!(request.bundle_hash == redis::BUNDLE[..], "{request:?}");
+            ensure!(request.data.starts_with(b"{\"name\""), "{request:?}");
         }
         Ok(())
     })

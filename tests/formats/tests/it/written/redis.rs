@@ -367,12 +367,25 @@ async fn messages(bench: &Bench) -> anyhow::Result<()> {
     for id in [DEAD, DISCARDED, REDRIVEN] {
         bench.ends(id, Outcome::Refused { reason }).await?;
     }
+    bench.accept(scheduled()?).await?;
+    Ok(())
+}
+
+/// A message for later, with an attachment that is elsewhere.
+fn scheduled() -> anyhow::Result<NewMessage> {
     let mut scheduled = message(SCHEDULED);
     scheduled.record.send_at = START + HOUR;
     scheduled.record.expires_at = START + 2 * HOUR;
     scheduled.record.digests = vec![7; 16];
-    bench.accept(scheduled).await?;
-    Ok(())
+    let mut remote = paceline_wire::requests::read(scheduled.request)?;
+    remote.attachments.push(v1::Attachment {
+        file_name: "a.pdf".to_owned(),
+        url: "https://files.example/a".to_owned(),
+        sha256: vec![0xfe; 32].into(),
+        ..v1::Attachment::default()
+    });
+    scheduled.request = paceline_wire::requests::write(remote);
+    Ok(scheduled)
 }
 
 async fn by_people(bench: &Bench) -> anyhow::Result<()> {
