@@ -364,9 +364,78 @@ pub(crate) fn wait(settings: &AttachmentSettings, waited: Duration) -> Duration 
 mod tests {
     use std::time::Duration;
 
+    use paceline_kit::settings::load;
+    use paceline_wire::v1::{Attachment, StoredRequest};
     use tokio::time::Instant;
 
-    use super::{FAILURES, Health, LEFT_ALONE};
+    use super::{Attached, FAILURES, Health, LEFT_ALONE, wait};
+    use crate::config::{AttachmentSettings, Config, DEFAULTS};
+
+    fn settings(prefixes: &[&str]) -> AttachmentSettings {
+        let config: Config = load("renderer", DEFAULTS, None).expect("complete");
+        let url_prefixes = prefixes.iter().map(|&prefix| prefix.to_owned()).collect();
+        AttachmentSettings {
+            url_prefixes,
+            ..config.attachments
+        }
+    }
+
+    fn asks(url: &str) -> StoredRequest {
+        StoredRequest {
+            attachments: ["", url]
+                .map(|url| Attachment {
+                    url: url.to_owned(),
+                    ..Attachment::default()
+                })
+                .to_vec(),
+            ..StoredRequest::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_several_stores_none_has_all_the_room_and_half_of_the_time_is_left_to_it() {
+        let attached = Attached::new(settings(&["https://a.example/", "https://b.example/"]));
+        let attached = attached.expect("good");
+        let (a, b) = (asks("https://a.example/x"), asks("https://b.example/x"));
+        let by = Instant::now() + attached.settings.timeout;
+        let rooms: Vec<_> = std::iter::from_fn(|| attached.room(&a).ok()).collect();
+        assert_eq!(
+            rooms.len(),
+            20,
+            "half of eight places, and of four times as many to wait"
+        );
+        let mut places = Vec::new();
+        for room in &rooms[..4] {
+            places.push(attached.place(&a, room, by).await.expect("there is one"));
+        }
+        let room = attached.room(&b).expect("there is some");
+        attached.place(&b, &room, by).await.expect("there is one");
+        let refused = attached.place(&a, &rooms[4], by).await.expect_err("none is left");
+        assert_eq!(
+            refused.to_string(),
+            "attachments[1]: too many others are being fetched"
+        );
+        assert_eq!(by - Instant::now(), attached.settings.timeout / 2);
+        places.pop();
+        let by = Instant::now() + attached.settings.timeout;
+        attached
+            .place(&a, &rooms[4], by)
+            .await
+            .expect("there is one again");
+    }
+
+    #[test]
+    fn waits_grow_with_the_age_and_do_not_end_all_at_once() {
+        let settings = settings(&[]);
+        for (waited, least, most) in [(0, 5, 10), (60, 30, 60), (100_000, 600, 600)] {
+            let waits: Vec<_> = (0..50)
+                .map(|_| wait(&settings, Duration::from_secs(waited)))
+                .collect();
+            let bounds = Duration::from_secs(least)..=Duration::from_secs(most);
+            assert!(waits.iter().all(|wait| bounds.contains(wait)), "{waits:?}");
+            assert!(least == most || waits.iter().any(|wait| *wait != waits[0]));
+        }
+    }
 
     #[test]
     fn after_a_store_was_left_alone_one_asks_and_the_others_wait_for_what_it_hears() {
