@@ -301,7 +301,7 @@ impl Flat<'_> {
 
     /// The end of an element that is not shown, such as a preheader.
     fn end_of_hidden(&mut self, at: usize, tag: &Tag) -> Result<Option<usize>, NotFlat> {
-        if tag.is_computed && (tag.attribute("style").is_some() || self.brings_attributes(tag)) {
+        if tag.is_computed && self.may_hide(tag) {
             return Err(NotFlat::Depends);
         }
         let Some(style) = tag.attribute("style") else {
@@ -331,8 +331,13 @@ impl Flat<'_> {
         Ok(None)
     }
 
-    /// True if what handlebars writes in a tag may be an attribute.
-    fn brings_attributes(&self, tag: &Tag) -> bool {
+    /// True if what handlebars writes in a tag may be what hides the element.
+    fn may_hide(&self, tag: &Tag) -> bool {
+        let written = self.source[tag.range.clone()].to_ascii_lowercase();
+        let is_filled = tag.attribute("style").is_some_and(|style| style.is_filled);
+        if is_filled || written.contains("display") {
+            return true;
+        }
         let in_value = |at: usize| {
             let values = tag
                 .attributes

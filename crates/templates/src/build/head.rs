@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Sources;
 use super::markup::{Piece, Tag};
-use super::mustache::{self, Kind};
-use super::view::Source;
+use super::mustache::{self, Kind, Mustache};
+use super::view::{BLOCK, Source};
 use crate::manifest::{AUTHORING_FIELDS, Authoring};
 
 /// Keeps the text of the mail from following the preheader in a list of mails: spaces that are not white space to a client.
@@ -32,16 +32,18 @@ struct Place {
 
 /// The sources that change, by file.
 pub(super) fn put_in(from: &Sources, asked: &Authoring) -> Result<BTreeMap<String, String>, String> {
-    let (sources, names) = (&from.sources, &from.names);
+    let sources = &from.sources;
     let mut insertions: Vec<(Place, String)> = Vec::new();
     if let Some(preheader) = &asked.preheader {
-        let place = behind(sources, names, "body")?;
-        let place = place.or_else(|| behind_end(&sources[0], "head"));
+        let place = behind(from, "body")?;
+        let behind_head =
+            || behind_end(&sources[0], "head").filter(|place| !in_block(from, &sources[0], place.at));
+        let place = place.or_else(behind_head);
         let place = place.unwrap_or_else(|| before_content(&sources[0]));
         insertions.push((place, hidden(preheader)?));
     }
     if let Some(scheme) = &asked.color_scheme {
-        let place = behind(sources, names, "head")?.unwrap_or_else(|| before_content(&sources[0]));
+        let place = behind(from, "head")?.unwrap_or_else(|| before_content(&sources[0]));
         let metas = ["color-scheme", "supported-color-schemes"];
         let missing = metas.iter().filter(|name| !has_meta(sources, name));
         let metas: String = missing
@@ -63,7 +65,8 @@ pub(super) fn put_in(from: &Sources, asked: &Authoring) -> Result<BTreeMap<Strin
 }
 
 /// Behind the start tag of that name, in the html or in what it includes with the data as it is.
-fn behind(sources: &[Source], names: &BTreeMap<String, usize>, name: &str) -> Result<Option<Place>, String> {
+fn behind(from: &Sources, name: &str) -> Result<Option<Place>, String> {
+    let (sources, names) = (&from.sources, &from.names);
     let mut wanted = vec![(0, false)];
     let mut seen = Vec::new();
     while let Some((file, is_given)) = wanted.pop() {
@@ -73,7 +76,7 @@ fn behind(sources: &[Source], names: &BTreeMap<String, usize>, name: &str) -> Re
         seen.push(file);
         let source = &sources[file];
         if let Some(tag) = starts(source).find(|tag| tag.name == name) {
-            if name == "body" && (is_given || in_block(source, tag.range.start)) {
+            if name == "body" && (is_given || in_block(from, source, tag.range.start)) {
                 return Err(format!(
                     "preheader: <body> is in {}, and there in a block, or included in one or with values of its own, so that the \
                      preheader's values would be others there; let <body> stand in no block, and include its file without values",
@@ -90,7 +93,7 @@ fn behind(sources: &[Source], names: &BTreeMap<String, usize>, name: &str) -> Re
             .iter()
             .filter(|tag| matches!(tag.kind, Kind::Partial | Kind::Layout));
         wanted.extend(included.filter_map(|tag| {
-            let is_apart = is_given || tag.is_given || in_block(source, tag.range.start);
+            let is_apart = is_given || tag.is_given || in_block(from, source, tag.range.start);
             Some((*names.get(&tag.name)?, is_apart))
         }));
     }
@@ -98,8 +101,23 @@ fn behind(sources: &[Source], names: &BTreeMap<String, usize>, name: &str) -> Re
 }
 
 /// True of a place within a block, which may be there for some data, or know other values.
-fn in_block(source: &Source, at: usize) -> bool {
-    source.mustaches.iter().any(|tag| {
+fn in_block(from: &Sources, source: &Source, at: usize) -> bool {
+    around(source, at).any(|tag| {
+        let layout = from.names.get(&tag.name).filter(|_| tag.kind == Kind::Layout);
+        let is_plain = layout.is_some_and(|layout| puts_in_no_block(&from.sources[*layout]));
+        tag.is_given || !is_plain
+    })
+}
+
+/// True of a layout that puts what it is put around in no block.
+fn puts_in_no_block(layout: &Source) -> bool {
+    let mut tags = layout.mustaches.iter();
+    tags.all(|tag| tag.name != BLOCK || around(layout, tag.range.start).next().is_none())
+}
+
+/// The tags of the blocks around a place.
+fn around(source: &Source, at: usize) -> impl Iterator<Item = &Mustache> {
+    source.mustaches.iter().filter(move |tag| {
         let close = tag.close.map(|close| source.mustaches[close].range.start);
         tag.range.start < at && close.is_some_and(|close| close > at)
     })

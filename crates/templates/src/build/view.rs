@@ -20,7 +20,8 @@ pub(super) const ELEMENTS_MAX: usize = 4_000;
 const NESTING_MAX: usize = 128;
 /// The steps of a walk: partials that include others twice double them.
 const STEPS_MAX: usize = 100_000;
-const BLOCK: &str = "@partial-block";
+/// What a layout calls the block that it is put around.
+pub(super) const BLOCK: &str = "@partial-block";
 /// The attribute that has an element's number.
 pub(super) const NUMBER: &str = "data-paceline-n";
 

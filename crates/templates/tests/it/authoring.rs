@@ -160,6 +160,19 @@ fn a_layout_s_body_has_the_preheader_and_its_head_the_color_scheme() {
         files.insert("body.html.hbs".to_owned(), html.as_bytes().to_vec());
         is_refused(&files, "body.html.hbs");
     }
+    let html = "{{#> layout}}<body>x</body>{{/layout}}";
+    files.insert("body.html.hbs".to_owned(), html.as_bytes().to_vec());
+    for (layout, is_plain) in [
+        ("<html>{{> @partial-block}}</html>", true),
+        ("{{#with o}}{{> @partial-block}}{{/with}}", false),
+    ] {
+        files.insert("partials/layout.hbs".to_owned(), layout.as_bytes().to_vec());
+        if is_plain {
+            assert!(built(&files, "body.html.hbs").contains("<body><div style=\"display:none"));
+        } else {
+            is_refused(&files, "body.html.hbs");
+        }
+    }
     let there = with_manifest(
         "color_scheme = \"light\"\n",
         "<head><META name=\"Color-Scheme\" content=\"dark\"></head>",
@@ -393,6 +406,14 @@ fn a_block_among_columns_without_widths_is_told() {
             "{told:?}"
         );
     }
+    let all = format!(
+        "<mjml><mj-head><mj-attributes><mj-column width=\"50%\"/></mj-attributes></mj-head><mj-body><mj-section>{{{{#each a}}}}{column}{{{{/each}}}}</mj-section></mj-body></mjml>"
+    );
+    let found = check(&mjml(&all));
+    assert!(
+        found.iter().all(|finding| finding.rule != Rule::ColumnWidth),
+        "{found:?}"
+    );
 }
 
 #[test]

@@ -130,7 +130,7 @@ fn a_text_is_derived_once_with_blocks_where_they_are() {
             "y\n",
         ),
         (
-            "<table><tr{{#if gift}} class=\"x\"{{/if}}><td>{{name}}</td></tr></table>",
+            "<table><tr{{#if gift}} class=\"x\"{{/if}} style=\"top:0\"><td>{{name}}</td></tr></table>",
             "Ada & <Bob>\n",
         ),
         (
@@ -205,8 +205,7 @@ fn a_layout_s_text_has_what_is_put_into_it() {
 
 #[test]
 fn where_the_data_decides_each_email_s_text_is_its_own() {
-    let data =
-        json!({ "k": "<p>x</p>", "ends": "</div><p>x</p><div>", "on": true, "off": false, "list": [1] });
+    let data = json!({ "k": "<p>x</p>", "ends": "</div><p>x</p><div>", "on": true, "off": false, "css": "top:0", "list": [1] });
     let partials = [("part", "style=\"display:none\"")];
     for html in [
         "<p>a</p>{{{k}}}",
@@ -217,6 +216,8 @@ fn where_the_data_decides_each_email_s_text_is_its_own() {
         "<a {{#if on}}href=\"https://e.x\"{{/if}}>a</a>",
         "<p style=\"display:{{#if on}}none{{else}}block{{/if}}\">a</p><p>b</p>",
         "<p {{#if off}}style=\"display:none\"{{/if}}>Discount {{on}}</p>",
+        "<p {{#if off}}style=\"top:0\"{{else}}style=\"{{css}}\"{{/if}}>a</p>b",
+        "<p {{#if on}}style=\"top:0\"{{else}}style=\"Display:none\"{{/if}}>a</p>b",
         "<p {{#if on}}{{> part}}{{/if}}>Discount</p><p>b</p>",
         "<p>&#123;&#123;k}}</p>",
         "<p>&#92;{{on}}</p>",

@@ -56,11 +56,14 @@ impl<'a> Open<'a> {
 pub(super) fn warnings(source: &str, pieces: &[Piece], mustaches: &[Mustache]) -> Vec<Problem> {
     let mut warnings = Vec::new();
     let mut open: Vec<Open> = Vec::new();
+    let mut have_width = false;
     for piece in pieces {
         match piece {
             Piece::Start(tag) => {
                 if let Some(row) = open.last_mut() {
                     row.add(tag);
+                    let is_default = row.name == "mj-attributes" && tag.name == "mj-column";
+                    have_width |= is_default && tag.attribute("width").is_some();
                 }
                 if !tag.is_self_closing && !is_void(&tag.name) {
                     open.push(Open::new(&tag.name));
@@ -83,7 +86,7 @@ pub(super) fn warnings(source: &str, pieces: &[Piece], mustaches: &[Mustache]) -
             _ => {}
         }
     }
-    warnings.truncate(PROBLEMS_MAX);
+    warnings.truncate(if have_width { 0 } else { PROBLEMS_MAX });
     warnings
 }
 
