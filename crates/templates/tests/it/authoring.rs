@@ -173,6 +173,10 @@ fn a_layout_s_body_has_the_preheader_and_its_head_the_color_scheme() {
             is_refused(&files, "body.html.hbs");
         }
     }
+}
+
+#[test]
+fn the_color_scheme_comes_where_there_is_none() {
     let there = with_manifest(
         "color_scheme = \"light\"\n",
         "<head><META name=\"Color-Scheme\" content=\"dark\"></head>",
