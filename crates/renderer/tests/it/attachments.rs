@@ -1,6 +1,7 @@
 //! Attachments that are fetched: what the store may do, and what becomes of the message and of its neighbours.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use paceline_domain::reason::Reason;
@@ -237,14 +238,16 @@ async fn a_store_that_never_answers_holds_up_no_other_mail() {
     }
     let own = fetching(
         &files,
-        "attachments.fetches_max = 1\nattachments.timeout = \"5s\"",
+        "attachments.fetches_max = 1\nattachments.timeout = \"15s\"",
     );
     let renderer = bench.renderer(&own);
     files.is_asked("one", 1).await;
     for number in 1_001..=1_020 {
         bench.accept(message(number, ADA)).await;
     }
-    for entry in bench.ready(20).await {
+    // Whoever waits for a place does so for half of that time.
+    let ready = tokio::time::timeout(Duration::from_secs(7), bench.ready(20)).await;
+    for entry in ready.expect("no batch waits") {
         assert!(rendered(&entry).attachments.is_empty());
     }
     assert_eq!(files.seen("one"), 1, "all of it while the first was waited for");
