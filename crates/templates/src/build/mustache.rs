@@ -174,7 +174,7 @@ pub(super) fn line_at(text: &str, at: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, scan};
+    use super::{Kind, TAGS_MAX, scan};
 
     #[test]
     fn tags_end_where_the_engine_ends_them() {
@@ -211,5 +211,6 @@ mod tests {
         for broken in ["{{a", "{{#if a}}", "{{/if}}", "{{else}}", "{{\"}}"] {
             assert!(scan(broken).is_none(), "{broken}");
         }
+        assert!(scan(&"{{a}}".repeat(TAGS_MAX)).is_some() && scan(&"{{a}}".repeat(TAGS_MAX + 1)).is_none());
     }
 }

@@ -373,6 +373,29 @@ fn tags_of_mjml_on_different_lines_are_told_apart() {
 }
 
 #[test]
+fn a_block_in_the_head_of_mjml_is_told_where_it_may_stand() {
+    let in_head = |head: &str| {
+        findings(&mjml(&format!(
+            "<mjml><mj-head>\n{head}</mj-head><mj-body><mj-raw>x</mj-raw></mj-body></mjml>"
+        )))
+    };
+    let found = in_head("{{#if a}}<mj-title>x</mj-title>{{/if}}");
+    let told = "body.mjml.hbs line 2: in mj-head handlebars stands in mj-title";
+    assert!(
+        found.iter().all(|text| text.starts_with(told)) && found.len() == 2,
+        "{found:?}"
+    );
+    let found =
+        in_head("{{! no }}<mj-title>{{#if a}}x{{/if}}</mj-title><mj-raw>{{#if a}}<meta>{{/if}}</mj-raw>");
+    assert!(
+        found
+            .iter()
+            .all(|text| text.contains("is not a field of the schema")),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn a_block_among_columns_without_widths_is_told() {
     let column = "<mj-column><mj-text>x</mj-text></mj-column>";
     let sized = "<mj-column width=\"50%\"><mj-text>x</mj-text></mj-column>";
