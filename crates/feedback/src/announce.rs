@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use paceline_kit::Shutdown;
-use paceline_ledger::{Ledger, LedgerError, PublishBounds, PublishedVersion};
+use paceline_ledger::{Ledger, LedgerError, NewestVersion, PublishBounds};
 use paceline_store::{ANNOUNCED_MAX, Announced, Store, StoreError};
 use tokio::sync::Mutex;
 
@@ -26,10 +26,20 @@ const ANNOUNCED_COUNT: u32 = ANNOUNCED_MAX as u32;
 
 /// Between two looks at whether what stands announced has changed.
 const EVERY: Duration = Duration::from_secs(5);
-/// Each of so many looks compares all of it: a minute.
+/// Each of so many looks compares all of it, and puts bundles again that are gone: a minute.
 const WHOLE_EACH: u32 = 12;
-/// With the first look, and each of so many, bundles are kept for longer, or put again where they are gone: two hours.
+/// With the first look, and each of so many, bundles are kept for longer: two hours.
 const BUNDLES_EACH: u32 = 120 * WHOLE_EACH;
+/// Bundles that one command asks after.
+const ASKED_AT_ONCE: usize = 200;
+
+/// Which bundles are looked at beside those that are announced anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bundles {
+    None,
+    Gone,
+    All,
+}
 
 /// Why something is not announced.
 #[derive(Debug, thiserror::Error)]
@@ -80,18 +90,25 @@ impl Announcer {
         if revision == *seen && !looks.is_multiple_of(WHOLE_EACH) {
             return Ok(());
         }
-        self.bring(&mut seen, looks.is_multiple_of(BUNDLES_EACH)).await
+        let bundles = if looks.is_multiple_of(BUNDLES_EACH) {
+            Bundles::All
+        } else {
+            Bundles::Gone
+        };
+        self.bring(&mut seen, bundles).await
     }
 
-    /// Announces what the ledger has and Redis lacks, and takes back what is too old.
+    /// Has the bundle of this version stand in Redis, announces what the ledger has and Redis lacks, and takes back what is too old.
     ///
     /// # Errors
     /// If one of the two does not answer: some may be announced.
-    pub(crate) async fn announce(&self) -> Result<(), AnnounceError> {
-        self.bring(&mut *self.seen.lock().await, false).await
+    pub(crate) async fn announce(&self, version: &Announced) -> Result<(), AnnounceError> {
+        let mut seen = self.seen.lock().await;
+        self.put_bundle(version).await?;
+        self.bring(&mut seen, Bundles::None).await
     }
 
-    async fn bring(&self, seen: &mut Option<Bytes>, bundles: bool) -> Result<(), AnnounceError> {
+    async fn bring(&self, seen: &mut Option<Bytes>, bundles: Bundles) -> Result<(), AnnounceError> {
         let published = self
             .ledger
             .newest_published(BOUNDS.newest, ANNOUNCED_COUNT)
@@ -99,14 +116,19 @@ impl Announcer {
         let published: Vec<Announced> = published.iter().filter_map(announced).collect();
         let there = self.store.announcements().await?.announced;
         let there: BTreeSet<Announced> = there.into_iter().collect();
-        let mut lacking = Vec::new();
-        for version in &published {
-            let is_there = there.contains(version);
-            if !is_there || bundles {
-                self.put_bundle(version).await?;
-            }
-            if !is_there {
-                lacking.push(version.clone());
+        let (stand, lacking): (Vec<_>, Vec<_>) = published
+            .iter()
+            .cloned()
+            .partition(|version| there.contains(version));
+        for version in &lacking {
+            self.put_bundle(version).await?;
+        }
+        for some in stand.chunks(ASKED_AT_ONCE).filter(|_| bundles != Bundles::None) {
+            let hashes = some.iter().map(|version| version.hash).collect();
+            if bundles == Bundles::All || !self.store.has_bundles(&hashes).await? {
+                for version in some {
+                    self.put_bundle(version).await?;
+                }
             }
         }
         let old = old(there, &published);
@@ -131,11 +153,12 @@ impl Announcer {
     }
 }
 
-fn announced(version: &PublishedVersion) -> Option<Announced> {
+fn announced(version: &NewestVersion) -> Option<Announced> {
     Some(Announced {
         name: version.name.clone(),
         version: version.version,
         hash: version.hash.as_slice().try_into().ok()?,
+        authored: version.authored.as_slice().try_into().ok()?,
     })
 }
 

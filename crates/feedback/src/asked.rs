@@ -17,6 +17,8 @@ use prost_types::Timestamp;
 use tonic::Code;
 
 const COME_AGAIN: Duration = Duration::from_secs(1);
+/// A store that is full is so for longer.
+const COME_AGAIN_WHEN_FULL: Duration = Duration::from_secs(10);
 
 /// The deployment's key, by which people are known.
 pub(crate) struct PeopleKey(pub(crate) AddressKey);
@@ -102,6 +104,12 @@ pub(crate) fn of_store(error: &StoreError) -> RpcError {
             reason::INTERNAL,
             "the store gave an unexpected answer",
         ),
+        StoreError::OutOfMemory => RpcError::new(
+            Code::ResourceExhausted,
+            reason::STORE_FULL,
+            "the store is full: some of it may have happened; repeat the call when there is room",
+        )
+        .retry_after(COME_AGAIN_WHEN_FULL),
         _ => {
             let message = "the store does not answer: it may or may not have happened; repeat the call";
             RpcError::new(Code::Unavailable, reason::STORE_UNAVAILABLE, message).retry_after(COME_AGAIN)

@@ -9,6 +9,7 @@ use paceline_kit::clock::Clock;
 use paceline_kit::identity::is_name;
 use paceline_kit::said::said;
 use paceline_ledger::{Ledger, NewVersion, PublishedVersion, Publishing};
+use paceline_store::Announced;
 use paceline_templates::{Candidate, FALLBACKS_MAX, Files, Finding, Template};
 use paceline_wire::status::{InvalidFields, RpcError, reason};
 use paceline_wire::v1::publish_service_server::PublishService;
@@ -23,6 +24,8 @@ use crate::asked::{of_ledger, of_store};
 const AT_ONE_TIME: usize = 1;
 const PAGE_DEFAULT: u32 = 100;
 const PAGE_MAX: u32 = 1_000;
+/// As many as a directory of templates may have.
+const PUBLISHED_WITH_MAX: usize = 2_000;
 const NAME_PROBLEM: &str = "must be 1 to 64 of [a-z0-9_-]";
 
 /// The service.
@@ -60,39 +63,62 @@ impl PublishOf {
         })
     }
 
-    /// The bundle, if it may be published.
-    async fn checked(&self, files: Files) -> Result<Candidate, RpcError> {
+    /// The bundle, if it may be published. Fallbacks that these templates are part of are not looked at.
+    async fn checked(&self, files: Files, published_with: &[String]) -> Result<Candidate, RpcError> {
         let read = self.on_worker(move || Candidate::read(&files)).await?;
         let candidate = read.map_err(|findings| forbidden(&findings))?;
-        let others = self.fallbacks(&candidate.template).await?;
+        let Some(others) = self.fallbacks(&candidate.template, published_with).await? else {
+            return Ok(candidate);
+        };
         match candidate.check_fallbacks(others) {
             findings if findings.is_empty() => Ok(candidate),
             findings => Err(forbidden(&findings)),
         }
     }
 
-    /// The newest published versions of its fallbacks, one behind the other, as far as there are any.
-    async fn fallbacks(&self, template: &Template) -> Result<Vec<Arc<Template>>, RpcError> {
+    /// The newest published versions of its fallbacks, one behind the other, as far as there are any; `None` if one of `published_with` is to be
+    /// among them.
+    async fn fallbacks(
+        &self,
+        template: &Template,
+        published_with: &[String],
+    ) -> Result<Option<Vec<Arc<Template>>>, RpcError> {
         let mut found: Vec<Arc<Template>> = Vec::new();
         while found.len() < FALLBACKS_MAX {
             let last = found.last().map_or(template, |last| last);
             let Some(name) = last.manifest().fallback.clone() else {
                 break;
             };
+            if published_with.contains(&name) {
+                return Ok(None);
+            }
             let bundle = self.ledger.published_bundle(&name, None).await;
             let Some(bundle) = bundle.map_err(|error| of_ledger(&error))? else {
                 break;
             };
             let compiled = self.on_worker(move || Template::from_bundle_bytes(&bundle));
-            // A newer release published it: it is as good as not there.
-            let Ok(fallback) = compiled.await? else { break };
+            let Ok(fallback) = compiled.await? else {
+                let problem = format!(
+                    "the fallback `{name}` is published, and this release can't use its newest version: publish another one"
+                );
+                return Err(InvalidFields::one("files.template.toml", problem).into());
+            };
             found.push(Arc::new(fallback));
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
-    async fn write(&self, version: NewVersion) -> Result<(PublishedVersion, bool), RpcError> {
-        let outcome = self.ledger.publish(&version, BOUNDS).await;
+    /// Writes the version, unless it is only asked whether it may be; then what is there, and whether it was before.
+    async fn write(
+        &self,
+        version: NewVersion,
+        validate_only: bool,
+    ) -> Result<(PublishedVersion, bool), RpcError> {
+        let outcome = if validate_only {
+            self.ledger.may_publish(&version, BOUNDS).await
+        } else {
+            self.ledger.publish(&version, BOUNDS).await
+        };
         let outcome = outcome.map_err(|error| of_ledger(&error))?;
         let PublishedVersion {
             name,
@@ -135,6 +161,36 @@ impl PublishOf {
     }
 }
 
+impl PublishOf {
+    /// Announces what was published, by files with the hash `authored`.
+    async fn announce(
+        &self,
+        published: &PublishedVersion,
+        already: bool,
+        authored: [u8; 32],
+    ) -> Result<(), RpcError> {
+        let PublishedVersion {
+            name, version, who, ..
+        } = published;
+        tracing::info!(template = name, version, who, already, "a template is published");
+        let hash = published.hash.as_slice().try_into().map_err(|_| {
+            let message = "the ledger's hash of the version is none";
+            RpcError::new(Code::Internal, reason::INTERNAL, message)
+        })?;
+        let version = Announced {
+            name: name.clone(),
+            version: *version,
+            hash,
+            authored,
+        };
+        let announced = self.announcer.announce(&version).await;
+        announced.map_err(|error| match error {
+            AnnounceError::Ledger(error) => of_ledger(&error),
+            AnnounceError::Redis(error) => of_store(&error),
+        })
+    }
+}
+
 #[tonic::async_trait]
 impl PublishService for PublishOf {
     async fn publish(
@@ -145,11 +201,21 @@ impl PublishService for PublishOf {
         let request = request.into_inner();
         let mut wrong = InvalidFields::new();
         let said = said(&mut wrong, &caller, &request.who, &request.why, self.clock.wall());
+        let published_with = request.published_with;
+        if published_with.len() > PUBLISHED_WITH_MAX {
+            let problem = format!(
+                "are {}; at most {PUBLISHED_WITH_MAX} are allowed",
+                published_with.len()
+            );
+            wrong.add("published_with", problem);
+        }
+        if !request.validate_only && !published_with.is_empty() {
+            wrong.add("published_with", "is for validate_only");
+        }
         wrong.into_result()?;
         let files = request.files.into_iter();
-        let candidate = self
-            .checked(files.map(|(path, file)| (path, file.to_vec())).collect())
-            .await?;
+        let files = files.map(|(path, file)| (path, file.to_vec())).collect();
+        let candidate = self.checked(files, &published_with).await?;
         let template = &candidate.template;
         let version = NewVersion {
             told: PublishedVersion {
@@ -163,16 +229,15 @@ impl PublishService for PublishOf {
             authored: candidate.authored.0.to_vec(),
             bundle: template.bundle_bytes().to_vec(),
         };
-        let (published, already) = self.write(version).await?;
-        let PublishedVersion {
-            name, version, who, ..
-        } = &published;
-        tracing::info!(template = name, version, who, already, "a template is published");
-        self.announcer.announce().await.map_err(|error| match error {
-            AnnounceError::Ledger(error) => of_ledger(&error),
-            AnnounceError::Redis(error) => of_store(&error),
-        })?;
+        let authored = candidate.authored.0;
+        let (published, already) = self.write(version, request.validate_only).await?;
+        if !request.validate_only {
+            self.announce(&published, already, authored).await?;
+        }
+        let newest = self.ledger.published(&published.name, None, 1).await;
+        let newest = newest.map_err(|error| of_ledger(&error))?;
         Ok(Response::new(v1::PublishResponse {
+            newest_version: newest.first().map_or(0, |newest| newest.version),
             template: published.name,
             version: published.version,
             bundle_hash: hex::encode(&published.hash),
@@ -185,6 +250,7 @@ impl PublishService for PublishOf {
         &self,
         request: Request<v1::ListPublishedRequest>,
     ) -> Result<Response<v1::ListPublishedResponse>, Status> {
+        let tells = Caller::of(request.extensions()).acts_for_all();
         let request = request.into_inner();
         let mut wrong = InvalidFields::new();
         if !request.template.is_empty() && !is_name(&request.template) {
@@ -209,7 +275,7 @@ impl PublishService for PublishOf {
         let next = next.map(|row| format!("{}@{}", row.name, row.version));
         Ok(Response::new(v1::ListPublishedResponse {
             next_page_token: next.unwrap_or_default(),
-            templates: rows.into_iter().map(shown).collect(),
+            templates: rows.into_iter().map(|row| shown(row, tells)).collect(),
         }))
     }
 }
@@ -263,13 +329,19 @@ fn finding(finding: &Finding) -> v1::CheckFinding {
     }
 }
 
-fn shown(row: PublishedVersion) -> v1::PublishedTemplate {
+/// Who published it and why, which is all tenants', only where `tells`.
+fn shown(row: PublishedVersion, tells: bool) -> v1::PublishedTemplate {
+    let (who, why) = if tells {
+        (row.who, row.why)
+    } else {
+        Default::default()
+    };
     v1::PublishedTemplate {
         template: row.name,
         version: row.version,
         bundle_hash: hex::encode(&row.hash),
         at: Some(convert::timestamp(row.at)),
-        who: row.who,
-        why: row.why,
+        who,
+        why,
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use paceline_store::{ANNOUNCED_MAX, Announced, Announcements, Store, StoreError};
-use paceline_templates::{Broken, Published, Template};
+use paceline_templates::{Broken, BundleHash, Published, Template};
 
 /// Name and version.
 type Key = (String, u32);
@@ -119,7 +119,10 @@ impl Announcing {
         // Compiling takes milliseconds: not on the runtime's own threads.
         let compiled = tokio::task::spawn_blocking(move || Template::from_bundle_bytes(&packed)).await;
         let problem = match compiled {
-            Ok(Ok(template)) if is_it(&template, announced) => return Ok(Got::Template(Arc::new(template))),
+            Ok(Ok(template)) if is_it(&template, announced) => {
+                let template = template.built_of(BundleHash(announced.authored));
+                return Ok(Got::Template(Arc::new(template)));
+            }
             Ok(Ok(_)) => "its bundle is another one's".to_owned(),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "compiling it ended badly".to_owned(),

@@ -28,7 +28,7 @@ pub use events::SUMS_MAX;
 pub use kept::Kept;
 pub use ledger::{Ledger, LedgerSettings};
 pub use lost::OpenMessage;
-pub use published::{NewVersion, PublishBounds, PublishedVersion, Publishing};
+pub use published::{NewVersion, NewestVersion, PublishBounds, PublishedVersion, Publishing};
 pub use query::{Filter, Page, Timeline};
 pub use retention::Retained;
 pub use suppressions::{

@@ -31,6 +31,17 @@ pub struct NewVersion {
     pub bundle: Vec<u8>,
 }
 
+/// What is announced of a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewestVersion {
+    pub name: String,
+    pub version: u32,
+    /// Of the bundle that is rendered.
+    pub hash: Vec<u8>,
+    /// Of the files as they were written.
+    pub authored: Vec<u8>,
+}
+
 /// How much may be published.
 #[derive(Clone, Copy, Debug)]
 pub struct PublishBounds {
@@ -56,6 +67,9 @@ pub enum Publishing {
     VersionsFull,
 }
 
+/// An index has all of it.
+const NEWEST: &str = "SELECT name, version, hash, authored FROM (SELECT name, version, hash, authored, ROW_NUMBER() OVER (PARTITION BY name \
+                      ORDER BY version DESC) AS place FROM templates) AS ranked WHERE place <= $1 ORDER BY name, version DESC LIMIT $2";
 const TOLD: &str = "name, version, hash, at, who, why";
 
 impl Ledger {
@@ -77,6 +91,22 @@ impl Ledger {
                 writing.commit().await?;
             }
             Ok(outcome)
+        })
+        .await
+    }
+
+    /// What [`Ledger::publish`] would say now. Writes nothing.
+    ///
+    /// # Errors
+    /// If the database refuses or does not answer.
+    pub async fn may_publish(
+        &self,
+        version: &NewVersion,
+        bounds: PublishBounds,
+    ) -> Result<Publishing, LedgerError> {
+        self.within(async {
+            let (mut reading, _) = self.begin(0).await?;
+            against(&mut reading, version, bounds).await
         })
         .await
     }
@@ -109,19 +139,19 @@ impl Ledger {
     ///
     /// # Errors
     /// If the database refuses or does not answer.
-    pub async fn newest_published(
-        &self,
-        newest: u32,
-        count: u32,
-    ) -> Result<Vec<PublishedVersion>, LedgerError> {
-        let sql = format!(
-            "SELECT {TOLD} FROM (SELECT {TOLD}, ROW_NUMBER() OVER (PARTITION BY name ORDER BY version DESC) AS place FROM \
-             templates) AS ranked WHERE place <= $1 ORDER BY name, version DESC LIMIT $2"
-        );
+    pub async fn newest_published(&self, newest: u32, count: u32) -> Result<Vec<NewestVersion>, LedgerError> {
         self.within(async {
-            let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(i64::from(newest));
+            let query = sqlx::query(NEWEST).bind(i64::from(newest));
             let rows = query.bind(i64::from(count)).fetch_all(&self.pool).await?;
-            rows.iter().map(row).collect()
+            let newest = rows.iter().map(|row| {
+                Ok(NewestVersion {
+                    name: row.try_get(0)?,
+                    version: u32::try_from(row.try_get::<i64, _>(1)?).unwrap_or(0),
+                    hash: row.try_get(2)?,
+                    authored: row.try_get(3)?,
+                })
+            });
+            newest.collect()
         })
         .await
     }
@@ -191,16 +221,16 @@ async fn insert(
 ) -> Result<(), LedgerError> {
     let told = &version.told;
     sqlx::query(
-        "INSERT INTO templates (name, version, authored, hash, bundle, at, who, why) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO templates (name, version, authored, hash, at, who, why, bundle) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(told.name.clone())
     .bind(i64::from(told.version))
     .bind(version.authored.clone())
     .bind(told.hash.clone())
-    .bind(version.bundle.clone())
     .bind(integer(told.at.0))
     .bind(told.who.clone())
     .bind(told.why.clone())
+    .bind(version.bundle.clone())
     .execute(connection(writing))
     .await?;
     Ok(())
@@ -215,4 +245,37 @@ fn row(row: &AnyRow) -> Result<PublishedVersion, LedgerError> {
         who: row.try_get(4)?,
         why: row.try_get(5)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sqlx::Row as _;
+
+    use super::NEWEST;
+    use crate::{Ledger, LedgerSettings};
+
+    #[tokio::test]
+    async fn what_is_announced_is_read_without_a_bundle() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = LedgerSettings {
+            url: format!("sqlite:{}", folder.path().join("ledger.db").display()),
+            connections_max: 1,
+            timeout: Duration::from_secs(20),
+        };
+        let ledger = Ledger::connect(&settings).await.expect("it opens");
+        let plan = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {NEWEST}"));
+        let plan = sqlx::query(plan)
+            .bind(4_i64)
+            .bind(9_i64)
+            .fetch_all(&ledger.pool)
+            .await;
+        let plan: Vec<String> = plan.expect("a plan").iter().map(|row| row.get(3)).collect();
+        let reads: Vec<_> = plan.iter().filter(|step| step.contains("templates")).collect();
+        assert!(
+            reads.len() == 1 && reads[0].contains("COVERING INDEX templates_announced"),
+            "{plan:?}"
+        );
+    }
 }

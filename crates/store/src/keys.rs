@@ -24,7 +24,7 @@
 //! | `{pl1:sup:B}:wait` | string | as `wait` above | waits | nobody |
 //! | `{pl1:meta}` | hash | `shards`, `format`, `log`, `address_key`: set once, checked at each start | connect | connect |
 //! | `{pl1:tpl}:<sha256>` | string | a template bundle, 400 days after its last use | renderer, ingest | renderer |
-//! | `{pl1:tpl}:published` | hash: `name@version` | a format byte and the bundle's hash; `rev`, another text after each change | feedback | ingest, renderer, feedback |
+//! | `{pl1:tpl}:published` | hash: `name@version` | a format byte, the bundle's hash, its files' hash; `rev`, another text after each change | feedback | ingest, renderer, feedback |
 //! | `pl1:hint:<stage>` | channel | "there is something new" | all | renderer, sender |
 
 use std::fmt;

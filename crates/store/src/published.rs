@@ -1,8 +1,10 @@
 //! Which templates are published: what services that follow it may use, beside their directories.
 //!
-//! A field is `name@version`. Its value is a format byte, 1, and the hash of the bundle. The field `rev` changes with every change, so that
+//! A field is `name@version`. Its value is a format byte, 1, the hash of the bundle, and that of the files as they were written. The field `rev` changes with every change, so that
 //! who looks every two seconds reads one field. All of it stands in the slot of the bundles, which are written first: a Redis
 //! that loses its newest writes loses an announcement no later than its bundle.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use fred::interfaces::{HashesInterface, KeysInterface};
@@ -27,6 +29,8 @@ pub struct Announced {
     pub version: u32,
     /// Of its bundle.
     pub hash: [u8; 32],
+    /// Of the files as they were written, whatever a release builds of them.
+    pub authored: [u8; 32],
 }
 
 /// All that stands announced.
@@ -99,6 +103,20 @@ impl Store {
         let kept = client.expire::<i64, _>(keys::bundle(hash), KEPT_SECONDS, None);
         Ok(self.commands.ask(kept).await? == 1)
     }
+
+    /// True if all bundles of these hashes are there. One command: a few hundred at most.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn has_bundles(&self, hashes: &BTreeSet<[u8; 32]>) -> Result<bool, StoreError> {
+        if hashes.is_empty() {
+            return Ok(true);
+        }
+        let client = self.commands.client();
+        let keys: Vec<_> = hashes.iter().map(keys::bundle).collect();
+        let there = client.exists::<usize, _>(keys);
+        Ok(self.commands.ask(there).await? == hashes.len())
+    }
 }
 
 fn field(announced: &Announced) -> String {
@@ -106,17 +124,19 @@ fn field(announced: &Announced) -> String {
 }
 
 fn value(announced: &Announced) -> Vec<u8> {
-    [&[FORMAT], announced.hash.as_slice()].concat()
+    [&[FORMAT], announced.hash.as_slice(), &announced.authored].concat()
 }
 
 fn read(field: &str, value: &[u8]) -> Option<Announced> {
     let (name, version) = field.split_once('@')?;
-    let (&FORMAT, hash) = value.split_first()? else {
+    let (&FORMAT, hashes) = value.split_first()? else {
         return None;
     };
+    let (hash, authored) = hashes.split_first_chunk()?;
     Some(Announced {
         name: name.to_owned(),
         version: version.parse().ok()?,
-        hash: hash.try_into().ok()?,
+        hash: *hash,
+        authored: authored.try_into().ok()?,
     })
 }

@@ -127,7 +127,7 @@ impl Catalog {
                         free.insert(Arc::clone(template));
                         None
                     }
-                    Entry::Occupied(folder) if folder.get().hash() == template.hash() => None,
+                    Entry::Occupied(folder) if folder.get().authored == template.authored => None,
                     Entry::Occupied(_) => {
                         Some("is another one in the directory, which stays: give one of them another version")
                     }

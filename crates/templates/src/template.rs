@@ -159,6 +159,13 @@ impl Template {
         reader::compile(&files, hash, bundle).map_err(BundleError::Findings)
     }
 
+    /// The same, built of files with this hash.
+    #[must_use]
+    pub const fn built_of(mut self, authored: BundleHash) -> Self {
+        self.authored = authored;
+        self
+    }
+
     #[must_use]
     pub const fn manifest(&self) -> &Manifest {
         &self.manifest

@@ -57,6 +57,7 @@ async fn publish_as(
         files,
         who: "ann".to_owned(),
         why: "a test".to_owned(),
+        ..v1::PublishRequest::default()
     };
     let answer = client(service, key).publish(request).await?;
     Ok(answer.into_inner())
@@ -64,6 +65,18 @@ async fn publish_as(
 
 pub(crate) async fn publish(service: &ServiceProcess, files: Files) -> Result<v1::PublishResponse, Status> {
     publish_as(service, "", files).await
+}
+
+/// Asks whether it may be published, with these beside it.
+async fn ask(service: &ServiceProcess, files: Files, with: &[&str]) -> Result<v1::PublishResponse, Status> {
+    let request = v1::PublishRequest {
+        files,
+        who: "ann".to_owned(),
+        why: "a test".to_owned(),
+        validate_only: true,
+        published_with: with.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    Ok(client(service, "").publish(request).await?.into_inner())
 }
 
 async fn listed(service: &ServiceProcess, request: v1::ListPublishedRequest) -> v1::ListPublishedResponse {
@@ -270,6 +283,90 @@ async fn what_redis_has_lost_comes_back() {
     stand_announced(&store, &[&first, &second]).await;
     feedback.redis.command(&["FLUSHALL"]).await;
     stand_announced(&store, &[&first, &second]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_only_asks_gets_the_answer_and_nothing_is_kept() {
+    let feedback = support::Feedback::start("").await;
+    let service = &feedback.process;
+    let would = ask(service, bundle("a", 2, "", "one"), &[])
+        .await
+        .expect("it may");
+    assert_eq!(
+        (would.version, would.already, would.newest_version),
+        (2, false, 0)
+    );
+    let listed = listed(service, v1::ListPublishedRequest::default()).await;
+    assert!(listed.templates.is_empty() && announced(&store(&feedback.redis).await).await.is_empty());
+    let there = publish(service, bundle("a", 2, "", "one"))
+        .await
+        .expect("published");
+    assert_eq!(there.newest_version, 2);
+    let taken = ask(service, bundle("a", 2, "", "other"), &[]).await;
+    assert_eq!(taken.expect_err("refused").code(), Code::AlreadyExists);
+    // Whoever publishes an earlier version again is told what mail gets.
+    let newer = publish(service, bundle("a", 3, "", "two"))
+        .await
+        .expect("published");
+    let again = publish(service, bundle("a", 2, "", "one")).await.expect("there");
+    assert_eq!(
+        (newer.newest_version, again.already, again.newest_version),
+        (3, true, 3)
+    );
+
+    let names = |fallback| bundle("c", 1, fallback, "one");
+    let alone = ask(service, names("fallback = \"b\"\n"), &[]).await;
+    assert_eq!(alone.expect_err("`b` is not there").code(), Code::InvalidArgument);
+    let with = ask(service, names("fallback = \"b\"\n"), &["b", "c"]).await;
+    with.expect("it comes with it");
+    let with = v1::PublishRequest {
+        files: names(""),
+        who: "ann".to_owned(),
+        why: "a test".to_owned(),
+        published_with: vec!["b".to_owned()],
+        ..v1::PublishRequest::default()
+    };
+    let refused = client(service, "").publish(with).await.expect_err("no question");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_is_lost_alone_comes_back_by_the_call_and_by_itself() {
+    let feedback = support::Feedback::start("").await;
+    let store = store(&feedback.redis).await;
+    let first = publish(&feedback.process, bundle("a", 1, "", "one")).await;
+    let first = first.expect("published");
+    let key = format!("{{pl1:tpl}}:{}", first.bundle_hash);
+    feedback.redis.command(&["DEL", &key]).await;
+    let again = publish(&feedback.process, bundle("a", 1, "", "one")).await;
+    assert!(again.expect("there").already);
+    stand_announced(&store, &[&first]).await;
+    feedback.redis.command(&["DEL", &key]).await;
+    // Else that is looked at once a minute.
+    let announcements = "{pl1:tpl}:published";
+    feedback
+        .redis
+        .command(&["HSET", announcements, "rev", "another"])
+        .await;
+    eventually("it is there", PATIENCE, async || {
+        let there = feedback.redis.command(&["EXISTS", &key]).await.integer();
+        if there == 1 { Ok(()) } else { Err("it is not") }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_redis_is_full_the_answer_says_so() {
+    let feedback = support::Feedback::start("").await;
+    feedback.redis.configure("maxmemory", "1").await;
+    let refused = publish(&feedback.process, bundle("a", 1, "", "one")).await;
+    let refused = RpcError::from(&refused.expect_err("no room"));
+    assert_eq!(refused.reason, reason::STORE_FULL, "{refused}");
+    feedback.redis.configure("maxmemory", "0").await;
+    let again = publish(&feedback.process, bundle("a", 1, "", "one"))
+        .await
+        .expect("room");
+    stand_announced(&store(&feedback.redis).await, &[&again]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

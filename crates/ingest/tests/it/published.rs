@@ -44,6 +44,7 @@ async fn announce_as(store: &Store, version: u32, hash: [u8; 32]) {
         name: "receipt".to_owned(),
         version,
         hash,
+        authored: hash,
     };
     store
         .announce(&[announced], &[], u64::from(version))

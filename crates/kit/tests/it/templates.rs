@@ -42,6 +42,7 @@ fn announced(template: &Template) -> Announced {
         name: template.manifest().name.clone(),
         version: template.manifest().version,
         hash: template.hash().0,
+        authored: template.hash().0,
     }
 }
 

@@ -12,6 +12,7 @@ fn announced(name: &str, version: u32, hash: u8) -> Announced {
         name: name.to_owned(),
         version,
         hash: [hash; 32],
+        authored: [hash + 100; 32],
     }
 }
 
@@ -72,10 +73,16 @@ async fn a_bundle_that_is_there_is_kept_for_longer() {
     let bench = Bench::start().await;
     let store = &bench.store;
     assert!(!store.keep_bundle(&[7; 32]).await.expect("redis is there"));
+    let has = async |hashes: &[u8]| {
+        let hashes = hashes.iter().map(|hash| [*hash; 32]).collect();
+        store.has_bundles(&hashes).await.expect("redis is there")
+    };
+    assert!(has(&[]).await && !has(&[7]).await);
     store
         .put_bundle(&[7; 32], Bytes::from_static(b"x"))
         .await
         .expect("written");
+    assert!(has(&[7]).await && !has(&[7, 8]).await);
     let key = format!("{{pl1:tpl}}:{}", "07".repeat(32));
     bench.redis.command(&["EXPIRE", &key, "5"]).await;
     assert!(store.keep_bundle(&[7; 32]).await.expect("redis is there"));

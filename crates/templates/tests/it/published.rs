@@ -98,7 +98,13 @@ fn a_folder_goes_before_what_is_published_with_its_version_and_is_told_of() {
     assert_eq!(adopt(&live, &[other, Arc::clone(&newer)]).broken.len(), 1);
     assert_eq!(newest(&live, "a"), Some((2, hash_of(&newer))));
     let same = published("a", 1, "", "of the folder");
-    assert!(adopt(&live, &[same, newer]).broken.is_empty());
+    assert!(adopt(&live, &[same, Arc::clone(&newer)]).broken.is_empty());
+    // Another release built it of the same files.
+    let written = Candidate::read(&bundle("a", 1, "", "of the folder"))
+        .expect("good")
+        .authored;
+    let built = compile(&bundle("a", 1, "", "of the folder, built otherwise")).built_of(written);
+    assert!(adopt(&live, &[Arc::new(built), newer]).broken.is_empty());
 }
 
 #[test]

@@ -17,6 +17,7 @@ async fn a_key_needs_the_scope_for_all_tenants_and_is_named() {
         ("ci", "*", &["publish", "templates"]),
         ("shop", "shop", &["publish"]),
         ("ops", "*", &["operate", "templates"]),
+        ("look", "shop", &["templates"]),
     ]);
     let feedback = Feedback::start(&keys.setting()).await;
     for (key, expected) in [
@@ -37,6 +38,17 @@ async fn a_key_needs_the_scope_for_all_tenants_and_is_named() {
     let rows = rows.expect("it may list").into_inner().templates;
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].who, "ann (key ci)");
+    let mut look = client(&feedback.process, "look-key");
+    let rows = look.list_published(v1::ListPublishedRequest::default()).await;
+    let rows = rows.expect("it may list").into_inner().templates;
+    assert_eq!(
+        (
+            rows[0].template.as_str(),
+            rows[0].who.as_str(),
+            rows[0].why.as_str()
+        ),
+        ("a", "", "")
+    );
 }
 
 fn with(path: &str, content: impl Into<Bytes>) -> Files {
@@ -141,6 +153,7 @@ async fn what_is_said_has_bounds() {
             files: bundle("a", 1, "", "one"),
             who: "ann".to_owned(),
             why: "a test".to_owned(),
+            ..v1::PublishRequest::default()
         };
         change(&mut request);
         let answer = client(&feedback.process, "").publish(request).await;

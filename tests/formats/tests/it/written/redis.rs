@@ -80,6 +80,7 @@ pub(crate) fn announced() -> Announced {
         name: "welcome".to_owned(),
         version: 3,
         hash: BUNDLE,
+        authored: [0xae; 32],
     }
 }
 
