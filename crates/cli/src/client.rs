@@ -73,12 +73,17 @@ pub(crate) fn within<T>(message: T) -> Request<T> {
 
 /// What went wrong: every field that was refused, or the reason; and when to try again.
 pub(crate) fn explain(status: &Status) -> anyhow::Error {
+    anyhow::anyhow!("{}{}", status.code(), problem(status))
+}
+
+/// The same without its kind: a sentence after a colon, or a line for each field.
+pub(crate) fn problem(status: &Status) -> String {
     let details = status.get_error_details();
     let violations = details
         .bad_request()
         .map(|request| request.field_violations.as_slice())
         .unwrap_or_default();
-    let mut text = status.code().to_string();
+    let mut text = String::new();
     if violations.is_empty() {
         text.push_str(&format!(": {}", status.message()));
         // Of a call that did not arrive the status says little: a certificate that is not trusted stands below it.
@@ -94,7 +99,7 @@ pub(crate) fn explain(status: &Status) -> anyhow::Error {
     if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {
         text.push_str(&format!("\n  try again in {}", humantime::format_duration(delay)));
     }
-    anyhow::anyhow!(text)
+    text
 }
 
 pub(crate) fn to_timestamp(time: SystemTime) -> prost_types::Timestamp {

@@ -42,9 +42,9 @@ pub(crate) enum TemplatesCommand {
     /// Renders the newest payloads that the ledger keeps of a template by a candidate, and tells which would fail or be others than what
     /// was sent: exit code 1 if any fails, 2 if none is kept.
     Replay(ReplayOptions),
-    /// Checks every bundle below a directory, and publishes them all or, if one may not be, none: kept by feedback, and used within seconds by
-    /// services that follow what is published. Exit code 0 if all are there, 1 if one was refused, 2 if the directory can't be read or feedback does not
-    /// answer; it may be repeated.
+    /// Checks every bundle below a directory, asks feedback whether all may be published, and then publishes them, fallbacks first: kept by feedback,
+    /// and used within seconds by services that follow what is published. Exit code 0 if all are there; 1 if one was refused, mostly before any is
+    /// published, or is an earlier version than the one that mail gets; 2 if the directory can't be read or feedback does not answer; it may be repeated.
     Publish(PublishOptions),
     /// Lists what was published: version, when, hash, who, why; the newest of each template first.
     Published(PublishedOptions),
@@ -108,7 +108,7 @@ pub(crate) struct PublishOptions {
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
     /// The reason, for others to read.
-    #[arg(long, value_name = "TEXT", default_value = "not said")]
+    #[arg(long, value_name = "TEXT")]
     pub(crate) why: String,
     /// Who says so.
     #[arg(long, value_name = "NAME", env = "USER", default_value = "unknown")]
