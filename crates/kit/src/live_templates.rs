@@ -122,14 +122,23 @@ impl Follower {
         Ok(())
     }
 
-    /// Goes on with a change; false if that has to be tried again.
+    /// Goes on with a change, and then tells what is wrong with it; false if that has to be tried again.
     async fn take<P, F>(&mut self, change: Change, publish: &P) -> bool
     where
         P: Fn(Arc<Catalog>) -> F,
         F: Future<Output = anyhow::Result<()>>,
     {
+        let is_taken = self.adopt(&change, publish).await;
         self.tell(&change.broken);
         self.tell_lacking(&change.lacking);
+        is_taken
+    }
+
+    async fn adopt<P, F>(&self, change: &Change, publish: &P) -> bool
+    where
+        P: Fn(Arc<Catalog>) -> F,
+        F: Future<Output = anyhow::Result<()>>,
+    {
         // A directory that can't be read leaves the catalog as it is, and is looked at again and again.
         if !Arc::ptr_eq(&change.catalog, &self.live.current()) {
             if let Err(error) = publish(Arc::clone(&change.catalog)).await {
@@ -142,7 +151,7 @@ impl Follower {
                 "templates were loaded anew"
             );
         }
-        self.live.adopt(&change);
+        self.live.adopt(change);
         true
     }
 
