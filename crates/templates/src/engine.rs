@@ -37,6 +37,7 @@ pub(crate) use meter::{Meter, cpu_time};
 pub(crate) use partials::INLINE_MAX;
 pub(crate) use render::render;
 pub(crate) use skeleton::HOLE;
+pub(crate) use source::tag_len;
 pub(crate) use uses::{Step, Use};
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! The tags of a source, by their text alone: enough to step over them and to know which block each belongs to.
 //!
-//! The engine's parser keeps no places in the text, so its rules on where a tag ends are here again. A source that this does not understand
+//! The engine's parser keeps no places in the text, so what it takes for one is here again. A source that this does not understand
 //! is left as it is: compiling it says what is wrong.
 
 use std::ops::Range;
 
-use crate::engine::TAGS_MAX;
+use crate::engine::{TAGS_MAX, tag_len};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -139,29 +139,6 @@ fn comment_len(tag: &str) -> Option<usize> {
     let found = ends.iter().filter_map(|end| Some((text.find(end)?, end.len())));
     let (at, length) = found.min()?;
     Some(tag.len() - text.len() + at + length)
-}
-
-/// What is within quotes and brackets does not end a tag.
-fn tag_len(tag: &str) -> Option<usize> {
-    let mut closing = None;
-    for (at, char) in tag.char_indices().skip(2) {
-        match closing {
-            Some(expected) if char == expected => closing = None,
-            Some(_) => {}
-            None if tag[at..].starts_with("}}") => {
-                let triple = tag[at..].starts_with("}}}") && tag.starts_with("{{{");
-                return Some(at + 2 + usize::from(triple));
-            }
-            None => {
-                closing = match char {
-                    '"' | '\'' => Some(char),
-                    '[' => Some(']'),
-                    _ => None,
-                }
-            }
-        }
-    }
-    None
 }
 
 /// The line, from 1, of a place in a text.

@@ -106,7 +106,7 @@ impl Comment {
 }
 
 /// The length of a tag, its braces included. What is within quotes and brackets does not end it.
-fn tag_len(tag: &str) -> Option<usize> {
+pub(crate) fn tag_len(tag: &str) -> Option<usize> {
     let mut closing = None;
     for (at, char) in tag.char_indices().skip(2) {
         match closing {
