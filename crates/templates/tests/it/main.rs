@@ -2,6 +2,7 @@
 
 mod authoring;
 mod bounds;
+mod building;
 mod catalog;
 mod checks;
 mod examples;
