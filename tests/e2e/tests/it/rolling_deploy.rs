@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::ensure;
-use futures_util::future::{join, join_all};
+use futures_util::future::{join, join_all, join3};
 use paceline_testkit::ServiceProcess;
 
 use crate::ground::{Ground, bundle, client, enqueue};
+use crate::stack::PATIENCE;
 
 /// Of each part of the deploy, through each ingest.
 const MESSAGES: usize = 100;
@@ -62,9 +63,25 @@ async fn deploy(versions: &[u32]) -> anyhow::Result<()> {
     .await;
     deploy.note(ids.0?, by_first, &[1]);
     deploy.note(ids.1?, by_second, &[2]);
-    // Now the new one's comes, and the old one's goes.
+    deploy.ground.arrived(deploy.accepted.len()).await?;
+    // It dies in the midst of what it reads next, and the new one's comes and has the rest.
+    let (by_first, by_second) = (deploy.numbers(), deploy.numbers());
+    let ids = join3(
+        through(&first, by_first.clone()),
+        through(&second, by_second.clone()),
+        async { first_renderer.kill() },
+    )
+    .await;
+    ids.2?;
+    deploy.note(ids.0?, by_first, &[1]);
+    deploy.note(ids.1?, by_second, &[2]);
+    first_renderer.wait(PATIENCE).await?;
+    let arrived = deploy.ground.arrived(0).await?.len();
+    ensure!(
+        arrived < deploy.accepted.len(),
+        "nothing waits where the renderer died"
+    );
     let _second_renderer = deploy.ground.renderer(&new).await?;
-    first_renderer.term()?;
     // Callers that repeat: the same messages through both at one time.
     let numbers = deploy.numbers();
     let ids = join(
@@ -75,13 +92,7 @@ async fn deploy(versions: &[u32]) -> anyhow::Result<()> {
     let (ids, same) = (ids.0?, ids.1?);
     ensure!(ids == same, "a repeated message got another id");
     deploy.note(ids, numbers, &[1, 2]);
-    let numbers = deploy.numbers();
-    let ids = through_either((&first, &second), numbers.clone());
-    let (ids, drains) = join(ids, async { first.term() }).await;
-    drains?;
-    deploy.note(ids?, numbers, &[1, 2]);
-    first.wait(Duration::from_secs(60)).await?;
-    first_renderer.wait(Duration::from_secs(60)).await?;
+    deploy.until_gone(&mut first, &second).await?;
     let numbers = deploy.numbers();
     deploy.note(through(&second, numbers.clone()).await?, numbers, &[2]);
     deploy.arrives().await
@@ -91,6 +102,47 @@ impl Deploy {
     fn numbers(&mut self) -> Range<usize> {
         self.next += MESSAGES;
         self.next - MESSAGES..self.next
+    }
+
+    /// Callers go on until the first is gone: what it does not take, or takes without an answer, goes to the second.
+    async fn until_gone(
+        &mut self,
+        first: &mut ServiceProcess,
+        second: &ServiceProcess,
+    ) -> anyhow::Result<()> {
+        let clients = (client(first)?, client(second)?);
+        let (is_gone, from) = (AtomicBool::new(false), self.next);
+        let calls = async {
+            let (mut ids, mut others) = (Vec::new(), 0_usize);
+            loop {
+                let is_last = is_gone.load(Ordering::SeqCst);
+                let number = from + ids.len();
+                let answer = match enqueue(clients.0.clone(), NAME, number).await {
+                    Ok(answer) => answer,
+                    Err(_) => {
+                        others += 1;
+                        enqueue(clients.1.clone(), NAME, number).await?
+                    }
+                };
+                ids.push(answer.message_id);
+                if is_last && ids.len() >= MESSAGES {
+                    return anyhow::Ok((ids, others));
+                }
+            }
+        };
+        let goes = async {
+            first.term()?;
+            let ended = first.wait(PATIENCE).await;
+            is_gone.store(true, Ordering::SeqCst);
+            ended
+        };
+        let (called, gone) = join(calls, goes).await;
+        gone?;
+        let (ids, others) = called?;
+        ensure!((1..ids.len()).contains(&others), "{others} of {}", ids.len());
+        self.next += ids.len();
+        self.note(ids, from..self.next, &[1, 2]);
+        Ok(())
     }
 
     fn note(&mut self, ids: Vec<String>, numbers: Range<usize>, versions: &'static [u32]) {
@@ -142,17 +194,4 @@ async fn through(
     answers
         .map(|answer| Ok(answer?.message_id))
         .collect::<anyhow::Result<Vec<_>>>()
-}
-
-/// As callers do: what the first does not take, or takes without an answer, goes to the second.
-async fn through_either(
-    (first, second): (&ServiceProcess, &ServiceProcess),
-    numbers: impl Iterator<Item = usize>,
-) -> anyhow::Result<Vec<String>> {
-    let (first, second) = (client(first)?, client(second)?);
-    let calls = numbers.map(async |number| match enqueue(first.clone(), NAME, number).await {
-        Ok(answer) => Ok(answer.message_id),
-        Err(_) => Ok(enqueue(second.clone(), NAME, number).await?.message_id),
-    });
-    join_all(calls).await.into_iter().collect()
 }
