@@ -132,7 +132,9 @@ impl Announcer {
             }
         }
         let old = old(there, &published);
-        if !lacking.is_empty() || !old.is_empty() {
+        // Without a revision nobody knows whether nothing is published, or what is was lost.
+        let is_unsaid = self.store.announcements_revision().await?.is_none();
+        if !lacking.is_empty() || !old.is_empty() || is_unsaid {
             tracing::info!(announced = lacking.len(), old = old.len(), "announcing templates");
             self.store.announce(&lacking, &old, rand::random()).await?;
         }

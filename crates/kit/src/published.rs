@@ -36,7 +36,8 @@ impl Announcing {
             refused: BTreeMap::new(),
             broken: Vec::new(),
             announced: BTreeSet::new(),
-            has_changed: false,
+            // That nothing is published is news, too.
+            has_changed: true,
         }
     }
 

@@ -30,8 +30,18 @@ pub struct LiveCatalog {
     /// True if mail that has a category gets its link; else no template with one is taken.
     makes_links: bool,
     state: Mutex<State>,
-    /// What was announced when it was looked at last, whether it is used yet or not; `None` if what is published is not followed.
-    announced: Mutex<Option<Arc<Published>>>,
+    announced: Mutex<Followed>,
+}
+
+/// What was announced when it was looked at last, whether it is used yet or not.
+#[derive(Clone, Default)]
+enum Followed {
+    /// Only the directory counts.
+    #[default]
+    Not,
+    /// Nobody has said yet what is published, not even that nothing is.
+    Unseen,
+    Seen(Arc<Published>),
 }
 
 #[derive(Clone, Default)]
@@ -109,31 +119,33 @@ impl LiveCatalog {
         }
     }
 
-    /// Says that what is published is followed: until something was seen announced, any name may be one of it.
+    /// Says that what is published is followed: until it was said what that is, any name may be one of it.
     pub fn follow_published(&self) {
-        *lock(&self.announced) = Some(Arc::default());
+        *lock(&self.announced) = Followed::Unseen;
     }
 
-    /// True if there is no such template now, but it may come: it is announced and can't be used yet, or nothing was seen announced yet.
+    /// True if there is no such template now, but it may come: it is announced and can't be used yet, or nobody has said what is published.
     #[must_use]
     pub fn awaits(&self, name: &str, version: Option<&str>) -> bool {
         // First what there is: what is used between the two was announced before.
         if self.current().get(name, version).is_some() {
             return false;
         }
-        let announced = lock(&self.announced).clone();
-        announced.is_some_and(|published| {
-            let is_it = |(its_name, its_version): &(String, u32)| {
-                its_name == name && version.is_none_or(|version| version.parse() == Ok(*its_version))
-            };
-            published.announced.is_empty() || published.announced.iter().any(is_it)
-        })
+        let is_it = |(its_name, its_version): &(String, u32)| {
+            its_name == name && version.is_none_or(|version| version.parse() == Ok(*its_version))
+        };
+        match &*lock(&self.announced) {
+            Followed::Not => false,
+            Followed::Unseen => true,
+            Followed::Seen(published) => published.announced.iter().any(is_it),
+        }
     }
 
     /// True if there is no template at all yet, and all that are to come are published ones.
     #[must_use]
     pub fn is_empty_yet(&self) -> bool {
-        self.directory.is_none() && lock(&self.announced).is_some() && self.current().iter().next().is_none()
+        let follows = !matches!(*lock(&self.announced), Followed::Not);
+        self.directory.is_none() && follows && self.current().iter().next().is_none()
     }
 
     #[must_use]
@@ -183,9 +195,12 @@ impl LiveCatalog {
     #[must_use]
     pub fn publish(&self, published: Published, in_use: bool) -> Change {
         let published = Arc::new(published);
-        if !published.announced.is_empty() {
-            *lock(&self.announced) = Some(Arc::clone(&published));
+        let mut announced = lock(&self.announced);
+        // What was announced once does not go by being lost.
+        if !published.announced.is_empty() || matches!(*announced, Followed::Unseen) {
+            *announced = Followed::Seen(Arc::clone(&published));
         }
+        drop(announced);
         let mut after = self.state().clone();
         after.published = published;
         let folders = Arc::clone(&after.catalog);

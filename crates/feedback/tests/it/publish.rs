@@ -275,6 +275,11 @@ async fn what_was_committed_by_a_process_that_died_is_announced_by_the_next() {
 async fn what_redis_has_lost_comes_back() {
     let feedback = support::Feedback::start("").await;
     let store = store(&feedback.redis).await;
+    eventually("it is said that nothing is published", PATIENCE, async || {
+        let revision = store.announcements_revision().await;
+        revision.expect("redis is there").ok_or("nothing is said")
+    })
+    .await;
     let first = publish(&feedback.process, bundle("a", 1, "", "one")).await;
     let first = first.expect("published");
     let second = publish(&feedback.process, bundle("b", 1, "", "one")).await;

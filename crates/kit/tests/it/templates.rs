@@ -173,6 +173,16 @@ fn rand_revision() -> u64 {
 async fn what_is_announced_is_used_and_outlives_its_loss() {
     let bench = Bench::start(LiveCatalog::without_directory(false)).await;
     bench.has(&[]).await;
+    assert!(bench.live.awaits("a", None), "nobody said what is published");
+    bench.announce(&[], false).await;
+    eventually("nothing is published", PATIENCE, async || {
+        if bench.live.awaits("a", None) {
+            Err("a may come")
+        } else {
+            Ok(())
+        }
+    })
+    .await;
     let versions = [1, 2, 3].map(|version| template("a", version, "x"));
     bench.announce(&[&versions[0], &versions[1]], true).await;
     bench.has(&["a 1", "a 2"]).await;

@@ -209,12 +209,20 @@ fn a_name_that_may_come_is_awaited() {
     assert!(!live.awaits("a", None), "nothing is followed");
     live.follow_published();
     assert!(live.is_empty_yet() && live.awaits("a", None) && live.awaits("a", Some("7")));
+    let nothing = live.publish(of(&[], &[]), true);
+    live.adopt(&nothing);
+    assert!(
+        live.is_empty_yet() && !live.awaits("a", None),
+        "nothing is published"
+    );
     // It is seen, and not used yet: not even its bundle could be written.
     let change = live.publish(of(&[published("a", 1, "", "1")], &[("b", 2)]), true);
     assert!(live.is_empty_yet() && live.awaits("a", None) && !live.awaits("c", None));
     live.adopt(&change);
     assert!(!live.is_empty_yet() && !live.awaits("a", None) && !live.awaits("a", Some("2")));
     assert!(live.awaits("b", None) && live.awaits("b", Some("2")) && !live.awaits("b", Some("3")));
+    live.adopt(&live.publish(of(&[], &[]), true));
+    assert!(live.awaits("b", None), "lost, not taken back");
 }
 
 #[test]
